@@ -1,0 +1,287 @@
+"""What a source and a sink promise: the page that a plug-in author implements.
+
+Terminology
+    account
+        One mailbox pair: a source address and a target address.
+    folder
+        Named by a *path*, a tuple of Unicode names. The inbox MUST be ``("INBOX",)`` on every side.
+    key
+        A side's own stable name for a message in a folder. Opaque to the core. A key MUST name the same
+        message for ever or nothing: whatever epoch it depends on is part of it (IMAP: ``uidvalidity/uid``).
+    witness
+        The size and internal date listed with a key. A key counts only while its witness holds, because some
+        servers give old keys to new messages.
+    cursor
+        A side's note of how far a listing has come. The core stores it only after everything that the listing
+        told is settled, and hands it back unread.
+    epoch
+        A string that changes when a folder's old keys have lost their meaning.
+
+Rules that hold for every method
+    * One thread at a time uses a side. What runs inside, such as a pool of connections, is its own affair.
+    * A lazy iterator may be left unfinished, and other methods may be called while ``changes`` is suspended
+      between two folders. ``fetch`` and ``append`` run to their end, or are closed, before the next call.
+    * A method that loses its connection raises ``Transient``; the engine then closes the side, waits, opens a
+      new one and goes on from its ledger. **Nothing retries inside a method that writes**, except what the
+      server certainly did not act upon.
+    * Errors are those of ``alimail_core.errors``; any other exception is a bug and ends the account's pass.
+    * Octets are untouched, in and out: no line end is mended, no header added.
+    * Flags are spelt ``\\Seen``, ``\\Answered``, ``\\Flagged``, ``\\Draft`` (so capitalised), keywords as the
+      server spells them. ``\\Recent`` is never told and never written.
+
+``alimail_core.testing`` ships ``SourceContract`` and ``SinkContract``, which try every promise of this page.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+from attrs import field, frozen
+
+from alimail_core.model import (
+    Batch,
+    Changes,
+    Cursor,
+    Entry,
+    FlagChange,
+    Folder,
+    FolderPath,
+    Gone,
+    Headers,
+    Message,
+    Moved,
+    NotStored,
+    Quota,
+    Remark,
+    SinkTraits,
+    SpecialUse,
+    Stored,
+    Traits,
+    Unreadable,
+    Unusable,
+)
+from alimail_core.seam import Clock
+
+
+class Source(ABC):
+    """One account's open mailbox, read-only by construction: no method of a source can change it.
+
+    A source MUST NOT set ``\\Seen``, expunge, or lock out the mailbox's owner.
+    """
+
+    @property
+    @abstractmethod
+    def traits(self) -> Traits:
+        """What this endpoint is like; may be asked from the moment that it is open."""
+
+    @abstractmethod
+    def folders(self) -> Iterable[Folder]:
+        """List every folder of the account, containers included, each path once.
+
+        Called once or twice a pass. Shared and public folders of other users MUST NOT be listed.
+        """
+
+    @abstractmethod
+    def changes(self, requests: Iterable[tuple[Folder, Cursor | None]]) -> Iterator[Changes | Unusable]:
+        """Tell what each folder holds, or what changed in it since its cursor.
+
+        Each request is answered, in the order of the requests, by one or more pages of ``Changes`` in a row or
+        by one ``Unusable``. A cursor of ``None`` asks for everything and MUST be answered by ``complete``
+        pages. A cursor that the side cannot use any more is treated as ``None``. A ``complete`` answer is
+        always allowed; the engine compares it with its ledger. A message that arrives while the folder is
+        listed MUST be told now or at the next call with the returned cursor; telling it twice is harmless.
+
+        Many folders are asked at once so that round trips can be shared; ``requests`` is read lazily.
+        Raises ``Transient`` or ``Denied``; the pages given before stay true.
+        """
+
+    @abstractmethod
+    def headers(self, folder: Folder, entries: Sequence[Entry]) -> Iterator[Headers]:
+        """Give Message-ID, Date, From and Subject of the entries, in any order, without their bodies.
+
+        An entry that is gone is left out. A side that has no cheaper way may read the whole message.
+        """
+
+    @abstractmethod
+    def fetch(
+        self, requests: Iterable[tuple[Folder, Sequence[Entry]]]
+    ) -> Iterator[Message | Gone | Unreadable]:
+        """Give exactly one answer for each entry asked, in any order, with the message's octets untouched.
+
+        ``Gone`` only after the server was asked again whether the key exists and answered that it does not, or
+        where the entry's witness no longer holds. What the server has and will not give is ``Unreadable``.
+        ``requests`` is read lazily and may be long; a side MUST NOT hold more than a few messages
+        (``BATCH_OCTETS``, or one larger message) that were not yet taken from the iterator.
+        """
+
+    @abstractmethod
+    def look(self, folder: Folder, keys: Sequence[str]) -> Iterator[Entry]:
+        """List, as it is at this moment, each of the keys that exists, with its full witness and flags."""
+
+    def remarks(self) -> Iterable[Remark]:
+        """Tell what an administrator should know of this endpoint; ``alimail check`` prints it."""
+        return ()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the server, politely where it still listens. Idempotent; never raises."""
+
+    def __enter__(self) -> Self:
+        """Return the side itself: opening happened in the factory."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close, whatever happened inside."""
+        self.close()
+
+
+class Sink(Source):
+    """A mailbox that is written to. Everything that was written can be read back by the source's methods."""
+
+    @property
+    @abstractmethod
+    def traits(self) -> SinkTraits:
+        """What this endpoint is like and can do."""
+
+    def quota(self) -> Quota | None:
+        """Return storage used and allowed, ``None`` where the server does not say."""
+        return None
+
+    @abstractmethod
+    def create(self, wanted: Sequence[tuple[FolderPath, SpecialUse | None]]) -> Iterator[Folder | Unusable]:
+        """Make folders, parents first, subscribed, with special use where the server can; answer each in order.
+
+        Idempotent: a folder that exists is answered as it is. The answer tells what the server really made,
+        which may be another path; ``Unusable`` where it will not make it.
+        """
+
+    @abstractmethod
+    def append(self, batches: Iterable[Batch]) -> Iterator[Stored | NotStored]:
+        """Store messages: a stream of batches in, a stream with exactly one outcome for each delivery out.
+
+        The engine writes its intent to disk before it hands a batch over: **taking a batch from ``batches`` is
+        the permission to send it**, and a sink may take several before it has answered the first, as many as
+        it can keep in flight. It MUST answer what it has taken before it waits for ``batches`` to end; and it
+        MUST NOT send any octet of a delivery more than once, unless the server certainly stored nothing.
+
+        Octets are sent as they are, with ``flags`` and ``internal_date`` in the same command; a date of
+        ``None`` leaves it to the server. Order of effects is free.
+
+        ``Stored`` only on the server's word. ``NotStored(Refused)`` where it certainly said no to this message,
+        ``NotStored(InDoubt)`` where the message was sent at least in part and its answer never came,
+        ``NotStored(Transient)`` where nothing of it can have been acted upon. When the connection is lost or
+        the account cannot go on, the sink first answers everything that it took and then raises ``Transient``,
+        ``Throttled``, ``OverQuota`` or ``Denied``. A delivery that is left without outcome counts as in doubt.
+        """
+
+    @abstractmethod
+    def change_flags(self, folder: Folder, changes: Sequence[FlagChange]) -> None:
+        """Add and remove flags, never replace. Idempotent. A key that is gone is passed over."""
+
+    @abstractmethod
+    def move(self, folder: Folder, keys: Sequence[str], to: Folder) -> Iterator[Moved]:
+        """Move exactly these messages, atomically as the server has it; answer those that were moved.
+
+        Called only where ``traits.moves``. Raises ``InDoubt`` where the answer was lost.
+        """
+
+    @abstractmethod
+    def remove(self, folder: Folder, keys: Sequence[str]) -> Iterator[str]:
+        """Remove exactly these messages and no other; answer the keys that were removed.
+
+        Called only where ``traits.moves``, and only for messages that the engine wrote itself and has just read
+        again. Idempotent: a key that is gone is left out.
+        """
+
+
+@frozen
+class Credentials:
+    """How an account logs in. ``password`` is asked at every connect, so that a token may be renewed."""
+
+    user: str
+    password: Callable[[], str] = field(repr=False)
+
+
+Options = TypeVar("Options")
+
+
+def option(help: str, *, default: Any = ..., secret: bool = False) -> Any:
+    """Declare one field of an options class: its help text, and its default unless it must be given.
+
+    ``alimail plugins show NAME``, the reference and configuration errors are made from these.
+    """
+    metadata = {"help": help, "secret": secret}
+    return field(metadata=metadata) if default is ... else field(default=default, metadata=metadata)
+
+
+@frozen
+class SourceKind(Generic[Options]):
+    """What a source plug-in registers: a name, an attrs class of options, and a factory.
+
+    ``options`` is an attrs class with fields made by ``option()``; a configuration's table or a URL's host,
+    port and query are structured into it. A field ``host`` takes the URL's host, a field ``port`` its port.
+    """
+
+    name: str
+    """Also the URL scheme, such as ``imap``."""
+    summary: str
+    options: type[Options]
+    open: Callable[[Options, Credentials, Clock], Source]
+    """Connect and log in. Raises ``Transient``, ``Denied`` (login refused, certificate not trusted) or
+    ``InputError``; leaves no connection behind when it does. Called anew after each ``Transient``."""
+
+
+@frozen
+class SinkKind(Generic[Options]):
+    """What a sink plug-in registers; see ``SourceKind``."""
+
+    name: str
+    summary: str
+    options: type[Options]
+    open: Callable[[Options, Credentials, Clock], Sink]
+
+
+@frozen
+class ExecutorKind:
+    """A way to run accounts side by side. ``open(workers)`` gives any ``concurrent.futures.Executor``."""
+
+    name: str
+    summary: str
+    open: Callable[[int], Executor]
+    same_process: bool
+    """False: work is pickled, and secrets that are asked for at a prompt cannot be used."""
+
+
+@frozen
+class MapContext:
+    """What a folder-mapping hook may know beyond the folder."""
+
+    source_address: str
+    target_address: str
+    policy: str
+
+
+@frozen
+class Argument:
+    """One argument of a plug-in's command: ``name`` positional, or ``--name`` an option."""
+
+    name: str
+    help: str
+    default: str | None = None
+    flag: bool = False
+
+
+@frozen
+class Command:
+    """A verb that a plug-in adds to the CLI. ``run`` gets its arguments as text and returns an exit code."""
+
+    name: str
+    help: str
+    run: Callable[[dict[str, str | bool | None]], int]
+    arguments: Sequence[Argument] = ()

@@ -1,0 +1,31 @@
+"""Time, sleep and chance: the one seam through which they enter, so that tests never wait."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from datetime import UTC, datetime
+
+
+class Clock:
+    """The real world. Tests hand in a subclass whose ``sleep`` moves its own time."""
+
+    def now(self) -> datetime:
+        """Return the wall clock, aware, in UTC."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float, until: threading.Event | None = None) -> None:
+        """Wait, or return as soon as ``until`` is set."""
+        if until is not None:
+            until.wait(seconds)
+        else:
+            time.sleep(seconds)
+
+    def random(self) -> float:
+        """Return a number in [0, 1) for jitter; nothing secret hangs on it."""
+        return random.random()
