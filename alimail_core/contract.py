@@ -92,7 +92,7 @@ class Source(ABC):
         Each request is answered, in the order of the requests, by one or more pages of ``Changes`` in a row or
         by one ``Unusable``. A cursor of ``None`` asks for everything and MUST be answered by ``complete``
         pages. A cursor that the side cannot use any more is treated as ``None``. A ``complete`` answer is
-        always allowed; the engine compares it with its ledger. A message that arrives while the folder is
+        always allowed; the engine compares it with its ledger. An answer in a new epoch MUST be ``complete``. A message that arrives while the folder is
         listed MUST be told now or at the next call with the returned cursor; telling it twice is harmless.
 
         Many folders are asked at once so that round trips can be shared; ``requests`` is read lazily.
@@ -174,7 +174,8 @@ class Sink(Source):
         ``None`` leaves it to the server. Order of effects is free.
 
         ``Stored`` only on the server's word. ``NotStored(Refused)`` where it certainly said no to this message,
-        ``NotStored(InDoubt)`` where the message was sent at least in part and its answer never came,
+        ``NotStored(InDoubt)`` where the message was sent at least in part and its answer never came (``over=True``
+        where an answer came that leaves open which messages of a command were stored),
         ``NotStored(Transient)`` where nothing of it can have been acted upon. When the connection is lost or
         the account cannot go on, the sink first answers everything that it took and then raises ``Transient``,
         ``Throttled``, ``OverQuota`` or ``Denied``. A delivery that is left without outcome counts as in doubt.

@@ -62,7 +62,15 @@ class Throttled(Transient):
 
 
 class InDoubt(AlimailError):
-    """The effect may or may not have happened, or may still happen at the server."""
+    """The effect may or may not have happened.
+
+    ``over``: the server has answered, so nothing can still happen and one look decides (such as a NO to a
+    MULTIAPPEND). Otherwise the server may yet finish what it was sent, and the engine waits before it repeats.
+    """
+
+    def __init__(self, message: str, *, over: bool = False, remedy: str = "") -> None:
+        super().__init__(message, remedy=remedy)
+        self.over = over
 
 
 class Refused(AlimailError):

@@ -1,0 +1,745 @@
+"""One account's part of the ledger: every statement that a pass makes, each a short transaction.
+
+A book that was opened under a lease writes its fence with every transaction; once another process has taken the
+account over, the next transaction raises ``LeaseLost`` and changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from attrs import frozen
+
+from alimail_core.errors import LeaseLost
+from alimail_core.ledger.schema import Origin, State, account, batch, folder, message, note, problem, stranger
+from alimail_core.model import Cursor, Entry, FolderPath, SpecialUse
+
+if TYPE_CHECKING:
+    from alimail_core.ledger.ledger import Ledger
+
+_CHUNK = 1_000
+"""Keys in one statement: below every database's limit on parameters."""
+
+IN_TARGET = (State.STORED, State.MOVING)
+
+
+@frozen
+class FolderRow:
+    """A folder of either side as the ledger has it."""
+
+    id: int
+    path: FolderPath
+    special_use: SpecialUse | None
+    epoch: str | None
+    cursor: Cursor | None
+    target_id: int | None
+    rule: str
+
+
+@frozen(slots=True)
+class Row:
+    """A message as the ledger has it; the columns are told in ``schema.message``."""
+
+    id: int
+    folder_id: int
+    key: str | None
+    size: int | None
+    date: int | None
+    zone: int | None
+    flags: str
+    gone: int
+    state: int
+    fingerprint: bytes | None
+    message_hash: bytes | None
+    digest: bytes | None
+    canonical: bytes | None
+    sent_digest: bytes | None
+    stored_digest: bytes | None
+    batch_id: int | None
+    doubts: int
+    target_id: int | None
+    target_key: str | None
+    target_size: int | None
+    target_date: int | None
+    origin: int | None
+    carried: str | None
+    target_gone: int
+    moving_to: int | None
+
+    @property
+    def internal_date(self) -> datetime | None:
+        """The internal date as the source listed it, with its zone."""
+        return to_date(self.date, self.zone)
+
+    @property
+    def entry(self) -> Entry:
+        """The row as an entry of its source."""
+        return Entry(self.key or "", self.size, self.internal_date, split_flags(self.flags))
+
+    @property
+    def target_entry(self) -> Entry:
+        """The row as an entry of its target."""
+        return Entry(self.target_key or "", self.target_size, to_date(self.target_date, 0))
+
+
+@frozen(slots=True)
+class StrangerRow:
+    """An entry of a target folder that no message claims."""
+
+    id: int
+    folder_id: int
+    key: str
+    size: int | None
+    date: int | None
+    fingerprint: bytes | None
+    message_hash: bytes | None
+
+    @property
+    def entry(self) -> Entry:
+        """The row as an entry of its folder."""
+        return Entry(self.key, self.size, to_date(self.date, 0))
+
+
+_ROW = [message.c[name] for name in Row.__slots__ if name != "__weakref__"]
+_STRANGER = [stranger.c[name] for name in StrangerRow.__slots__ if name != "__weakref__"]
+
+
+def to_date(seconds: int | None, zone: int | None) -> datetime | None:
+    """Make an aware datetime of stored seconds and minutes of zone."""
+    if seconds is None:
+        return None
+    return datetime(1970, 1, 1, tzinfo=UTC).astimezone(timezone(timedelta(minutes=zone or 0))) + timedelta(
+        seconds=seconds
+    )
+
+
+def from_date(date: datetime | None) -> tuple[int | None, int | None]:
+    """Make seconds since 1970 and minutes of zone; fractions of a second are cut off."""
+    if date is None:
+        return None, None
+    zone = date.utcoffset() or timedelta(0)
+    return (date - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(seconds=1), zone // timedelta(minutes=1)
+
+
+def join_flags(flags: Iterable[str]) -> str:
+    """Write flags as the ledger keeps them: sorted, a space between."""
+    return " ".join(sorted(flags))
+
+
+def split_flags(text: str | None) -> frozenset[str]:
+    """Read flags back."""
+    return frozenset((text or "").split())
+
+
+def contradicts(size: int | None, date: int | None, entry: Entry) -> bool:
+    """Tell whether a witness on record and a listed one cannot be of the same message."""
+    seconds, _ = from_date(entry.internal_date)
+    return (size is not None and entry.size is not None and size != entry.size) or (
+        date is not None and seconds is not None and date != seconds
+    )
+
+
+def _chunks(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(items), _CHUNK):
+        yield items[start : start + _CHUNK]
+
+
+class Book:
+    """See the module. Used by the pass's own thread and its reader; a lock keeps them apart."""
+
+    def __init__(self, ledger: Ledger, account_id: int, fence: int | None) -> None:
+        self.account_id = account_id
+        self._ledger = ledger
+        self._fence = fence
+        self._lock = threading.RLock()
+        self._connection = ledger.engine.connect()
+        self._sqlite = self._connection.dialect.name == "sqlite"
+
+    def close(self) -> None:
+        """Give the connection back. Idempotent."""
+        with self._lock:
+            self._connection.close()
+
+    @property
+    def now(self) -> float:
+        """The ledger's clock in seconds since 1970."""
+        return self._ledger.clock.now().timestamp()
+
+    @contextmanager
+    def write(self, *, sync: bool = False) -> Iterator[sa.Connection]:
+        """One transaction under the fence. ``sync``: it is on the disk, with all before it, when this returns."""
+        with self._lock, self._ledger.told_plainly():
+            if self._sqlite:
+                self._ledger.set_sync(self._connection, sync)
+            with self._connection.begin():
+                if not self._sqlite:
+                    self._ledger.set_sync(self._connection, sync)
+                self._hold_fence()
+                yield self._connection
+            if sync:
+                self._ledger.on_sync()
+
+    def _hold_fence(self) -> None:
+        mine = (account.c.id == self.account_id) & (account.c.fence == self._fence)
+        done = self._connection.execute(account.update().where(mine).values(heartbeat=self.now))
+        if done.rowcount != 1:
+            raise LeaseLost("another process has taken the account over", remedy="It goes on there.")
+
+    def _read(self, query: sa.Executable) -> list[Any]:
+        with self._lock, self._ledger.told_plainly():
+            if self._connection.in_transaction():
+                return list(self._connection.execute(query))
+            self._connection.execution_options(alimail_reading=True)
+            try:
+                return list(self._connection.execute(query))
+            finally:
+                self._connection.rollback()  # the read's own transaction, which SQLAlchemy began by itself
+                self._connection.execution_options(alimail_reading=False)
+
+    def _rows(
+        self, *where: sa.ColumnElement[bool], order: Any = message.c.id, limit: int | None = None
+    ) -> list[Row]:
+        query = sa.select(*_ROW).where(*where).order_by(order).limit(limit)
+        return [Row(*row) for row in self._read(query)]
+
+    # the account
+
+    def enabled(self) -> bool:
+        """Tell whether the account may go on."""
+        return bool(self._read(sa.select(account.c.enabled).where(account.c.id == self.account_id))[0][0])
+
+    def begin_pass(self, source_endpoint: str, target_endpoint: str) -> int:
+        """Note that a pass begins; return its number. What could not be read last time is pending again."""
+        with self.write() as connection:
+            mine = account.c.id == self.account_id
+            number = int(connection.execute(sa.select(account.c.passes).where(mine)).scalar_one()) + 1
+            connection.execute(
+                account.update()
+                .where(mine)
+                .values(
+                    passes=number,
+                    state="running",
+                    reason="",
+                    remedy="",
+                    started=self.now,
+                    ended=None,
+                    source_endpoint=source_endpoint,
+                    target_endpoint=target_endpoint,
+                )
+            )
+            here = message.c.folder_id.in_(self._mine("source"))
+            again = (message.c.state == State.UNREADABLE) & here
+            connection.execute(message.update().where(again).values(state=State.PENDING))
+            stale = problem.c.kind.in_(("unreadable", "folder")) & (problem.c.account_id == self.account_id)
+            connection.execute(problem.delete().where(stale))
+            # A batch that was never ended was cut off with its process: its connections died before now.
+            never = (batch.c.account_id == self.account_id) & batch.c.ended.is_(None)
+            connection.execute(batch.update().where(never).values(ended=self.now))
+        return number
+
+    def end_pass(self, state: str, reason: str = "", remedy: str = "") -> None:
+        """Note how the pass ended."""
+        with self.write(sync=True) as connection:
+            values = {"state": state, "reason": reason, "remedy": remedy, "ended": self.now}
+            connection.execute(account.update().where(account.c.id == self.account_id).values(values))
+
+    def _mine(self, side: str) -> sa.Select[Any]:
+        return sa.select(folder.c.id).where(folder.c.account_id == self.account_id, folder.c.side == side)
+
+    # folders
+
+    def folders(self, side: str) -> list[FolderRow]:
+        """List the folders of a side in order of their making."""
+        columns = (
+            folder.c[name] for name in ("id", "path", "special_use", "epoch", "cursor", "target_id", "rule")
+        )
+        query = sa.select(*columns).where(folder.c.account_id == self.account_id, folder.c.side == side)
+        return [
+            FolderRow(
+                id=row.id,
+                path=tuple(json.loads(row.path)),
+                special_use=SpecialUse(row.special_use) if row.special_use else None,
+                epoch=row.epoch,
+                cursor=json.loads(row.cursor) if row.cursor else None,
+                target_id=row.target_id,
+                rule=row.rule,
+            )
+            for row in self._read(query.order_by(folder.c.id))
+        ]
+
+    def put_folder(
+        self,
+        side: str,
+        path: FolderPath,
+        use: SpecialUse | None,
+        target_id: int | None = None,
+        rule: str = "",
+    ) -> int:
+        """Make a folder's row, or bring it up to date; return its id."""
+        text = json.dumps(path, ensure_ascii=False)
+        where = (folder.c.account_id == self.account_id) & (folder.c.side == side) & (folder.c.path == text)
+        values = {"special_use": use.value if use else "", "target_id": target_id, "rule": rule}
+        with self.write() as connection:
+            found = connection.execute(sa.select(folder.c.id).where(where)).scalar()
+            if found is not None:
+                connection.execute(folder.update().where(folder.c.id == found).values(values))
+                return int(found)
+            made = connection.execute(
+                folder.insert().values(account_id=self.account_id, side=side, path=text, **values)
+            )
+            assert made.inserted_primary_key is not None
+            return int(made.inserted_primary_key[0])
+
+    def save_cursor(self, folder_id: int, cursor: Cursor | None, *, sync: bool = True) -> None:
+        """Store how far a folder's listing has come; everything before it is on the disk as well."""
+        text = None if cursor is None else json.dumps(cursor)
+        with self.write(sync=sync) as connection:
+            connection.execute(folder.update().where(folder.c.id == folder_id).values(cursor=text))
+
+    # the source's listing
+
+    def forget_keys(self, folder_id: int, epoch: str) -> None:
+        """Begin a new epoch of a source folder: its keys mean nothing, and what it had is to be matched anew."""
+        with self.write() as connection:
+            connection.execute(
+                message.update().where(message.c.folder_id == folder_id).values(key=None, gone=1)
+            )
+            connection.execute(
+                folder.update().where(folder.c.id == folder_id).values(epoch=epoch, cursor=None)
+            )
+            self._vanish(connection, message.c.folder_id == folder_id)
+
+    def listed(self, folder_id: int, entries: Sequence[Entry]) -> list[int]:
+        """Take one page of a source's listing in; return the ids of the rows that it names."""
+        seen: list[int] = []
+        with self.write() as connection:
+            for chunk in _chunks(entries):
+                seen += self._listed(connection, folder_id, chunk)
+        return seen
+
+    def _listed(self, connection: sa.Connection, folder_id: int, entries: Sequence[Entry]) -> list[int]:
+        names = {entry.key: entry for entry in entries}
+        c = message.c
+        known = {
+            row.key: row
+            for row in connection.execute(
+                sa.select(c.id, c.key, c.size, c.date, c.flags, c.gone, c.state).where(
+                    c.folder_id == folder_id, c.key.in_(list(names))
+                )
+            )
+        }
+        fresh, changed, dead, seen = [], [], [], []
+        for key, entry in names.items():
+            row = known.get(key)
+            if row is not None and contradicts(row.size, row.date, entry):
+                dead.append(row.id)
+                row = None
+            flags = join_flags(entry.flags)
+            if row is None:
+                seconds, zone = from_date(entry.internal_date)
+                fresh.append(
+                    {
+                        "folder_id": folder_id,
+                        "key": key,
+                        "size": entry.size,
+                        "date": seconds,
+                        "zone": zone,
+                        "flags": flags,
+                        "state": State.PENDING,
+                    }
+                )
+                continue
+            seen.append(row.id)
+            if flags != row.flags or row.gone or row.state == State.VANISHED:
+                state = State.PENDING if row.state == State.VANISHED else row.state
+                changed.append({"_id": row.id, "flags": flags, "gone": 0, "state": state})
+        if dead:
+            connection.execute(message.update().where(c.id.in_(dead)).values(key=None, gone=1))
+            self._vanish(connection, c.id.in_(dead))
+        if fresh:
+            connection.execute(message.insert(), fresh)
+            query = sa.select(c.id).where(c.folder_id == folder_id, c.key.in_([row["key"] for row in fresh]))
+            seen += [row.id for row in connection.execute(query)]
+        if changed:
+            connection.execute(message.update().where(c.id == sa.bindparam("_id")), changed)
+        return seen
+
+    def mark_gone(self, folder_id: int, *, keys: Sequence[str] = (), all_but: set[int] | None = None) -> None:
+        """Note that the source has these keys no more; or, after a complete listing, none but those rows."""
+        c = message.c
+        with self.write() as connection:
+            if all_but is not None:
+                query = sa.select(c.id).where(c.folder_id == folder_id, c.gone == 0)
+                gone = [row.id for row in connection.execute(query) if row.id not in all_but]
+            else:
+                gone = []
+                for chunk in _chunks(keys):
+                    query = sa.select(c.id).where(c.folder_id == folder_id, c.gone == 0, c.key.in_(chunk))
+                    gone += [row.id for row in connection.execute(query)]
+            for chunk in _chunks(gone):
+                connection.execute(message.update().where(c.id.in_(chunk)).values(gone=1))
+                self._vanish(connection, c.id.in_(chunk))
+
+    def _vanish(self, connection: sa.Connection, where: sa.ColumnElement[bool]) -> None:
+        """What is gone and was never sent has vanished; what was sent stays, for it may stand in the target."""
+        unsent = message.c.state.in_((State.PENDING, State.UNREADABLE)) & (message.c.gone == 1)
+        connection.execute(message.update().where(where, unsent).values(state=State.VANISHED))
+
+    # work to do
+
+    def pending(self, folder_id: int) -> tuple[int, int]:
+        """Return messages and octets that still must travel from a source folder."""
+        c = message.c
+        query = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(c.size), 0))
+        row = self._read(query.where(c.folder_id == folder_id, c.state == State.PENDING))[0]
+        return int(row[0]), int(row[1])
+
+    def pending_page(self, folder_id: int, after: Row | None, limit: int, recent: int | None) -> list[Row]:
+        """Return the next rows to send: those dated since ``recent`` first, each part in ascending order.
+
+        ``recent`` of ``None`` keeps the source's order throughout (by id, which is the order of listing).
+        """
+        c = message.c
+        where = [c.folder_id == folder_id, c.state == State.PENDING]
+        if recent is None:
+            if after is not None:
+                where.append(c.id > after.id)
+            return self._rows(*where, order=c.id, limit=limit)
+        old = sa.case((c.date >= recent, 0), else_=1)
+        if after is not None:
+            part = 0 if after.date is not None and after.date >= recent else 1
+            where.append(sa.or_(old > part, sa.and_(old == part, c.id > after.id)))
+        query = sa.select(*_ROW).where(*where).order_by(old, c.id).limit(limit)
+        return [Row(*row) for row in self._read(query)]
+
+    def wanted(self, target_id: int) -> list[Row]:
+        """List what may claim a stranger of a target folder, in the order of claiming.
+
+        First what the target has without a key that we know, then what was sent without an answer, then what
+        is pending for this folder.
+        """
+        c = message.c
+        keyless = sa.and_(
+            c.target_id == target_id, c.state == State.STORED, c.target_key.is_(None), c.target_gone == 0
+        )
+        moving = sa.and_(c.moving_to == target_id, c.state == State.MOVING)
+        sent = sa.and_(c.target_id == target_id, c.state == State.SENT)
+        comes_here = sa.select(folder.c.id).where(folder.c.target_id == target_id, folder.c.side == "source")
+        pending = sa.and_(c.folder_id.in_(comes_here), c.state == State.PENDING)
+        return [row for part in (keyless, moving, sent, pending) for row in self._rows(part)]
+
+    def rows(
+        self, *, target_id: int | None = None, folder_id: int | None = None, states: Sequence[State] = ()
+    ) -> list[Row]:
+        """List an account's messages, narrowed to a target folder, a source folder, some states."""
+        where: list[sa.ColumnElement[bool]] = [message.c.folder_id.in_(self._mine("source"))]
+        if target_id is not None:
+            where.append(message.c.target_id == target_id)
+        if folder_id is not None:
+            where.append(message.c.folder_id == folder_id)
+        if states:
+            where.append(message.c.state.in_(states))
+        return self._rows(*where)
+
+    def unfinished(self, target_id: int) -> bool:
+        """Tell whether something of a target folder waits to be found by looking there."""
+        c = message.c
+        keyless = sa.and_(c.state == State.STORED, c.target_key.is_(None), c.target_gone == 0)
+        here = sa.and_(c.target_id == target_id, sa.or_(keyless, c.state == State.SENT))
+        moving = sa.and_(c.state == State.MOVING, sa.or_(c.target_id == target_id, c.moving_to == target_id))
+        return bool(self._read(sa.select(c.id).where(sa.or_(here, moving)).limit(1)))
+
+    def unsettled(self, folder_id: int) -> bool:
+        """Tell whether a source folder's cursor must not be stored yet."""
+        c = message.c
+        open_states = c.state.in_((State.PENDING, State.SENT, State.MOVING))
+        return bool(self._read(sa.select(c.id).where(c.folder_id == folder_id, open_states).limit(1)))
+
+    def flag_changes(self) -> list[Row]:
+        """List stored messages whose flags at the source are not those that the target was given."""
+        c = message.c
+        return self._rows(
+            c.folder_id.in_(self._mine("source")),
+            c.state == State.STORED,
+            c.gone == 0,
+            c.target_gone == 0,
+            c.target_key.is_not(None),
+            c.carried.is_not(None),
+            c.carried != c.flags,
+        )
+
+    def gone_rows(self) -> list[Row]:
+        """List messages that the target has and the source has no more."""
+        c = message.c
+        return self._rows(
+            c.folder_id.in_(self._mine("source")), c.gone == 1, c.state == State.STORED, c.target_gone == 0
+        )
+
+    def gone_sizes(self) -> set[int]:
+        """Return the sizes of what the source has no more, to tell moves from new messages cheaply."""
+        c = message.c
+        stored = c.state.in_((State.STORED, State.SENT, State.COLLAPSED, State.REFUSED))
+        query = sa.select(c.size).distinct().where(c.folder_id.in_(self._mine("source")), c.gone == 1, stored)
+        return {int(row.size) for row in self._read(query) if row.size is not None}
+
+    def departed(self, sizes: set[int]) -> list[Row]:
+        """List what left the source having one of these sizes, whatever became of it since."""
+        c = message.c
+        stored = c.state.in_((State.STORED, State.SENT, State.COLLAPSED, State.REFUSED))
+        rows = self._rows(c.folder_id.in_(self._mine("source")), c.gone == 1, stored)
+        return [row for row in rows if row.size in sizes]
+
+    def arrived(self, sizes: set[int]) -> list[Row]:
+        """List pending messages having one of these sizes."""
+        c = message.c
+        rows: list[Row] = []
+        for chunk in _chunks(sorted(sizes)):
+            rows += self._rows(
+                c.folder_id.in_(self._mine("source")), c.state == State.PENDING, c.size.in_(chunk)
+            )
+        return rows
+
+    def has_twin(self, target_id: int, digest: bytes, but: int) -> bool:
+        """Tell whether another message with this digest was sent to, or is stored in, a target folder."""
+        c = message.c
+        states = c.state.in_((State.SENT, State.STORED, State.MOVING))
+        query = (
+            sa.select(c.id).where(c.target_id == target_id, states, c.digest == digest, c.id != but).limit(1)
+        )
+        return bool(self._read(query))
+
+    # changes of messages
+
+    def update(self, changes: Sequence[dict[str, Any]], *, sync: bool = False) -> None:
+        """Change columns of messages; each change names its row by ``_id`` and has the same columns."""
+        if changes or sync:
+            with self.write(sync=sync) as connection:
+                self.put(connection, changes)
+
+    @staticmethod
+    def put(connection: sa.Connection, changes: Sequence[dict[str, Any]]) -> None:
+        """Change columns of messages inside a transaction of the caller's; columns may differ from row to row."""
+        by_columns: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+        for change in changes:
+            by_columns.setdefault(tuple(change), []).append(change)
+        for group in by_columns.values():
+            connection.execute(message.update().where(message.c.id == sa.bindparam("_id")), group)
+
+    def new_batch(self, connection: sa.Connection) -> int:
+        """Make a batch's row: the intent that is about to be written."""
+        made = connection.execute(batch.insert().values(account_id=self.account_id, intended=self.now))
+        assert made.inserted_primary_key is not None
+        return int(made.inserted_primary_key[0])
+
+    def end_batches(self, batch_ids: Sequence[int], *, over: bool) -> None:
+        """Note that batches ended without an answer to all of their messages."""
+        with self.write() as connection:
+            values = {"ended": self.now, "over": int(over)}
+            connection.execute(batch.update().where(batch.c.id.in_(batch_ids)).values(values))
+
+    def batch_ends(self, batch_ids: Iterable[int]) -> dict[int, tuple[float | None, bool]]:
+        """Return when each batch ended (``None``: not yet) and whether the server can do no more about it."""
+        query = sa.select(batch.c.id, batch.c.ended, batch.c.over).where(batch.c.id.in_(set(batch_ids)))
+        return {row.id: (row.ended, bool(row.over)) for row in self._read(query)}
+
+    def count_octets(self, connection: sa.Connection, octets: int) -> None:
+        """Add to what this migration has written, inside a transaction of the caller's."""
+        mine = account.c.id == self.account_id
+        connection.execute(account.update().where(mine).values(octets=account.c.octets + octets))
+
+    def take_place(self, old: Row, new: Row, changes: dict[str, Any]) -> None:
+        """Let a known message stand where the source now has it: the pending row gives way."""
+        with self.write(sync=True) as connection:
+            connection.execute(problem.delete().where(problem.c.message_id == new.id))
+            connection.execute(message.delete().where(message.c.id == new.id))
+            place = {
+                "folder_id": new.folder_id,
+                "key": new.key,
+                "size": new.size,
+                "date": new.date,
+                "zone": new.zone,
+            }
+            values = {**place, "flags": new.flags, "gone": 0, **changes}
+            connection.execute(message.update().where(message.c.id == old.id).values(values))
+
+    # the target's listing
+
+    def forget_target_keys(self, folder_id: int, epoch: str) -> None:
+        """Begin a new epoch of a target folder: what we wrote there is to be found anew."""
+        with self.write() as connection:
+            connection.execute(
+                message.update()
+                .where(message.c.target_id == folder_id)
+                .values(target_key=None, target_gone=0)
+            )
+            connection.execute(stranger.delete().where(stranger.c.folder_id == folder_id))
+            connection.execute(
+                folder.update().where(folder.c.id == folder_id).values(epoch=epoch, cursor=None)
+            )
+
+    def target_listed(self, folder_id: int, entries: Sequence[Entry]) -> None:
+        """Take one page of a target's listing in: our own messages get their witness, the rest are strangers."""
+        with self.write() as connection:
+            for chunk in _chunks(entries):
+                self._target_listed(connection, folder_id, {entry.key: entry for entry in chunk})
+
+    def _target_listed(self, connection: sa.Connection, folder_id: int, names: dict[str, Entry]) -> None:
+        c = message.c
+        ours = connection.execute(
+            sa.select(c.id, c.target_key, c.target_size, c.target_date, c.target_gone).where(
+                c.target_id == folder_id, c.target_key.in_(list(names))
+            )
+        ).all()
+        told, dead, known = [], [], set()
+        for row in ours:
+            entry = names[row.target_key]
+            if contradicts(row.target_size, row.target_date, entry):
+                dead.append(row.id)
+                continue
+            known.add(row.target_key)
+            if (row.target_size is None and entry.size is not None) or row.target_gone:
+                size, date = (
+                    entry.size or row.target_size,
+                    from_date(entry.internal_date)[0] or row.target_date,
+                )
+                told.append({"_id": row.id, "target_size": size, "target_date": date, "target_gone": 0})
+        if told:
+            connection.execute(message.update().where(c.id == sa.bindparam("_id")), told)
+        if dead:
+            # The key names somebody else's message now. Ours was moved or removed there since.
+            connection.execute(message.update().where(c.id.in_(dead)).values(target_key=None, target_gone=1))
+        unknown = {key: entry for key, entry in names.items() if key not in known}
+        s = stranger.c
+        rows = connection.execute(
+            sa.select(s.id, s.key, s.size, s.date).where(s.folder_id == folder_id, s.key.in_(list(unknown)))
+        ).all()
+        changed = [row for row in rows if contradicts(row.size, row.date, unknown[row.key])]
+        if changed:
+            connection.execute(stranger.delete().where(s.id.in_([row.id for row in changed])))
+        standing = {row.key for row in rows} - {row.key for row in changed}
+        fresh = [
+            {
+                "folder_id": folder_id,
+                "key": key,
+                "size": entry.size,
+                "date": from_date(entry.internal_date)[0],
+            }
+            for key, entry in unknown.items()
+            if key not in standing
+        ]
+        if fresh:
+            connection.execute(stranger.insert(), fresh)
+
+    def target_gone(
+        self, folder_id: int, *, keys: Sequence[str] = (), all_but: set[str] | None = None
+    ) -> int:
+        """Note what stands in a target folder no more; return how many of those were ours."""
+        c, s = message.c, stranger.c
+        ours = 0
+        with self.write() as connection:
+            if all_but is not None:
+                mine = sa.select(c.target_key).where(
+                    c.target_id == folder_id, c.target_key.is_not(None), c.target_gone == 0
+                )
+                others = sa.select(s.key).where(s.folder_id == folder_id)
+                rows = connection.execute(sa.union_all(mine, others))
+                keys = [row[0] for row in rows if row[0] not in all_but]
+            for chunk in _chunks(keys):
+                here = sa.and_(c.target_id == folder_id, c.target_key.in_(chunk), c.state.in_(IN_TARGET))
+                ours += connection.execute(message.update().where(here).values(target_gone=1)).rowcount
+                connection.execute(stranger.delete().where(s.folder_id == folder_id, s.key.in_(chunk)))
+        return ours
+
+    def strangers(self, folder_id: int) -> list[StrangerRow]:
+        """List the entries of a target folder that no message claims, in order of their listing."""
+        query = sa.select(*_STRANGER).where(stranger.c.folder_id == folder_id).order_by(stranger.c.id)
+        return [StrangerRow(*row) for row in self._read(query)]
+
+    def describe_strangers(self, told: Sequence[dict[str, Any]]) -> None:
+        """Keep what headers told of strangers: ``_id``, ``fingerprint`` and ``message_hash`` each."""
+        if told:
+            with self.write() as connection:
+                connection.execute(stranger.update().where(stranger.c.id == sa.bindparam("_id")), told)
+
+    def claim(self, claims: Sequence[tuple[Row, StrangerRow]]) -> None:
+        """Let messages claim strangers: they are stored, and the stranger is one no more."""
+        with self.write(sync=True) as connection:
+            for row, found in claims:
+                pending = row.state == State.PENDING
+                values: dict[str, Any] = {
+                    "state": State.STORED,
+                    "target_id": found.folder_id,
+                    "target_key": found.key,
+                    "target_size": found.size,
+                    "target_date": found.date,
+                    "target_gone": 0,
+                    "moving_to": None,
+                    "origin": row.origin if row.origin == Origin.ADOPTED else Origin.FOUND,
+                }
+                if pending:
+                    values |= {"origin": Origin.ADOPTED, "carried": row.flags}
+                connection.execute(message.update().where(message.c.id == row.id).values(values))
+                connection.execute(stranger.delete().where(stranger.c.id == found.id))
+
+    # what the report tells
+
+    def add_problem(
+        self,
+        kind: str,
+        reason: str,
+        *,
+        remedy: str = "",
+        folder_id: int | None = None,
+        row: Row | None = None,
+    ) -> None:
+        """Name a message or folder that was not carried; the same problem twice is one."""
+        where = (
+            (problem.c.account_id == self.account_id)
+            & (problem.c.kind == kind)
+            & (problem.c.folder_id == (row.folder_id if row else folder_id))
+            & (problem.c.message_id == row.id if row else problem.c.message_id.is_(None))
+        )
+        values = {"reason": reason, "remedy": remedy, "last": self.now}
+        with self.write() as connection:
+            done = connection.execute(problem.update().where(where).values(values))
+            if done.rowcount == 0:
+                named = {
+                    "folder_id": row.folder_id if row else folder_id,
+                    "message_id": row.id if row else None,
+                }
+                connection.execute(
+                    problem.insert().values(
+                        account_id=self.account_id, kind=kind, first=self.now, **named, **values
+                    )
+                )
+
+    def add_note(self, text: str, count: int = 1) -> None:
+        """Count something that cost no message."""
+        where = (note.c.account_id == self.account_id) & (note.c.text == text)
+        with self.write() as connection:
+            done = connection.execute(note.update().where(where).values(count=note.c.count + count))
+            if done.rowcount == 0:
+                connection.execute(note.insert().values(account_id=self.account_id, text=text, count=count))
+
+    def total_octets(self) -> int:
+        """Return the octets that the whole migration has written."""
+        return int(self._read(sa.select(sa.func.sum(account.c.octets)))[0][0] or 0)
+
+    def refill(self) -> int:
+        """Send again what no longer stands in the target, because its user asked; return how many."""
+        c = message.c
+        missing = sa.and_(
+            c.folder_id.in_(self._mine("source")), c.state == State.STORED, c.target_gone == 1, c.gone == 0
+        )
+        values = {"state": State.PENDING, "target_key": None, "target_gone": 0, "carried": None}
+        with self.write(sync=True) as connection:
+            return int(connection.execute(message.update().where(missing).values(values)).rowcount)
+
+
+__all__ = ["Book", "FolderRow", "Row", "StrangerRow"]

@@ -1,0 +1,340 @@
+"""The ledger as a whole: opened, guarded, and read by ``status`` and ``report``."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from attrs import frozen
+from sqlalchemy.pool import StaticPool
+
+from alimail_core.errors import LeaseHeld, LedgerError
+from alimail_core.ledger import schema
+from alimail_core.ledger.book import Book
+from alimail_core.ledger.lease import is_alive, this_owner
+from alimail_core.ledger.schema import (
+    APPLICATION_ID,
+    SCHEMA_VERSION,
+    State,
+    account,
+    message,
+    migration,
+    problem,
+)
+from alimail_core.seam import Clock
+
+BUSY_SECONDS = 60.0
+
+
+@frozen
+class AccountRow:
+    """One account as the ledger has it."""
+
+    id: int
+    source_address: str
+    target_address: str
+    enabled: bool
+    state: str
+    reason: str
+    remedy: str
+    passes: int
+    started: float | None
+    ended: float | None
+    octets: int
+    owner: str
+
+
+@frozen
+class ProblemRow:
+    """One message or folder that was not carried, and why."""
+
+    account_id: int
+    folder_id: int | None
+    message_id: int | None
+    kind: str
+    reason: str
+    remedy: str
+    first: float
+    last: float
+
+
+class Ledger:
+    """A migration's ledger. Safe to use from several threads; each account's ``Book`` has its own connection."""
+
+    def __init__(self, engine: sa.Engine, clock: Clock) -> None:
+        self.engine = engine
+        self.clock = clock
+        self.on_sync: Callable[[], None] = lambda: None
+        """Called after each synced commit; the crash tests take their snapshot of the durable state here."""
+
+    @classmethod
+    def open(cls, location: str, name: str, clock: Clock | None = None, *, create: bool = True) -> Ledger:
+        """Open the ledger of the migration ``name`` at a path or database URL, making it where it is new.
+
+        Raises ``LedgerError`` for a file that is foreign, truncated, locked, of a newer version or of another
+        migration; such a file is not touched.
+        """
+        if "://" in location:
+            engine = sa.create_engine(location)
+        else:
+            path = Path(location)
+            _examine_file(path, create)
+            engine = _sqlite_engine(path)
+        ledger = cls(engine, clock or Clock())
+        with _told_plainly(location):
+            ledger._bind(name)
+        return ledger
+
+    @classmethod
+    def in_memory(
+        cls, name: str = "memory", clock: Clock | None = None, snapshot: bytes | None = None
+    ) -> Ledger:
+        """Make a ledger that lives in this process only, optionally from an earlier ``snapshot()``."""
+        connection = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
+        if snapshot is not None:
+            connection.deserialize(snapshot)
+        engine = sa.create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
+        sa.event.listen(engine, "begin", _begin)
+        ledger = cls(engine, clock or Clock())
+        ledger._bind(name)
+        return ledger
+
+    def snapshot(self) -> bytes:
+        """Return the whole of an in-memory ledger as octets."""
+        with self.engine.connect() as connection:
+            raw = connection.connection.dbapi_connection
+            assert isinstance(raw, sqlite3.Connection)
+            return raw.serialize()
+
+    def _bind(self, name: str) -> None:
+        """Make the tables where there are none, and refuse a ledger that belongs to another migration."""
+        with self.engine.begin() as connection:
+            schema.metadata.create_all(connection)
+            row = connection.execute(sa.select(migration)).first()
+            if row is None:
+                connection.execute(
+                    migration.insert().values(
+                        id=name,
+                        name=name,
+                        schema_version=SCHEMA_VERSION,
+                        created=self.clock.now().timestamp(),
+                    )
+                )
+                if connection.dialect.name == "sqlite":
+                    connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
+                    connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            elif row.name != name:
+                raise LedgerError(
+                    f"the ledger belongs to the migration {row.name!r}, not to {name!r}",
+                    remedy="Name the ledger of this migration, or a new file.",
+                )
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.engine.dispose()
+
+    @contextmanager
+    def told_plainly(self) -> Iterator[None]:
+        """Turn the database's own errors into ``LedgerError`` with a remedy."""
+        with _told_plainly(str(self.engine.url.database or "")):
+            yield
+
+    def set_sync(self, connection: sa.Connection, sync: bool) -> None:
+        """Say whether the next commit waits for the disk (SQLite: outside, PostgreSQL: inside a transaction)."""
+        if connection.dialect.name == "sqlite":
+            raw = connection.connection.dbapi_connection
+            assert isinstance(raw, sqlite3.Connection)
+            raw.execute(f"PRAGMA synchronous = {'FULL' if sync else 'NORMAL'}")
+        else:
+            connection.exec_driver_sql(f"SET LOCAL synchronous_commit = {'on' if sync else 'off'}")
+
+    @contextmanager
+    def _read(self) -> Iterator[sa.Connection]:
+        with self.told_plainly(), self.engine.connect() as connection:
+            yield connection.execution_options(alimail_reading=True)
+
+    @contextmanager
+    def _write(self) -> Iterator[sa.Connection]:
+        with self.told_plainly(), self.engine.begin() as connection:
+            yield connection
+
+    # accounts
+
+    def account(self, source_address: str, target_address: str) -> int:
+        """Return the account's id, made where it is new: an account is its pair of addresses, nothing else."""
+        where = (account.c.source_address == source_address) & (account.c.target_address == target_address)
+        with self._write() as connection:
+            found = connection.execute(sa.select(account.c.id).where(where)).scalar()
+            if found is not None:
+                return int(found)
+            values = {"source_address": source_address, "target_address": target_address}
+            made = connection.execute(account.insert().values(values))
+            assert made.inserted_primary_key is not None
+            return int(made.inserted_primary_key[0])
+
+    def accounts(self, search: str = "") -> list[AccountRow]:
+        """List accounts whose source or target address contains ``search``, in order of their making."""
+        names = [attribute.name for attribute in AccountRow.__attrs_attrs__]
+        query = sa.select(*(account.c[name] for name in names)).order_by(account.c.id)
+        if search:
+            either = account.c.source_address.icontains(search, autoescape=True)
+            query = query.where(either | account.c.target_address.icontains(search, autoescape=True))
+        with self._read() as connection:
+            rows = connection.execute(query).mappings()
+            return [AccountRow(**{**row, "enabled": bool(row["enabled"])}) for row in rows]
+
+    def enable(self, account_ids: Sequence[int], enabled: bool = True) -> None:
+        """Let accounts run, or stop them: a running pass sees it before its next batch."""
+        with self._write() as connection:
+            connection.execute(
+                account.update().where(account.c.id.in_(account_ids)).values(enabled=int(enabled))
+            )
+
+    def counts(self, account_id: int) -> dict[str, tuple[int, int]]:
+        """Return messages and octets by state, such as ``{"STORED": (120, 4711)}``."""
+        mine = sa.select(schema.folder.c.id).where(schema.folder.c.account_id == account_id)
+        query = (
+            sa.select(message.c.state, sa.func.count(), sa.func.coalesce(sa.func.sum(message.c.size), 0))
+            .where(message.c.folder_id.in_(mine))
+            .group_by(message.c.state)
+        )
+        with self._read() as connection:
+            return {State(row[0]).name: (int(row[1]), int(row[2])) for row in connection.execute(query)}
+
+    def problems(self, account_id: int | None = None) -> list[ProblemRow]:
+        """List what was not carried, oldest first."""
+        names = [attribute.name for attribute in ProblemRow.__attrs_attrs__]
+        query = sa.select(*(problem.c[name] for name in names)).order_by(problem.c.id)
+        if account_id is not None:
+            query = query.where(problem.c.account_id == account_id)
+        with self._read() as connection:
+            return [ProblemRow(**row) for row in connection.execute(query).mappings()]
+
+    def notes(self, account_id: int) -> list[tuple[str, int]]:
+        """List what cost no message and was counted, such as dropped keywords."""
+        query = sa.select(schema.note.c.text, schema.note.c.count).where(
+            schema.note.c.account_id == account_id
+        )
+        with self._read() as connection:
+            return [
+                (str(text), int(count))
+                for text, count in connection.execute(query.order_by(schema.note.c.id))
+            ]
+
+    def total_octets(self) -> int:
+        """Return the octets that this migration has written, over all accounts."""
+        with self._read() as connection:
+            return int(connection.execute(sa.select(sa.func.sum(account.c.octets))).scalar() or 0)
+
+    # books
+
+    def read(self, account_id: int) -> Book:
+        """Open an account's book for reading; it holds no lease, and must be closed."""
+        return Book(self, account_id, fence=None)
+
+    @contextmanager
+    def lease(self, account_id: int, owner: str | None = None) -> Iterator[Book]:
+        """Take the account for one pass and give its book.
+
+        Raises ``LeaseHeld`` where another living process works on it. A dead owner's lease is taken over.
+        """
+        mine = owner or this_owner()
+        with self._write() as connection:
+            row = connection.execute(sa.select(account).where(account.c.id == account_id)).one()
+            silent_for = self.clock.now().timestamp() - (row.heartbeat or 0.0)
+            if row.owner and row.owner != mine and is_alive(row.owner, silent_for):
+                raise LeaseHeld(
+                    f"another process works on {row.source_address}",
+                    remedy="Wait until it is done, or stop it; `alimail status` shows it.",
+                )
+            fence = row.fence + 1
+            connection.execute(
+                account.update()
+                .where(account.c.id == account_id)
+                .values(owner=mine, fence=fence, heartbeat=self.clock.now().timestamp())
+            )
+        book = Book(self, account_id, fence=fence)
+        try:
+            yield book
+        finally:
+            book.close()
+            with self._write() as connection:
+                mine_still = (account.c.id == account_id) & (account.c.fence == fence)
+                connection.execute(account.update().where(mine_still).values(owner=""))
+
+
+def _sqlite_engine(path: Path) -> sa.Engine:
+    engine = sa.create_engine(
+        f"sqlite:///{path}", connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def _connected(raw: Any, _record: object) -> None:
+        raw.isolation_level = None  # transactions begin where we say, not where the driver thinks
+        raw.execute("PRAGMA journal_mode = WAL")
+        raw.execute("PRAGMA synchronous = FULL")
+        raw.execute("PRAGMA temp_store = MEMORY")
+
+    sa.event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _begin(connection: sa.Connection) -> None:
+    # Writers queue up at their first statement rather than fail at their last (SQLITE_BUSY_SNAPSHOT).
+    reading = connection.get_execution_options().get("alimail_reading")
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+
+def _examine_file(path: Path, create: bool) -> None:
+    """Refuse, before anything is written, a file that is no ledger of ours or not whole."""
+    remedy = (
+        "Name another file with `ledger`, or put the ledger's backup there: lost knowledge is found again."
+    )
+    if not path.exists():
+        if not create:
+            raise LedgerError(f"there is no ledger at {path}", remedy="Run `alimail migrate` first.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return
+    with path.open("rb") as file:
+        head = file.read(100)
+    size = path.stat().st_size
+    if size == 0:
+        return  # a crash before the first commit leaves an empty file
+    if len(head) < 100 or not head.startswith(b"SQLite format 3\0"):
+        raise LedgerError(f"{path} is not a ledger", remedy=remedy)
+    page_size = int.from_bytes(head[16:18], "big")
+    page_size = 65536 if page_size == 1 else page_size
+    if size < page_size * int.from_bytes(head[28:32], "big") and head[24:28] == head[92:96]:
+        raise LedgerError(f"the ledger {path} is truncated", remedy=remedy)
+    if int.from_bytes(head[68:72], "big") != APPLICATION_ID:
+        wal = path.with_name(path.name + "-wal")
+        if not wal.exists() or wal.stat().st_size == 0 or int.from_bytes(head[68:72], "big") != 0:
+            raise LedgerError(f"{path} is a database, but not a ledger of alimail", remedy=remedy)
+    version = int.from_bytes(head[60:64], "big")
+    if version > SCHEMA_VERSION:
+        raise LedgerError(
+            f"the ledger {path} was written by a newer alimail (schema {version})", remedy="Update alimail."
+        )
+    with _told_plainly(str(path)), closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as raw:
+        raw.execute("SELECT count(*) FROM sqlite_master").fetchone()
+
+
+@contextmanager
+def _told_plainly(location: str) -> Iterator[None]:
+    """Turn a database's own errors into ``LedgerError`` with a remedy."""
+    try:
+        yield
+    except (sqlite3.DatabaseError, sa.exc.DBAPIError) as error:
+        said = str(getattr(error, "orig", None) or error).splitlines()[0]
+        where = f" {location}" if location else ""
+        if "locked" in said:
+            remedy = "Another program holds it: end that program, or wait, and run again."
+        elif "full" in said or "disk I/O" in said:
+            remedy = "Make room on the disk that holds the ledger and run again; nothing is lost."
+        else:
+            remedy = "Put its backup in its place, or a new file: what is in the target is found again."
+        raise LedgerError(f"the ledger{where} cannot be used: {said}", remedy=remedy) from error
