@@ -92,8 +92,9 @@ class Source(ABC):
         Each request is answered, in the order of the requests, by one or more pages of ``Changes`` in a row or
         by one ``Unusable``. A cursor of ``None`` asks for everything and MUST be answered by ``complete``
         pages. A cursor that the side cannot use any more is treated as ``None``. A ``complete`` answer is
-        always allowed; the engine compares it with its ledger. An answer in a new epoch MUST be ``complete``. A message that arrives while the folder is
-        listed MUST be told now or at the next call with the returned cursor; telling it twice is harmless.
+        always allowed; the engine compares it with its ledger. An answer in a new epoch MUST be ``complete``.
+        A message that arrives while the folder is listed MUST be told now or at the next call with the
+        returned cursor; telling it twice is harmless.
 
         Many folders are asked at once so that round trips can be shared; ``requests`` is read lazily.
         Raises ``Transient`` or ``Denied``; the pages given before stay true.

@@ -29,3 +29,20 @@ class Clock:
     def random(self) -> float:
         """Return a number in [0, 1) for jitter; nothing secret hangs on it."""
         return random.random()
+
+
+class Stop:
+    """A wish to stop, seen between two batches. ``set`` may be called from a signal handler or any thread."""
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+        self.signal = 2
+
+    def set(self, signal: int = 2) -> None:
+        """Ask to stop; ``signal`` becomes the exit code's lower part (130 for SIGINT, 143 for SIGTERM)."""
+        self.signal = signal
+        self.event.set()
+
+    def is_set(self) -> bool:
+        """Tell whether somebody asked to stop."""
+        return self.event.is_set()
