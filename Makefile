@@ -1,0 +1,33 @@
+# Everything here sets itself up: see tools/setup.
+PY := .venv/bin
+
+.PHONY: help setup demo check test test-long
+
+help:
+	@echo "make demo       move a small organisation between two real servers, and prove it"
+	@echo "make test       everything that CI runs (real Dovecots on loopback)"
+	@echo "make test-long  the same with all seeds of the long tests"
+	@echo "make check      lint, types, layers and the fast tests: for use while working"
+
+setup:
+	@tools/setup
+
+demo: setup
+	@$(PY)/python -m tools.demo
+
+check: setup
+	$(PY)/ruff check .
+	$(PY)/ruff format --check .
+	$(PY)/mypy
+	$(PY)/lint-imports
+	$(PY)/python -m pytest -q -n 2 -m "not server and not long"
+
+test: setup
+	$(PY)/ruff check .
+	$(PY)/ruff format --check .
+	$(PY)/mypy
+	$(PY)/lint-imports
+	$(PY)/python -m pytest -n 2
+
+test-long: setup
+	$(PY)/python -m pytest -n 2 --long

@@ -1,0 +1,160 @@
+"""The first steps of a pass: pair the folders, list the source, survey the target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from attrs import evolve
+
+from alimail_core.events import FolderListed
+from alimail_core.folders import map_folders, special_use_of
+from alimail_core.model import INBOX, Changes, Entry, Folder, SpecialUse, Unusable
+from alimail_core.transfer.state import Pair, Pass, Target
+
+_FIRST = {INBOX: 0}
+_USE_ORDER = {SpecialUse.SENT: 1, SpecialUse.DRAFTS: 2, SpecialUse.JUNK: 8, SpecialUse.TRASH: 9}
+NOT_CARRIED = frozenset({"\\Deleted", "\\Recent"})
+
+
+def pair_folders(p: Pass) -> None:
+    """List both sides' folders, map them, create what the target lacks, and keep the mapping for ever."""
+    known = {row.path: row for row in p.book.folders("target")}
+    known_by_id = {row.id: row for row in known.values()}
+    previous = {
+        row.path: known_by_id[row.target_id].path
+        for row in p.book.folders("source")
+        if row.target_id in known_by_id
+    }
+    sources = list(p.source.folders())
+    targets = {folder.path: folder for folder in p.sink.folders()}
+    mapped, _skipped = map_folders(
+        sources,
+        p.policy,
+        p.sink.traits.rules,
+        target_folders=list(targets.values()),
+        previous=previous,
+        override=p.map_folder,
+    )
+    wanted = [(row.target, row.special_use) for row in mapped if row.target not in targets]
+    made: dict[tuple[str, ...], Folder | Unusable] = dict(
+        zip((path for path, _ in wanted), p.sink.create(wanted), strict=False)
+    )
+    by_path = {folder.path: folder for folder in sources}
+    for row in mapped:
+        source, target = by_path[row.source], targets.get(row.target) or made.get(row.target)
+        if isinstance(target, Folder):
+            _pair(p, source, target, row.special_use, row.rule)
+        elif source.selectable:
+            reason = target.reason if target else "the server did not answer"
+            p.problem("folder", f"the folder {'/'.join(row.target)} could not be made: {reason}")
+    p.pairs.sort(key=_priority)
+
+
+def _pair(p: Pass, source: Folder, target: Folder, use: SpecialUse | None, rule: str) -> None:
+    target_id = p.book.put_folder("target", target.path, target.special_use or use)
+    source_id = p.book.put_folder("source", source.path, special_use_of(source), target_id, rule)
+    kept = p.targets.setdefault(target_id, Target(target_id, target, special_use=target.special_use or use))
+    if source.selectable:
+        p.pairs.append(Pair(source_id, source, kept))
+
+
+def _priority(pair: Pair) -> tuple[int, int]:
+    """The inbox first and then what was sent, so that people can work after minutes; junk and trash last."""
+    use = special_use_of(pair.source)
+    first = _FIRST.get(pair.source.path, _USE_ORDER.get(use, 5) if use else 5)
+    return first, pair.id
+
+
+def chunks(p: Pass) -> list[list[Pair]]:
+    """Divide the work: on a first pass the inbox, then what was sent, then the rest; later all at once.
+
+    A later pass lists every folder before it writes, to tell a message that was moved from a new one.
+    """
+    listed_before = any(row.cursor is not None for row in p.book.folders("source"))
+    if listed_before:
+        return [p.pairs]
+    first, rest = p.pairs[:2], p.pairs[2:]
+    parts: list[list[Pair]] = [[pair] for pair in first]
+    part: list[Pair] = []
+    for pair in rest:
+        part.append(pair)
+        if sum(each.source.messages or 0 for each in part) > 20_000:
+            parts.append(part)
+            part = []
+    return [*parts, part] if part else parts
+
+
+def list_source(p: Pass, pairs: Sequence[Pair]) -> None:
+    """Ask the source what changed in each folder since its cursor, and take the answer into the ledger."""
+    rows = {row.id: row for row in p.book.folders("source")}
+    by_path = {pair.source.path: pair for pair in pairs}
+    seen: dict[int, set[int]] = {}
+    for page in p.source.changes((pair.source, rows[pair.id].cursor) for pair in pairs):
+        if isinstance(page, Unusable):
+            p.problem("folder", page.reason, pair=by_path.get(page.path), remedy="It is tried again next time.")
+            continue
+        pair = by_path[page.folder.path]
+        if pair.id not in seen:
+            seen[pair.id] = set()
+            if rows[pair.id].epoch != page.epoch:
+                p.book.forget_keys(pair.id, page.epoch)
+        _take_page(p, pair, page, seen[pair.id])
+        if page.cursor is not None:
+            p.cursors[pair.id] = page.cursor
+            messages, octets = p.book.pending(pair.id)
+            p.tell(FolderListed(p.account, pair.source.path, pair.target.folder.path, messages, octets))
+
+
+def _take_page(p: Pass, pair: Pair, page: Changes, seen: set[int]) -> None:
+    entries = [_carried(p, entry) for entry in page.entries]
+    seen.update(p.book.listed(pair.id, entries))
+    if page.gone and not page.complete:
+        p.book.mark_gone(pair.id, keys=page.gone)
+    if page.complete and page.cursor is not None:
+        p.book.mark_gone(pair.id, all_but=seen)
+
+
+def _carried(p: Pass, entry: Entry) -> Entry:
+    """Leave out flags that are not for carrying: a message marked for deletion is carried without the mark."""
+    if entry.flags.isdisjoint(NOT_CARRIED):
+        return entry
+    return evolve(entry, flags=entry.flags - NOT_CARRIED)
+
+
+def forget_lost_folders(p: Pass) -> None:
+    """Note of folders that the source has no more that their messages are gone from there."""
+    here = {pair.id for pair in p.pairs}
+    for row in p.book.folders("source"):
+        if row.id not in here and row.epoch is not None:
+            p.book.mark_gone(row.id, all_but=set())
+
+
+def survey(p: Pass, targets: Iterable[Target]) -> None:
+    """Ask the target what changed in folders since last time: our messages get their witness, others are strangers."""
+    wanted = list(targets)
+    rows = {row.id: row for row in p.book.folders("target")}
+    by_path = {target.folder.path: target for target in wanted}
+    began = p.clock.monotonic()
+    listed: dict[int, set[str]] = {}
+    for page in p.sink.changes((target.folder, rows[target.id].cursor) for target in wanted):
+        if isinstance(page, Unusable):
+            p.problem("folder", f"{'/'.join(page.path)} in the target: {page.reason}", remedy="It is tried again.")
+            continue
+        target = by_path[page.folder.path]
+        row = rows[target.id]
+        first = target.id not in listed
+        seen = listed.setdefault(target.id, set())
+        if row.epoch != page.epoch and first:
+            if row.epoch is not None:
+                p.note(f"the target's folder {'/'.join(row.path)} was made anew or renumbered")
+            p.book.forget_target_keys(target.id, page.epoch)
+        p.book.target_listed(target.id, page.entries)
+        if page.complete:
+            seen.update(entry.key for entry in page.entries)
+        if page.gone and not page.complete:
+            p.book.target_gone(target.id, keys=page.gone)
+        if page.cursor is not None:
+            if page.complete:
+                p.book.target_gone(target.id, all_but=seen)
+            p.book.save_cursor(target.id, page.cursor, sync=False)
+            target.storable, target.surveyed = page.storable_flags, began

@@ -1,0 +1,262 @@
+"""Offer messages to the strangers of the target: one step for crashes, adoption, lost ledgers and other writers.
+
+What the target has and we have no key for claims first, then what was sent without an answer, then what is
+pending. So a settled twin never vouches for a message that was not sent (docs/invariants.md).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from attrs import evolve
+
+from alimail_core.contract import Source
+from alimail_core.events import BatchSettled
+from alimail_core.identity import (
+    Claim,
+    Evidence,
+    claim_by_bodies,
+    claim_by_headers,
+    content_digest,
+    digests,
+    fingerprint,
+    nominees,
+)
+from alimail_core.ledger import Origin, Row, State, StrangerRow
+from alimail_core.ledger.book import to_date
+from alimail_core.model import Entry, Folder, Message, SpecialUse
+from alimail_core.transfer.listing import survey
+from alimail_core.transfer.state import Pass, Target
+
+_SENT_BEFORE = (State.STORED, State.MOVING, State.SENT)
+
+
+def message_hash(message_id: bytes | None) -> bytes | None:
+    """Shorten a Message-ID to what the ledger keeps of it."""
+    return None if message_id is None else hashlib.blake2b(message_id, digest_size=8).digest()
+
+
+def reconcile(p: Pass, targets: Iterable[Target]) -> None:
+    """Survey target folders and settle whatever already stands there."""
+    wanted = list(targets)
+    survey(p, wanted)
+    for target in wanted:
+        if target.surveyed is not None:
+            match_strangers(p, target)
+
+
+def match_strangers(p: Pass, target: Target) -> None:
+    """Match what may stand in a surveyed target folder with its strangers, and claim."""
+    strangers = p.book.strangers(target.id)
+    rows = p.book.wanted(target.id) if strangers or p.book.unfinished(target.id) else []
+    if strangers and rows:
+        strangers = _describe(p, target, strangers)
+        claims = _claims(p, target, rows, strangers)
+        if claims:
+            _settle(p, target, [(rows[claim.wanted], strangers[claim.stranger]) for claim in claims])
+    _give_up_keyless(p, target)
+    if strangers:
+        find_second_copies(p, target)
+
+
+def _settle(p: Pass, target: Target, claims: Sequence[tuple[Row, StrangerRow]]) -> None:
+    p.book.claim(claims)
+    for row, found in claims:
+        _finish_move(p, row, found)
+    adopted = sum(row.state == State.PENDING for row, _ in claims)
+    found = sum(row.state == State.SENT for row, _ in claims)
+    p.counts.adopted += adopted
+    p.counts.copied += found
+    if adopted or found:
+        octets = sum(row.size or 0 for row, _ in claims if row.state in (State.PENDING, State.SENT))
+        p.tell(BatchSettled(p.account, target.folder.path, copied=found, adopted=adopted, octets=octets))
+
+
+def _finish_move(p: Pass, row: Row, found: StrangerRow) -> None:
+    """A move by COPY and EXPUNGE that was cut off after the COPY has left the old place filled: clear it."""
+    if row.state == State.MOVING and row.target_key and row.target_id in p.targets:
+        old = p.targets[row.target_id]
+        if still_as_written(p, old, [row]):
+            list(p.sink.remove(old.folder, [row.target_key]))
+
+
+def _give_up_keyless(p: Pass, target: Target) -> None:
+    """What the target had said that it has, and what stands nowhere there now, its user moved or removed."""
+    rows = p.book.rows(target_id=target.id, states=[State.STORED])
+    lost = [row for row in rows if row.target_key is None and not row.target_gone]
+    p.book.update([{"_id": row.id, "target_gone": 1} for row in lost])
+
+
+def _describe(p: Pass, target: Target, strangers: Sequence[StrangerRow]) -> list[StrangerRow]:
+    """Read, once, the headers of strangers whose fingerprint is not known yet."""
+    bare = {row.key: row for row in strangers if row.fingerprint is None}
+    told: dict[int, dict[str, Any]] = {}
+    if bare:
+        for headers in p.sink.headers(target.folder, [row.entry for row in bare.values()]):
+            found = fingerprint(headers.octets)
+            row = bare[headers.key]
+            told[row.id] = {
+                "_id": row.id,
+                "fingerprint": found.value,
+                "message_hash": message_hash(found.message_id),
+            }
+        p.book.describe_strangers(list(told.values()))
+    return [
+        evolve(row, fingerprint=told[row.id]["fingerprint"], message_hash=told[row.id]["message_hash"])
+        if row.id in told
+        else row
+        for row in strangers
+    ]
+
+
+def _claims(p: Pass, target: Target, rows: Sequence[Row], strangers: Sequence[StrangerRow]) -> list[Claim]:
+    """Decide which message claims which stranger, reading only the bodies that can decide it."""
+    drafts = target.special_use == SpecialUse.DRAFTS
+    wanted = row_evidence(p, rows)
+    found = [
+        Evidence(row.fingerprint, row.message_hash, row.size, to_date(row.date, 0)) for row in strangers
+    ]
+    claims = claim_by_headers(wanted, found, mode=p.options.adopt, drafts=drafts)
+    _, of_strangers = nominees(wanted, found, claims)
+    bodies = read_bodies(p.sink, target.folder, [strangers[index].entry for index in of_strangers])
+    for index in of_strangers:
+        found[index] = _with_body(found[index], bodies.get(strangers[index].key))
+    claims = [*claims, *claim_by_bodies(wanted, found, claims)]
+    # The digests in the ledger did not decide these: read them at their source as well.
+    of_rows, _ = nominees(wanted, found, claims)
+    if p.options.delivered_twice == "ignore":
+        of_rows = [index for index in of_rows if rows[index].state in _SENT_BEFORE]
+    _read_rows(p, [(index, rows[index]) for index in of_rows], wanted)
+    return [*claims, *claim_by_bodies(wanted, found, claims)]
+
+
+def _read_rows(p: Pass, rows: Sequence[tuple[int, Row]], wanted: list[Evidence]) -> None:
+    by_folder: dict[int, list[tuple[int, Row]]] = {}
+    for index, row in rows:
+        if row.key is not None and not row.gone:
+            by_folder.setdefault(row.folder_id, []).append((index, row))
+    for folder_id, members in by_folder.items():
+        pair = p.by_id(folder_id)
+        if pair is None:
+            continue
+        bodies = read_bodies(p.source, pair.source, [row.entry for _, row in members])
+        for index, row in members:
+            wanted[index] = _with_body(wanted[index], bodies.get(row.key or ""))
+
+
+def row_evidence(p: Pass, rows: Sequence[Row]) -> list[Evidence]:
+    """Tell what is known of messages, reading the headers of those that were never read."""
+    bare: dict[int, dict[str, Row]] = {}
+    for row in rows:
+        if row.fingerprint is None and row.key is not None and not row.gone:
+            bare.setdefault(row.folder_id, {})[row.key] = row
+    told: dict[int, tuple[bytes, bytes | None]] = {}
+    for folder_id, by_key in bare.items():
+        pair = p.by_id(folder_id)
+        if pair is None:
+            continue
+        for headers in p.source.headers(pair.source, [row.entry for row in by_key.values()]):
+            found = fingerprint(headers.octets)
+            told[by_key[headers.key].id] = (found.value, message_hash(found.message_id))
+    p.book.update(
+        [{"_id": row_id, "fingerprint": value, "message_hash": short} for row_id, (value, short) in told.items()]
+    )
+    return [_evidence(row, *told.get(row.id, (row.fingerprint, row.message_hash))) for row in rows]
+
+
+def _evidence(row: Row, value: bytes | None, short: bytes | None) -> Evidence:
+    # A mended message stands in the target with the digest that it was sent with.
+    return Evidence(
+        fingerprint=value,
+        message_id=short,
+        size=row.size,
+        internal_date=to_date(row.date, 0),
+        digest=row.sent_digest or row.digest,
+        canonical=None if row.sent_digest else row.canonical or row.digest,
+    )
+
+
+def read_bodies(side: Source, folder: Folder, entries: Sequence[Entry]) -> dict[str, Evidence]:
+    """Read whole messages of one side, one at a time, and keep only their digests, by key."""
+    found: dict[str, Evidence] = {}
+    if entries:
+        for answer in side.fetch([(folder, entries)]):
+            if isinstance(answer, Message):
+                exact = digests(answer.octets)
+                found[answer.key] = Evidence(
+                    digest=exact.digest, canonical=exact.canonical, content=content_digest(answer.octets)
+                )
+    return found
+
+
+def _with_body(evidence: Evidence, body: Evidence | None) -> Evidence:
+    if body is None:
+        return evidence
+    # What was sent goes before what the source gives now: a mended message, or a source that renders anew.
+    return evolve(
+        evidence,
+        digest=evidence.digest or body.digest,
+        canonical=evidence.canonical or body.canonical,
+        content=body.content,
+    )
+
+
+def still_as_written(p: Pass, target: Target, rows: Sequence[Row]) -> list[Row]:
+    """Read our copies again and return those that are there, ours, and as we wrote them."""
+    ours = {row.target_key: row for row in rows if row.target_key and row.origin in (Origin.APPENDED, Origin.FOUND)}
+    found = {entry.key: entry for entry in p.sink.look(target.folder, [key for key in ours if key])}
+    kept = []
+    for key, row in ours.items():
+        entry = found.get(key or "")
+        if entry is not None and (row.target_size is None or entry.size == row.target_size):
+            kept.append(row)
+    return kept
+
+
+def find_second_copies(p: Pass, target: Target) -> None:
+    """Where a message was sent again and the first attempt arrived after all, take our own later copy away.
+
+    Only a copy whose key the server told us in answer to our APPEND, whose octets are those that we sent and
+    whose flags nobody touched is removed; otherwise the second copy is named in the report.
+    """
+    twice = [row for row in p.book.rows(target_id=target.id, states=[State.STORED]) if row.doubts]
+    if not twice:
+        return
+    strangers = p.book.strangers(target.id)
+    wanted = [_evidence(row, row.fingerprint, row.message_hash) for row in twice]
+    found = [Evidence(row.fingerprint, row.message_hash, row.size) for row in strangers]
+    _, of_strangers = nominees(wanted, found, [])
+    bodies = read_bodies(p.sink, target.folder, [strangers[index].entry for index in of_strangers])
+    for index in of_strangers:
+        found[index] = _with_body(found[index], bodies.get(strangers[index].key))
+    for claim in claim_by_bodies(wanted, found, []):
+        _drop_second_copy(p, target, twice[claim.wanted], strangers[claim.stranger])
+
+
+def _drop_second_copy(p: Pass, target: Target, row: Row, late: StrangerRow) -> None:
+    if row.origin == Origin.APPENDED and p.sink.traits.moves and _untouched(p, target, row):
+        assert row.target_key is not None
+        p.book.claim([(row, late)])
+        list(p.sink.remove(target.folder, [row.target_key]))
+        p.book.update([{"_id": row.id, "doubts": 0}])
+        p.note("a message that arrived twice after a lost connection: our own second copy was removed")
+    else:
+        p.book.update([{"_id": row.id, "doubts": 0}])
+        p.problem(
+            "extra",
+            "the message stands twice in the target: its first sending was finished after it was given up",
+            row=row,
+            remedy="Remove one of the two there if you wish; nothing is missing.",
+        )
+
+
+def _untouched(p: Pass, target: Target, row: Row) -> bool:
+    if not still_as_written(p, target, [row]):
+        return False
+    [entry] = p.sink.look(target.folder, [row.target_key or ""])
+    carried = p.storable(target, (row.carried or "").split())
+    bodies = read_bodies(p.sink, target.folder, [entry])
+    body = bodies.get(entry.key)
+    return entry.flags - {"\\Recent"} == carried and body is not None and body.digest == (row.sent_digest or row.digest)

@@ -1,0 +1,113 @@
+"""What one attempt at a pass carries from step to step: the open ends, the folders in pairs, the counters."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from attrs import Factory, define, frozen
+
+from alimail_core.contract import Sink, Source
+from alimail_core.errors import Denied, Interrupted
+from alimail_core.events import Event, Noted, Observer, ProblemFound
+from alimail_core.folders import FolderPolicy
+from alimail_core.ledger import Book, Row
+from alimail_core.model import Cursor, Folder, FolderPath, SpecialUse
+from alimail_core.options import TransferOptions
+from alimail_core.seam import Clock, Stop
+
+
+@define
+class Counts:
+    """What a pass has done so far, over all its attempts."""
+
+    copied: int = 0
+    adopted: int = 0
+    octets: int = 0
+    problems: int = 0
+
+
+@define
+class Target:
+    """A folder of the sink that this pass works with."""
+
+    id: int
+    folder: Folder
+    storable: frozenset[str] | None = None
+    """Flags that it can store; ``None``: any. Known once it was surveyed."""
+    surveyed: float | None = None
+    """When this attempt began to look at it last, in the clock's monotonic seconds; ``None``: not yet."""
+    special_use: SpecialUse | None = None
+
+
+@frozen
+class Pair:
+    """A source folder and where its messages go."""
+
+    id: int
+    source: Folder
+    target: Target
+
+
+@define
+class Pass:
+    """One attempt: it ends with its connections. The ledger and ``counts`` outlive it."""
+
+    account: str
+    book: Book
+    source: Source
+    sink: Sink
+    options: TransferOptions
+    policy: FolderPolicy
+    map_folder: Callable[[Folder], FolderPath | None]
+    observe: Observer
+    clock: Clock
+    stop: Stop
+    counts: Counts
+    targets: dict[int, Target] = Factory(dict)
+    pairs: list[Pair] = Factory(list)
+    cursors: dict[int, Cursor] = Factory(dict)
+    """How far the listing of each source folder came; stored once everything that it told is settled."""
+    dropped: Counter[str] = Factory(Counter)
+
+    def by_id(self, folder_id: int) -> Pair | None:
+        """Return the pair of a source folder's id, ``None`` where the folder is no longer listed."""
+        return next((pair for pair in self.pairs if pair.id == folder_id), None)
+
+    def tell(self, event: Event) -> None:
+        """Let the observers see what happened."""
+        self.observe(event)
+
+    def note(self, text: str, count: int = 1) -> None:
+        """Count, for the report, something that cost no message."""
+        self.book.add_note(text, count)
+        self.tell(Noted(self.account, text if count == 1 else f"{text} ({count})"))
+
+    def problem(self, kind: str, reason: str, *, row: Row | None = None, pair: Pair | None = None, remedy: str = "") -> None:
+        """Name, for the report, a message or folder that was not carried."""
+        if row is not None:
+            pair = pair or self.by_id(row.folder_id)
+        self.book.add_problem(kind, reason, remedy=remedy, row=row, folder_id=pair.id if pair else None)
+        self.counts.problems += 1
+        path = pair.source.path if pair else ()
+        self.tell(ProblemFound(self.account, path, row.key if row else None, reason, remedy))
+
+    def check_in(self, octets: int = 0) -> None:
+        """Between two batches: may the account go on, by its user's, its owner's and its limit's leave?"""
+        if self.stop.is_set():
+            raise Interrupted("stopped on request", signal=self.stop.signal, remedy="Run the same command again.")
+        if not self.book.enabled():
+            raise Interrupted("the account was disabled", remedy="`alimail enable` lets it go on.")
+        limit = self.options.limit_octets
+        if limit is not None and self.book.total_octets() + octets > limit:
+            raise Denied(
+                f"the migration has reached its limit of {limit:,} octets",
+                remedy="Alibaba Mail takes 1 TB in one migration: ask its support, then raise `limit_octets`.",
+            )
+
+    def storable(self, target: Target, flags: Iterable[str]) -> frozenset[str]:
+        """Return what of these flags a target folder can hold, compared without case (RFC 9051 §2.3.2)."""
+        if target.storable is None:
+            return frozenset(flags)
+        can = {flag.lower() for flag in target.storable}
+        return frozenset(flag for flag in flags if flag.lower() in can)
