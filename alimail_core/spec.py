@@ -1,0 +1,56 @@
+"""A migration as plain data: what ``config`` makes of a file, and what a worker in another process is given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from attrs import field, frozen
+
+from alimail_core.folders import FolderPolicy
+from alimail_core.options import TransferOptions
+from alimail_core.secrets import Secret
+
+
+@frozen
+class Endpoint:
+    """One side of accounts: a plug-in's name and its options, an instance of the plug-in's attrs class."""
+
+    kind: str
+    options: Any
+
+
+@frozen
+class AccountSpec:
+    """One mailbox pair. Its identity is the two addresses, whatever endpoints and logins it has today."""
+
+    source_address: str
+    target_address: str
+    source: Endpoint
+    target: Endpoint
+    source_user: str
+    target_user: str
+    source_secret: Secret = field(repr=False)
+    target_secret: Secret = field(repr=False)
+
+    def __str__(self) -> str:
+        """Name the account for a person."""
+        return f"{self.source_address} -> {self.target_address}"
+
+
+@frozen
+class MigrationSpec:
+    """A whole migration: everything that ``alimail_core.migration.Migration`` needs, and no secret's value."""
+
+    name: str
+    """What binds the ledger to this migration."""
+    ledger: str
+    """A path, or a database URL."""
+    accounts: tuple[AccountSpec, ...]
+    options: TransferOptions = TransferOptions()
+    policy: FolderPolicy = FolderPolicy()
+    workers: int = 4
+    """Accounts side by side."""
+    executor: str = "threads"
+    report_folder: Path | None = None
+    """Where ``report`` writes; ``None``: beside the ledger."""
