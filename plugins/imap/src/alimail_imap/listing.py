@@ -1,0 +1,393 @@
+"""``changes``: what a folder holds, or what changed in it since its cursor.
+
+The cursor of a folder holds what EXAMINE said at the listing's start, so that whatever happens meanwhile is told
+next time, and up to four *witnesses*: a few messages with size and date, by which a folder is known again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+from attrs import evolve, field, frozen
+
+from alimail_core.errors import Refused, Transient
+from alimail_core.model import PAGE, Changes, Cursor, Entry, Folder, Unusable
+from alimail_imap.connection import astring, collect, of_kind
+from alimail_imap.fetched import LISTED, Fetched, parse_fetch
+from alimail_imap.grades import grade
+from alimail_imap.session import CLOCK_LIKE, Key, Selected, Session, epoch_name
+from alimail_imap.tokens import Response
+from alimail_imap.uidsets import Range, count, expand, format_sets, parse_set
+
+READ_AHEAD = 64
+"""How many folders are asked at once whether anything changed in them."""
+MAX_WITNESSES = 4
+MAX_VANISHED = 2_000_000
+"""A server that names more vanished UIDs than this is asked for the whole folder instead."""
+
+Witness = tuple[int, int, str]
+"""UID, size, and internal date in ISO form."""
+
+
+@frozen
+class Mark:
+    """A cursor, read."""
+
+    uidvalidity: int
+    marker: int = 0
+    uidnext: int | None = None
+    modseq: int | None = None
+    exists: int = 0
+    witnesses: tuple[Witness, ...] = ()
+    storable: frozenset[str] | None = field(default=None)
+
+    @property
+    def epoch(self) -> str:
+        """The folder's epoch."""
+        return epoch_name(self.uidvalidity, self.marker)
+
+    def cursor(self) -> Cursor:
+        """Write the cursor as the core keeps it."""
+        return {
+            "uidvalidity": self.uidvalidity,
+            "marker": self.marker,
+            "uidnext": self.uidnext,
+            "modseq": self.modseq,
+            "exists": self.exists,
+            "witnesses": [list(witness) for witness in self.witnesses],
+            "storable": None if self.storable is None else sorted(self.storable),
+        }
+
+    @classmethod
+    def read(cls, cursor: Cursor | None) -> Mark | None:
+        """Read a cursor; ``None`` where there is none or it cannot be used."""
+        if cursor is None:
+            return None
+        values: dict[str, Any] = dict(cursor)
+        try:
+            witnesses = tuple((int(uid), int(size), str(date)) for uid, size, date in values["witnesses"])
+            storable = None if values["storable"] is None else frozenset(values["storable"])
+            numbers = {name: values[name] for name in ("marker", "uidnext", "modseq", "exists")}
+            return cls(
+                uidvalidity=int(values["uidvalidity"]), witnesses=witnesses, storable=storable, **numbers
+            )
+        except (KeyError, TypeError, ValueError):
+            return None
+
+
+class Lister:
+    """Answers ``changes`` over one session."""
+
+    def __init__(self, session: Session, *, write: bool) -> None:
+        self._session = session
+        self._connection = session.connection
+        self._write = write
+
+    def changes(self, requests: Iterable[tuple[Folder, Cursor | None]]) -> Iterator[Changes | Unusable]:
+        """See ``Source.changes``."""
+        waiting = iter(requests)
+        while part := [(folder, Mark.read(cursor)) for folder, cursor in islice(waiting, READ_AHEAD)]:
+            unchanged = self._ask_unchanged(part)
+            for place, (folder, mark) in enumerate(part):
+                if mark is not None and place in unchanged:
+                    self._session.epochs[self._session.names.wire(folder)] = mark.epoch
+                    yield Changes(folder, mark.epoch, cursor=mark.cursor(), storable_flags=mark.storable)
+                else:
+                    yield from self._list(folder, mark)
+
+    # Folders in which nothing changed, told without opening them
+
+    def _ask_unchanged(self, part: list[tuple[Folder, Mark | None]]) -> set[int]:
+        """Ask all the folders' STATUS in one round trip; return the places of those that are as they were.
+
+        Only HIGHESTMODSEQ tells of flags, and only a UIDVALIDITY from a clock tells a folder that was made again.
+        """
+        if not self._connection.offers("CONDSTORE") and not self._connection.offers("QRESYNC"):
+            return set()
+        self._connection.settle()
+        sent = [
+            (place, mark, self._send_status(folder))
+            for place, (folder, mark) in enumerate(part)
+            if mark is not None
+            and mark.modseq
+            and mark.uidvalidity >= CLOCK_LIKE
+            and not self._is_selected(folder)
+        ]
+        return {place for place, mark, tag in sent if self._is_unchanged(mark, tag)}
+
+    def _is_selected(self, folder: Folder) -> bool:
+        """Tell whether a folder is open: then its STATUS would be what this connection knew before (RFC 9051 §6.3.11)."""
+        selected = self._session.selected
+        return selected is not None and selected[0] == self._session.names.wire(folder)
+
+    def _send_status(self, folder: Folder) -> bytes:
+        name = astring(self._session.names.wire(folder))
+        return self._connection.send(b"STATUS ", name, b" (MESSAGES UIDNEXT UIDVALIDITY HIGHESTMODSEQ)")
+
+    def _is_unchanged(self, mark: Mark, tag: bytes) -> bool:
+        responses, status = collect(self._connection.until(tag))
+        numbers = next((read_status(response) for response in of_kind(responses, b"STATUS")), {})
+        wanted = {
+            "MESSAGES": mark.exists,
+            "UIDNEXT": mark.uidnext,
+            "UIDVALIDITY": mark.uidvalidity,
+            "HIGHESTMODSEQ": mark.modseq,
+        }
+        return status.ok and all(numbers.get(name, -1) == number for name, number in wanted.items())
+
+    # One folder
+
+    def _list(self, folder: Folder, mark: Mark | None) -> Iterator[Changes | Unusable]:
+        try:
+            state = self._session.select(folder, write=self._write, fresh=True)
+        except Refused as error:
+            yield Unusable(folder.path, error.message)
+            return
+        new = self._next_mark(state, mark)
+        self._session.epochs[self._session.names.wire(folder)] = new.epoch
+        page = Changes(folder, new.epoch, storable_flags=new.storable)
+        if mark is None or mark.epoch != new.epoch or not state.modseq or not mark.modseq:
+            yield from self._list_all(page, new)
+        elif "QRESYNC" in self._connection.capabilities:
+            yield from self._list_changed(page, new, mark, vanished=True)
+        elif (mark.modseq, mark.uidnext, mark.exists) == (state.modseq, state.uidnext, state.exists):
+            yield evolve(page, cursor=new.cursor())
+        elif self._nothing_expunged(mark, state):
+            yield from self._list_changed(page, new, mark, vanished=False)
+        else:
+            yield from self._list_all(page, new)
+
+    def _next_mark(self, state: Selected, mark: Mark | None) -> Mark:
+        """Decide whether the old keys still hold: the new mark has the old witnesses only where they do."""
+        new = Mark(
+            uidvalidity=state.uidvalidity,
+            uidnext=state.uidnext,
+            modseq=state.modseq,
+            exists=state.exists,
+            # PERMANENTFLAGS tells of what can be stored only where the folder was opened to write.
+            storable=state.storable if self._write else None,
+        )
+        if mark is None:
+            return new
+        if state.uidvalidity != mark.uidvalidity:
+            # A UIDVALIDITY must grow. One that went back may have been given before.
+            return evolve(new, marker=mark.marker + (state.uidvalidity < mark.uidvalidity))
+        if _went_back(mark.uidnext, state.uidnext) or _went_back(mark.modseq, state.modseq):
+            return evolve(new, marker=mark.marker + 1)
+        kept = self._check_witnesses(mark)
+        if kept is None:
+            return evolve(new, marker=mark.marker + 1)
+        return evolve(new, marker=mark.marker, witnesses=kept)
+
+    def _check_witnesses(self, mark: Mark) -> tuple[Witness, ...] | None:
+        """Return the witnesses that stand as they did; ``None`` where one has become another message."""
+        known = {uid: (size, date) for uid, size, date in mark.witnesses}
+        kept: list[Witness] = []
+        for fetched in self.fetch_uids(known, b"(UID INTERNALDATE RFC822.SIZE)"):
+            witness = _witness(fetched)
+            if witness is not None and witness[0] in known:
+                if not _is_same_witness(known[witness[0]], witness):
+                    return None
+                kept.append(witness)
+        return tuple(kept)
+
+    def _nothing_expunged(self, mark: Mark, state: Selected) -> bool:
+        """Tell whether every message from before is still there, without QRESYNC: by counting the new ones."""
+        if mark.uidnext is None or state.uidnext is None:
+            return False
+        if mark.uidnext == state.uidnext:
+            return mark.exists == state.exists
+        new = sum(1 for _ in self._fetch(b"UID FETCH %d:* (UID)" % mark.uidnext, mark.uidnext))
+        return mark.exists + new == state.exists
+
+    # Listings
+
+    def _list_all(self, page: Changes, new: Mark) -> Iterator[Changes | Unusable]:
+        """List the folder whole, in windows of sequence numbers.
+
+        While only FETCH is sent the server must not expunge (RFC 9051 §7.5.1), so sequence numbers stay; where one
+        does so all the same, the window goes back by as many.
+        """
+        page = evolve(page, complete=True)
+        witnesses = _Witnesses()
+        first, top, total = 1, 0, new.exists
+        while first <= total:
+            last = min(first + PAGE - 1, total)
+            found, expunged = self._window(first, last)
+            if not expunged and not self._fill_gaps(first, last, found):
+                yield from self._unlistable(page, first)
+                return
+            listed = [fetched for uid, fetched in sorted(found.items()) if uid > top]
+            top = max(top, *found) if found else top
+            witnesses.offer(listed)
+            entries = [_entry(new.epoch, fetched) for fetched in listed]
+            first, total = last + 1 - expunged, total - expunged
+            if first > total:
+                yield self._page(page, entries, self._finish(new, witnesses, top))
+                return
+            yield self._page(page, entries, None)
+        yield self._page(page, [], self._finish(new, witnesses, top))
+
+    def _page(self, page: Changes, entries: list[Entry], mark: Mark | None) -> Changes:
+        return evolve(page, entries=entries, cursor=None if mark is None else mark.cursor())
+
+    def _finish(self, new: Mark, witnesses: _Witnesses, top: int) -> Mark:
+        return evolve(new, uidnext=new.uidnext or top + 1, witnesses=witnesses.best())
+
+    def _window(self, first: int, last: int) -> tuple[dict[int, Fetched], int]:
+        """Fetch one window; return what was told by UID, and how many messages were expunged meanwhile."""
+        responses = self._connection.stream(b"FETCH %d:%d " % (first, last), LISTED)
+        found: dict[int, Fetched] = {}
+        expunged = 0
+        for response in responses:
+            kind = response.kind()
+            if (fetched := _listed(response)) is not None and first <= fetched.number <= last:
+                found[fetched.uid or 0] = fetched
+            elif kind == b"EXPUNGE":
+                expunged += response.number() <= last
+            elif kind == b"VANISHED":
+                expunged += count(_vanished(response))
+        return found, expunged
+
+    def _fill_gaps(self, first: int, last: int, found: dict[int, Fetched]) -> bool:
+        """Ask again for messages whose size or date the server would not tell; tell whether all are there now."""
+        missing = set(range(first, last + 1)).difference(fetched.number for fetched in found.values())
+        for numbers in format_sets(missing):
+            for response in self._connection.run(b"FETCH ", numbers, b" (UID FLAGS)")[0]:
+                fetched = parse_fetch(response) if response.kind() == b"FETCH" else None
+                if fetched is not None and fetched.uid and fetched.number in missing:
+                    missing.discard(fetched.number)
+                    found.setdefault(fetched.uid, fetched)
+        return not missing
+
+    def _unlistable(self, page: Changes, first: int) -> Iterator[Unusable]:
+        """Give up a folder: one that is listed in part would make what is missing look like deleted."""
+        reason = "the server does not list all the messages that it says are there"
+        if first > 1:
+            raise Transient(f"{'/'.join(page.folder.path)}: {reason}")
+        yield Unusable(page.folder.path, reason)
+
+    def _list_changed(
+        self, page: Changes, new: Mark, mark: Mark, *, vanished: bool
+    ) -> Iterator[Changes | Unusable]:
+        """List what CONDSTORE says has changed and QRESYNC says has vanished (RFC 7162 §3.1.4.1, §3.2.6)."""
+        witnesses = _Witnesses(list(new.witnesses))
+        gone: list[Range] = []
+        entries: list[Entry] = []
+        modifiers = b" (CHANGEDSINCE %d%s)" % (mark.modseq or 0, b" VANISHED" if vanished else b"")
+        responses = self._connection.stream(b"UID FETCH 1:* ", LISTED, modifiers)
+        while True:
+            try:
+                response = next(responses)
+            except StopIteration as stop:
+                if not stop.value.ok:
+                    raise grade(stop.value, "read") from None
+                break
+            if response.kind() == b"VANISHED":
+                gone += _vanished(response)
+            elif (fetched := _listed(response)) is not None:
+                witnesses.offer([fetched])
+                entries.append(_entry(new.epoch, fetched))
+                if len(entries) == PAGE:
+                    yield self._page(page, entries, None)
+                    entries = []
+        for part in _gone_pages(new.epoch, gone, mark.uidnext or 2**32):
+            yield evolve(page, entries=(), gone=part)
+        yield self._page(page, entries, evolve(new, witnesses=witnesses.best()))
+
+    # Helpers
+
+    def fetch_uids(self, uids: Iterable[int], items: bytes) -> Iterator[Fetched]:
+        """Fetch some items of some UIDs of the selected folder, those of them that exist, each once."""
+        wanted = set(uids)
+        for numbers in format_sets(wanted):
+            for response in self._connection.ask(b"UID FETCH ", numbers, b" ", items):
+                fetched = parse_fetch(response) if response.kind() == b"FETCH" else None
+                if fetched is not None and fetched.uid in wanted:
+                    wanted.discard(fetched.uid)
+                    yield fetched
+
+    def _fetch(self, command: bytes, lowest: int) -> Iterator[Fetched]:
+        for response in self._connection.ask(command):
+            fetched = parse_fetch(response) if response.kind() == b"FETCH" else None
+            # ``n:*`` names the last message even where its UID is less than n.
+            if fetched is not None and fetched.uid is not None and fetched.uid >= lowest:
+                yield fetched
+
+
+class _Witnesses:
+    """Keeps a few messages of a listing by which the folder is known again: the first and the last ones."""
+
+    def __init__(self, kept: list[Witness] | None = None) -> None:
+        self._kept = sorted(kept or [])
+
+    def offer(self, listed: list[Fetched]) -> None:
+        for fetched in (*listed[:1], *listed[-2:]):
+            witness = _witness(fetched)
+            if witness is not None and witness not in self._kept:
+                self._kept = sorted([*self._kept, witness])
+        self._kept = [*self._kept[:1], *self._kept[1:][1 - MAX_WITNESSES :]]
+
+    def best(self) -> tuple[Witness, ...]:
+        return tuple(self._kept)
+
+
+def _witness(fetched: Fetched) -> Witness | None:
+    if fetched.uid is None or fetched.size is None or fetched.internal_date is None:
+        return None
+    return fetched.uid, fetched.size, fetched.internal_date.isoformat()
+
+
+def _is_same_witness(known: tuple[int, str], witness: Witness) -> bool:
+    size, date = known
+    return size == witness[1] and datetime.fromisoformat(date) == datetime.fromisoformat(witness[2])
+
+
+def _went_back(old: int | None, new: int | None) -> bool:
+    return old is not None and new is not None and new < old
+
+
+def _listed(response: Response) -> Fetched | None:
+    """Read an answer to our listing; an unasked FETCH, which tells flags alone, is none."""
+    fetched = parse_fetch(response) if response.kind() == b"FETCH" else None
+    if fetched is None or not fetched.uid or fetched.flags is None or fetched.size is None:
+        return None
+    return fetched
+
+
+def _entry(epoch: str, fetched: Fetched) -> Entry:
+    key = str(Key(epoch, fetched.uid or 0))
+    return Entry(key, fetched.size, fetched.internal_date, fetched.flags or frozenset())
+
+
+def _vanished(response: Response) -> list[Range]:
+    try:
+        return parse_set(response.head.split(b" ")[-1])
+    except ValueError:
+        return []
+
+
+def _gone_pages(epoch: str, gone: list[Range], below: int) -> Iterator[list[str]]:
+    if (
+        count(gone) > MAX_VANISHED
+        and sum(1 for _ in islice(expand(gone, below), MAX_VANISHED)) == MAX_VANISHED
+    ):
+        raise Transient("the server says that more messages vanished than a folder can hold")
+    keys = (str(Key(epoch, uid)) for uid in expand(gone, below))
+    while part := list(islice(keys, PAGE)):
+        yield part
+
+
+def read_status(response: Response) -> dict[str, int]:
+    """Read a STATUS response into numbers by item name."""
+    tokens = response.tokens()
+    items = tokens[-1] if isinstance(tokens[-1], list) else []
+    pairs = zip(items[::2], items[1::2], strict=False)
+    return {
+        name.decode("ascii", "replace").upper(): int(value)
+        for name, value in pairs
+        if isinstance(name, bytes) and isinstance(value, bytes) and value.isdigit() and len(value) < 20
+    }

@@ -1,0 +1,224 @@
+"""From a host name to a connection that is logged in, or an error with a remedy."""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+import socket
+import ssl
+import warnings
+
+from alimail_core.contract import Credentials
+from alimail_core.errors import Denied, InputError, Transient
+from alimail_imap.connection import Connection, astring
+from alimail_imap.grades import grade, grade_bye
+from alimail_imap.options import ImapOptions
+from alimail_imap.tokens import Status, parse_status
+from alimail_imap.wire import Wire
+
+_VERSIONS = {
+    "1.0": ssl.TLSVersion.TLSv1,
+    "1.1": ssl.TLSVersion.TLSv1_1,
+    "1.2": ssl.TLSVersion.TLSv1_2,
+    "1.3": ssl.TLSVersion.TLSv1_3,
+}
+
+
+def connect(options: ImapOptions, credentials: Credentials) -> Connection:
+    """Connect, encrypt and log in; the connection knows the capabilities that hold after login.
+
+    Raises ``Transient`` (no connection, server busy), ``Denied`` (login refused, certificate not trusted,
+    encryption not to be had) or ``InputError``; leaves no socket behind when it does.
+    """
+    _check(options)
+    context = None if options.tls == "none" else tls_context(options)
+    sock = _dial(options)
+    wire: Wire | None = None
+    try:
+        if context is not None and options.tls == "implicit":
+            sock = _encrypt(sock, context, options)
+        wire = Wire(sock, options.timeout)
+        connection = Connection(wire)
+        _greet(connection)
+        if context is not None and options.tls == "starttls":
+            _start_tls(connection, context, options)
+        _log_in(connection, options, credentials)
+        _agree(connection)
+        return connection
+    except BaseException:
+        sock.close()
+        if wire is not None:
+            wire.close()
+        raise
+
+
+def _check(options: ImapOptions) -> None:
+    if options.tls == "none" and not options.allow_plaintext_login and not _is_loopback(options.host):
+        raise Denied(
+            f"the password would go to {options.host} without encryption",
+            remedy="Use tls = implicit or starttls; or say allow_plaintext_login = true as well.",
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def tls_context(options: ImapOptions) -> ssl.SSLContext:
+    """Make the TLS settings that the options ask for: always verified. Raises ``InputError`` for a bad ``ca``."""
+    try:
+        context = ssl.create_default_context(cafile=options.ca)
+    except (OSError, ssl.SSLError) as error:
+        raise InputError(
+            f"the file {options.ca!r} holds no certificates that can be read",
+            remedy="Give ca as a PEM file with one or more certificates.",
+        ) from error
+    if options.tls_minimum in ("1.0", "1.1"):
+        # OpenSSL 3 has TLS 1.0 and 1.1 only at this level; the administrator asked for it in so many words.
+        context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    with warnings.catch_warnings():
+        # Python warns of the versions before 1.2.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = _VERSIONS[options.tls_minimum]
+    return context
+
+
+def _dial(options: ImapOptions) -> socket.socket:
+    host, port = options.address
+    try:
+        sock = socket.create_connection((host, port), options.timeout)
+    except OSError as error:
+        reason = error.strerror or str(error) or type(error).__name__
+        raise Transient(
+            f"no connection to {host} port {port}: {reason}",
+            remedy="Check the host name and port, and that no firewall stands between.",
+        ) from error
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
+
+def _encrypt(sock: socket.socket, context: ssl.SSLContext, options: ImapOptions) -> ssl.SSLSocket:
+    try:
+        return context.wrap_socket(sock, server_hostname=options.host.strip("[]"))
+    except OSError as error:
+        raise _tls_error(error, options) from error
+
+
+def _tls_error(error: OSError, options: ImapOptions) -> Denied | Transient:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return Denied(
+            f"the certificate of {options.host} is not trusted: {error.verify_message}",
+            remedy="Use the name that the certificate has; for a certificate of your own making give its file as ca.",
+        )
+    if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
+        return Denied(
+            f"no TLS with {options.host}: {error.reason or 'the server speaks none'}",
+            remedy="Check port and tls (implicit, starttls); an old server may need a lower tls_minimum.",
+        )
+    return Transient(f"the connection was lost while TLS began: {error.strerror or type(error).__name__}")
+
+
+def _greet(connection: Connection) -> None:
+    greeting = connection.wire.read()
+    status = parse_status(greeting.head) if greeting.tag == b"*" else None
+    if status is None:
+        raise Denied(
+            "what answers there is not an IMAP server",
+            remedy="Check host, port and tls (implicit, starttls).",
+        )
+    if status.kind == "BYE":
+        raise grade_bye(status)
+    if status.kind == "PREAUTH":
+        raise Denied(
+            "the server is logged in already (PREAUTH), as whom is not known", remedy="Use another port."
+        )
+    if status.code == "CAPABILITY":
+        connection.capabilities = frozenset(status.argument.decode("ascii", "replace").upper().split())
+    else:
+        connection.ask(b"CAPABILITY", doing="login")
+
+
+def _start_tls(connection: Connection, context: ssl.SSLContext, options: ImapOptions) -> None:
+    remedy = "Use tls = implicit. If the server is known to offer STARTTLS, somebody on the way takes it out."
+    if not connection.offers("STARTTLS"):
+        raise Denied(f"{options.host} offers no STARTTLS", remedy=remedy)
+    _, status = connection.run(b"STARTTLS", doing="login")
+    if not status.ok:
+        raise Denied(f"{options.host} refused STARTTLS: {status.words()}", remedy=remedy)
+    try:
+        connection.wire.start_tls(context, options.host.strip("[]"))
+    except OSError as error:
+        raise _tls_error(error, options) from error
+    # What was announced in clear counts no more.
+    connection.ask(b"CAPABILITY", doing="login")
+
+
+def _log_in(connection: Connection, options: ImapOptions, credentials: Credentials) -> None:
+    password = credentials.password()
+    if options.auth == "xoauth2":
+        status = _xoauth2(connection, credentials.user, password)
+    elif _wants_plain(connection, options, credentials.user, password):
+        status = _plain(connection, options.master_user, credentials.user, password)
+    else:
+        status = _login(connection, options, credentials.user, password)
+    if not status.ok:
+        raise grade(status, "login")
+    if status.code != "CAPABILITY":
+        connection.ask(b"CAPABILITY", doing="login")
+
+
+def _wants_plain(connection: Connection, options: ImapOptions, user: str, password: str) -> bool:
+    if options.auth != "auto" or options.master_user is not None:
+        return options.auth != "login" or options.master_user is not None
+    plain = connection.offers("AUTH=PLAIN")
+    return plain and (connection.offers("LOGINDISABLED") or not (user + password).isascii())
+
+
+def _login(connection: Connection, options: ImapOptions, user: str, password: str) -> Status:
+    if connection.offers("LOGINDISABLED"):
+        raise Denied(
+            f"{options.host} does not let anybody log in this way",
+            remedy="Use tls = implicit or starttls; servers switch logins off where there is no encryption.",
+        )
+    arguments = (astring(user.encode()), b" ", astring(password.encode()))
+    _, status = connection.run(b"LOGIN ", *arguments, doing="login")
+    return status
+
+
+def _plain(connection: Connection, master: str | None, user: str, password: str) -> Status:
+    # RFC 4616: authorisation identity, authentication identity, password.
+    identity, login = (user, master) if master is not None else ("", user)
+    return _authenticate(connection, b"PLAIN", f"{identity}\0{login}\0{password}".encode())
+
+
+def _xoauth2(connection: Connection, user: str, token: str) -> Status:
+    return _authenticate(connection, b"XOAUTH2", f"user={user}\x01auth=Bearer {token}\x01\x01".encode())
+
+
+def _authenticate(connection: Connection, mechanism: bytes, answer: bytes) -> Status:
+    """Run a SASL exchange of one message from us (RFC 9051 §6.2.2); a challenge after it is answered empty."""
+    encoded = base64.b64encode(answer)
+    at_once = connection.offers("SASL-IR")
+    tag = connection.send(b"AUTHENTICATE " + mechanism, b" " + encoded if at_once else b"", doing="login")
+    answers = [] if at_once else [encoded]
+    for _ in range(16):
+        response = connection.receive()
+        if response.tag == tag:
+            return connection.end(response)
+        if response.tag == b"+":
+            # A second challenge tells why an XOAUTH2 token was refused; an empty answer ends the exchange.
+            connection.wire.write([(answers.pop() if answers else b"") + b"\r\n"])
+    raise connection.wire.fail("the login did not come to an end")
+
+
+def _agree(connection: Connection) -> None:
+    """Tell who we are where the server likes to know (RFC 2971), and switch on what we use (RFC 5161, 7162)."""
+    if connection.offers("ID"):
+        connection.run(b'ID ("name" "alimail")')
+    if connection.offers("ENABLE", "QRESYNC"):
+        connection.run(b"ENABLE QRESYNC")

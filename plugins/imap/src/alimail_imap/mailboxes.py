@@ -1,0 +1,194 @@
+"""Folders as an IMAP server lists them: LIST, XLIST, SPECIAL-USE, NAMESPACE; and names to and fro.
+
+On the wire a folder is octets in modified UTF-7 with a delimiter; inside it is a tuple of Unicode names. Only
+the personal namespace (RFC 2342) is ours, and its prefix (``INBOX.``) is no part of a path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from attrs import evolve, frozen
+from imapclient import imap_utf7
+
+from alimail_core.errors import Refused
+from alimail_core.model import INBOX, Folder, FolderPath, SpecialUse
+from alimail_imap.connection import Connection, of_kind
+from alimail_imap.tokens import Response, Token
+
+_USES = {use.value.lower(): use for use in SpecialUse} | {
+    # XLIST, as Gmail began it and Coremail and Alibaba Mail still have it.
+    "\\allmail": SpecialUse.ALL,
+    "\\starred": SpecialUse.FLAGGED,
+    "\\spam": SpecialUse.JUNK,
+}
+
+
+def decode_name(raw: bytes) -> str | None:
+    """Decode modified UTF-7 (RFC 9051 §A.1); ``None`` where the octets are none, or not the one spelling."""
+    try:
+        text = imap_utf7.decode(raw)
+        good = imap_utf7.encode(text) == raw
+    except ValueError:
+        return None
+    return str(text) if good else None
+
+
+def encode_name(name: str) -> bytes:
+    """Encode a name in modified UTF-7."""
+    return bytes(imap_utf7.encode(name))
+
+
+def _readable(raw: bytes) -> str:
+    """Return a name to show for octets that are not valid modified UTF-7 (some servers send UTF-8, some GB18030)."""
+    decoded = decode_name(raw)
+    if decoded is not None:
+        return decoded
+    for encoding in ("utf-8", "gb18030"):
+        try:
+            return raw.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    return raw.decode("latin-1")
+
+
+@frozen
+class Names:
+    """How this server writes paths: its delimiter (``None``: no hierarchy) and the personal prefix."""
+
+    delimiter: bytes | None = b"/"
+    prefix: bytes = b""
+    foreign: tuple[bytes, ...] = ()
+    """Prefixes of other users' and shared namespaces."""
+
+    def wire(self, folder: Folder) -> bytes:
+        """Return a folder's name on the wire: the one that the server told, or else the one made from its path."""
+        return folder.handle.encode("latin-1") if folder.handle else self.from_path(folder.path)
+
+    def from_path(self, path: FolderPath) -> bytes:
+        """Write a path as this server does. Raises ``Refused`` where it cannot be written."""
+        if path == INBOX:
+            return b"INBOX"
+        parts = [encode_name(name) for name in path]
+        if not all(parts) or (len(parts) > 1 and self.delimiter is None):
+            raise Refused("this server has no folders within folders, or a name is empty")
+        if self.delimiter is not None and any(self.delimiter in part for part in parts):
+            raise Refused(f"a folder's name cannot hold {self.delimiter.decode('latin-1')!r} on this server")
+        return self.prefix + (self.delimiter or b"").join(parts)
+
+    def to_path(self, raw: bytes, delimiter: bytes | None) -> FolderPath:
+        """Read a name from the wire. The inbox, in whatever case, is ``("INBOX",)``."""
+        if raw.upper() == b"INBOX":
+            return INBOX
+        own = raw.removeprefix(self.prefix)
+        parts = own.split(delimiter) if delimiter else [own]
+        path = tuple(_readable(part) for part in parts)
+        return INBOX + path[1:] if parts[0].upper() == b"INBOX" and len(path) > 1 else path
+
+    def is_personal(self, raw: bytes) -> bool:
+        """Tell whether a name is the account's own."""
+        return not any(
+            raw.startswith(prefix) or raw + (self.delimiter or b"") == prefix for prefix in self.foreign
+        )
+
+
+def ask_names(connection: Connection, prefix: str | None) -> Names:
+    """Find out delimiter and prefix: from NAMESPACE where it is offered, else from LIST. ``prefix`` overrides."""
+    names = _ask_namespace(connection) if connection.offers("NAMESPACE") else None
+    if names is None:
+        names = Names(_ask_delimiter(connection))
+    return names if prefix is None else evolve(names, prefix=encode_name(prefix))
+
+
+def _ask_namespace(connection: Connection) -> Names | None:
+    responses, status = connection.run(b"NAMESPACE")
+    for response in of_kind(responses, b"NAMESPACE") if status.ok else ():
+        personal, *foreign = [list(_spaces(token)) for token in response.tokens()[1:4]] or [[]]
+        if personal:
+            prefix, delimiter = personal[0]
+            others = tuple(name for spaces in foreign for name, _ in spaces if name)
+            return Names(delimiter or _ask_delimiter(connection), prefix, others)
+    return None
+
+
+def _spaces(token: Token) -> Iterator[tuple[bytes, bytes | None]]:
+    for space in token if isinstance(token, list) else ():
+        match space:
+            case [bytes(prefix), (bytes() | None) as delimiter, *_]:
+                yield prefix, delimiter or None
+
+
+def _ask_delimiter(connection: Connection) -> bytes | None:
+    responses, _ = connection.run(b'LIST "" ""')
+    for listed in parse_list(responses):
+        return listed.delimiter
+    return b"/"
+
+
+@frozen
+class Listed:
+    """One LIST or XLIST response."""
+
+    name: bytes
+    delimiter: bytes | None
+    attributes: frozenset[str]
+    """In lower case."""
+
+
+def parse_list(responses: Iterable[Response]) -> Iterator[Listed]:
+    """Read LIST and XLIST responses, passing over what cannot be read."""
+    for response in of_kind(list(responses), b"LIST", b"XLIST"):
+        match response.tokens():
+            case [_, list(attributes), (bytes() | None) as delimiter, name, *_]:
+                words = (
+                    word.decode("ascii", "replace").lower() for word in attributes if isinstance(word, bytes)
+                )
+                # An unquoted NIL here is a folder of that name: nothing else can stand in this place.
+                yield Listed(name if isinstance(name, bytes) else b"NIL", delimiter or None, frozenset(words))
+
+
+def list_folders(connection: Connection, names: Names) -> list[Folder]:
+    """List the account's own folders, each path once; a name that collides as text gets a suffix."""
+    found: dict[FolderPath, Folder] = {}
+    for listed in _list_all(connection):
+        if names.is_personal(listed.name) and listed.name:
+            folder = _folder(listed, names)
+            known = found.get(folder.path)
+            if known is None or known.handle != folder.handle:
+                found[_free_path(folder.path, found)] = folder
+    return [evolve(folder, path=path) for path, folder in found.items()]
+
+
+def _free_path(path: FolderPath, taken: Iterable[FolderPath]) -> FolderPath:
+    number, free = 1, path
+    while free in set(taken):
+        number += 1
+        free = (*path[:-1], f"{path[-1]} ({number})")
+    return free
+
+
+def _list_all(connection: Connection) -> list[Listed]:
+    """LIST with special uses in the best way that the server has."""
+    if connection.offers("LIST-EXTENDED", "SPECIAL-USE"):
+        responses, status = connection.run(b'LIST "" "*" RETURN (SPECIAL-USE)')
+        if status.ok:
+            return list(parse_list(responses))
+    listed = list(parse_list(connection.ask(b'LIST "" "*"', doing="folder")))
+    if connection.offers("XLIST") and not any(use in one.attributes for one in listed for use in _USES):
+        uses = {one.name: one.attributes for one in parse_list(connection.run(b'XLIST "" "*"')[0])}
+        listed = [evolve(one, attributes=one.attributes | uses.get(one.name, frozenset())) for one in listed]
+    return listed
+
+
+def _folder(listed: Listed, names: Names) -> Folder:
+    raw = b"INBOX" if listed.name.upper() == b"INBOX" else listed.name
+    # A server that delimits with "/" may list a name that ends with it; that is the same folder.
+    path = names.to_path(raw.removesuffix(listed.delimiter or b"\0") or raw, listed.delimiter)
+    uses = [_USES[word] for word in sorted(listed.attributes) if word in _USES]
+    return Folder(
+        path=path,
+        special_use=uses[0] if uses and path != INBOX else None,
+        selectable=not listed.attributes & {"\\noselect", "\\nonexistent"},
+        inferiors=listed.delimiter is not None and "\\noinferiors" not in listed.attributes,
+        handle=raw.decode("latin-1"),
+    )

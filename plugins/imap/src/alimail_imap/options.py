@@ -1,0 +1,74 @@
+"""What an administrator can say of an IMAP server; ``alimail plugins show imap`` prints these texts."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from attrs import frozen
+
+from alimail_core.contract import option
+
+IMPLICIT_PORT = 993
+CLEARTEXT_PORT = 143
+
+
+@frozen
+class ImapOptions:
+    """The options of one IMAP server, the same for a source and for a sink."""
+
+    host: str = option("The server's name, as its certificate has it.")
+    port: int | None = option("The port. By default 993 with implicit TLS, otherwise 143.", default=None)
+    tls: Literal["implicit", "starttls", "none"] = option(
+        "`implicit`: TLS from the first octet (RFC 8314); `starttls`: begin in clear and never log in without "
+        "TLS; `none`: no encryption at all.",
+        default="implicit",
+    )
+    allow_plaintext_login: bool = option(
+        "With `tls = none`, send the password in clear over a network. Not needed on this machine's loopback.",
+        default=False,
+    )
+    ca: str | None = option(
+        "A PEM file of the certificates to trust instead of the system's, for a server with a certificate of "
+        "your own making.",
+        default=None,
+    )
+    tls_minimum: Literal["1.0", "1.1", "1.2", "1.3"] = option(
+        "The oldest TLS version to accept. Old servers such as Exchange 2007 need 1.0, which is not secure.",
+        default="1.2",
+    )
+    timeout: float = option(
+        "Seconds without one octet after which a connection counts as lost.", default=120.0
+    )
+    auth: Literal["auto", "login", "plain", "xoauth2"] = option(
+        "How to log in. `auto` takes SASL PLAIN where the server offers it and it is needed, otherwise LOGIN. "
+        "With `xoauth2` the account's secret is an access token.",
+        default="auto",
+    )
+    master_user: str | None = option(
+        "Log in as this administrator on behalf of each account (SASL PLAIN with an authorisation identity); "
+        "the accounts' secret is then the administrator's password.",
+        default=None,
+    )
+    max_connections: int | None = option(
+        "The most connections that this server bears at once, over all accounts.", default=None
+    )
+    folder_prefix: str | None = option(
+        "What stands before every folder's name, such as `INBOX.`. By default the server is asked (NAMESPACE).",
+        default=None,
+    )
+    forbidden: str = option("Characters that this server cannot have in a folder's name.", default="")
+    max_message_octets: int | None = option(
+        "The largest message that this server takes. By default the server is asked (APPENDLIMIT).",
+        default=None,
+    )
+    gmail_labels: Literal["one", "all"] = option(
+        "Where a server has labels (X-GM-EXT-1), a message that stands in several folders is carried `one` time, "
+        "in the most specific of them, or in `all` of them.",
+        default="one",
+    )
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Return the host and port to connect to."""
+        default = IMPLICIT_PORT if self.tls == "implicit" else CLEARTEXT_PORT
+        return self.host, self.port or default

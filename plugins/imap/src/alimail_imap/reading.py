@@ -1,0 +1,237 @@
+"""``fetch``, ``headers`` and ``look``: messages of many folders over one connection, with commands in flight."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
+
+from attrs import define, field
+
+from alimail_core.errors import Denied, Refused
+from alimail_core.model import BATCH_MESSAGES, BATCH_OCTETS, Entry, Folder, Gone, Headers, Message, Unreadable
+from alimail_imap.connection import collect
+from alimail_imap.fetched import LISTED, Fetched, parse_fetch
+from alimail_imap.grades import grade
+from alimail_imap.session import Key, Session
+from alimail_imap.uidsets import format_sets
+
+IN_FLIGHT = 2
+"""Commands in flight: while one is answered the next is with the server already."""
+
+_MESSAGE = b" (UID RFC822.SIZE INTERNALDATE BODY.PEEK[])"
+_HEADERS = b" (UID BODY.PEEK[HEADER.FIELDS (MESSAGE-ID DATE FROM SUBJECT)])"
+
+Answer = Message | Gone | Unreadable
+
+
+@define
+class _Job:
+    """One UID FETCH of messages of one folder, and the EXAMINE before it where one is needed."""
+
+    folder: Folder
+    entries: dict[int, Entry]
+    """By UID; a key that is none of ours stands under -1, and is gone."""
+    select: tuple[bytes, bytes] | None = None
+    tags: deque[bytes] = field(factory=deque)
+
+
+@define
+class _Left:
+    """An entry that got no answer, and what the server said about its command."""
+
+    entry: Entry
+    reason: str
+
+
+class Reader:
+    """Fetches over one session."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._connection = session.connection
+        self._open: bytes | None = None
+
+    def fetch(self, requests: Iterable[tuple[Folder, Sequence[Entry]]]) -> Iterator[Answer]:
+        """See ``Source.fetch``."""
+        self._connection.settle()
+        jobs = _jobs(requests)
+        running: deque[_Job] = deque()
+        left: list[tuple[Folder, list[_Left]]] = []
+        self._open = self._session.selected[0] if self._session.selected else None
+        while True:
+            while len(running) < IN_FLIGHT and (job := next(jobs, None)) is not None:
+                yield from self._send(job, running, left)
+            if not running:
+                break
+            job = running.popleft()
+            unanswered: list[_Left] = []
+            yield from self._answers(job, unanswered)
+            if unanswered:
+                left.append((job.folder, unanswered))
+        for folder, unanswered in left:
+            yield from self._ask_again(folder, unanswered)
+
+    def _send(
+        self, job: _Job, running: deque[_Job], left: list[tuple[Folder, list[_Left]]]
+    ) -> Iterator[Answer]:
+        """Put a job on the wire; its folder is opened in the same breath once we know how that is done here."""
+        name = self._session.names.wire(job.folder)
+        if name != self._open:
+            if running or self._session.examine_is_known:
+                job.select = self._session.send_select(job.folder)
+            else:
+                try:
+                    self._session.select(job.folder)
+                except Refused as error:
+                    left.append((job.folder, [_Left(entry, error.message) for entry in job.entries.values()]))
+                    return
+            self._open = name
+        for numbers in format_sets(uid for uid in job.entries if uid > 0):
+            job.tags.append(self._connection.send(b"UID FETCH ", numbers, _MESSAGE))
+        running.append(job)
+        yield from ()
+
+    def _answers(self, job: _Job, unanswered: list[_Left]) -> Iterator[Answer]:
+        waiting = dict(job.entries)
+        reason = self._finish_select(job)
+        if reason is None:
+            known = self._session.uids(job.folder, (entry.key for entry in waiting.values()))
+            for uid in [uid for uid in waiting if uid not in known]:
+                yield Gone(job.folder.path, waiting.pop(uid).key)
+        for tag in job.tags:
+            reason = yield from self._read(job.folder, tag, waiting, reason)
+        unanswered += [_Left(entry, reason or "the server gave no content") for entry in waiting.values()]
+
+    def _finish_select(self, job: _Job) -> str | None:
+        """Take in the answer to a job's EXAMINE; return why it was refused, ``None`` where all is well."""
+        if job.select is None:
+            return None
+        tag, name = job.select
+        responses, status = collect(self._connection.until(tag))
+        try:
+            self._session.note_selected((name, False), responses, status)
+        except Refused as error:
+            self._open = None
+            return error.message
+        return None
+
+    def _read(
+        self, folder: Folder, tag: bytes, waiting: dict[int, Entry], refused: str | None
+    ) -> Generator[Answer, None, str | None]:
+        """Give the messages of one command; return why what stays unanswered was not given."""
+        responses = self._connection.until(tag)
+        while True:
+            try:
+                response = next(responses)
+            except StopIteration as stop:
+                return refused if stop.value.ok or refused else _reason(grade(stop.value, "read"))
+            fetched = parse_fetch(response) if response.kind() == b"FETCH" else None
+            if refused is None and fetched is not None and fetched.octets is not None:
+                entry = waiting.get(fetched.uid or 0)
+                if entry is not None:
+                    del waiting[fetched.uid or 0]
+                    yield _answer(folder, entry, fetched)
+
+    def _ask_again(self, folder: Folder, left: list[_Left]) -> Iterator[Answer]:
+        """Ask for each entry that got no content by itself: so one that the server chokes on costs no other."""
+        try:
+            self._session.select(folder, fresh=True)
+        except Refused as error:
+            yield from (Unreadable(folder.path, one.entry.key, error.message) for one in left)
+            return
+        there = {entry.key: entry for entry in self.listed(folder, [one.entry.key for one in left])}
+        for one in left:
+            now = there.get(one.entry.key)
+            if now is None or _differs(one.entry, now.size, now.internal_date):
+                yield Gone(folder.path, one.entry.key)
+            else:
+                yield self._fetch_alone(folder, one)
+
+    def _fetch_alone(self, folder: Folder, one: _Left) -> Answer:
+        key = Key.parse(one.entry.key)
+        assert key is not None  # It was listed a moment ago.
+        responses, status = self._connection.run(b"UID FETCH %d" % key.uid, _MESSAGE)
+        reason = one.reason if status.ok else _reason(grade(status, "read"))
+        for response in responses:
+            fetched = parse_fetch(response) if response.kind() == b"FETCH" else None
+            if fetched is not None and fetched.uid == key.uid and fetched.octets is not None:
+                return _answer(folder, one.entry, fetched)
+        return Unreadable(folder.path, one.entry.key, reason)
+
+    # Lists and headers
+
+    def look(self, folder: Folder, keys: Sequence[str]) -> Iterator[Entry]:
+        """See ``Source.look``."""
+        if self._opened(folder):
+            yield from self.listed(folder, keys)
+
+    def listed(self, folder: Folder, keys: Sequence[str]) -> Iterator[Entry]:
+        """List those keys that exist in the folder, which is selected."""
+        for key, fetched in self._fetch_keys(folder, keys, b" " + LISTED):
+            if fetched.flags is not None:
+                yield Entry(key, fetched.size, fetched.internal_date, fetched.flags)
+
+    def headers(self, folder: Folder, entries: Sequence[Entry]) -> Iterator[Headers]:
+        """See ``Source.headers``."""
+        if self._opened(folder):
+            for key, fetched in self._fetch_keys(folder, [entry.key for entry in entries], _HEADERS):
+                if fetched.octets is not None:
+                    yield Headers(key, fetched.octets)
+
+    def _opened(self, folder: Folder) -> bool:
+        try:
+            self._session.select(folder, fresh=True)
+        except Refused:
+            return False
+        return True
+
+    def _fetch_keys(self, folder: Folder, keys: Sequence[str], items: bytes) -> Iterator[tuple[str, Fetched]]:
+        wanted = self._session.uids(folder, keys)
+        for numbers in format_sets(wanted):
+            for response in self._connection.stream(b"UID FETCH ", numbers, items):
+                fetched = parse_fetch(response) if response.kind() == b"FETCH" else None
+                if fetched is not None and fetched.uid in wanted and _tells(fetched, items):
+                    yield wanted.pop(fetched.uid), fetched
+
+
+def _tells(fetched: Fetched, items: bytes) -> bool:
+    """Tell an answer from an unasked FETCH, which tells flags alone."""
+    return fetched.octets is not None if items is _HEADERS else fetched.size is not None
+
+
+def _jobs(requests: Iterable[tuple[Folder, Sequence[Entry]]]) -> Iterator[_Job]:
+    """Cut requests to commands of at most half a batch's octets, so that two in flight make one."""
+    for folder, entries in requests:
+        job, octets = _Job(folder, {}), 0
+        for entry in entries:
+            key = Key.parse(entry.key)
+            size = entry.size or 0
+            uid = key.uid if key is not None else -1
+            full = octets + size > BATCH_OCTETS // IN_FLIGHT or len(job.entries) >= BATCH_MESSAGES
+            # Two keys of one UID, of an old epoch and of the present one, cannot be in one command.
+            if job.entries and (full or uid in job.entries):
+                yield job
+                job, octets = _Job(folder, {}), 0
+            job.entries[uid] = entry
+            octets += size
+        if job.entries:
+            yield job
+
+
+def _answer(folder: Folder, entry: Entry, fetched: Fetched) -> Answer:
+    if _differs(entry, fetched.size, fetched.internal_date):
+        return Gone(folder.path, entry.key)
+    return Message(folder.path, entry.key, fetched.octets or b"", None, fetched.internal_date)
+
+
+def _differs(entry: Entry, size: int | None, date: object) -> bool:
+    """Tell whether a witness no longer holds; what either side does not tell contradicts nothing."""
+    if None not in (entry.size, size) and entry.size != size:
+        return True
+    return None not in (entry.internal_date, date) and entry.internal_date != date
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, Denied):
+        raise error
+    return str(error)

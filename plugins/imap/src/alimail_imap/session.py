@@ -1,0 +1,219 @@
+"""What a source and a sink share of an open mailbox: the connection, the selected folder, the keys.
+
+A key is ``uidvalidity/uid``. Some servers have a constant UIDVALIDITY and give old UIDs to new messages when a
+folder is deleted and made again; where that was noticed, a *marker* is counted up in the folder's cursor and
+stands in the epoch and the keys: ``uidvalidity.marker/uid``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from attrs import frozen
+
+from alimail_core.contract import Credentials
+from alimail_core.model import Folder
+from alimail_imap.connection import Connection, Part, astring
+from alimail_imap.fetched import spell_flags
+from alimail_imap.grades import grade
+from alimail_imap.login import connect
+from alimail_imap.mailboxes import Names, ask_names
+from alimail_imap.options import ImapOptions
+from alimail_imap.tokens import Malformed, Response, Status, parse_status, tokenize
+
+CLOCK_LIKE = 2**24
+"""A UIDVALIDITY above this was taken from a clock, as RFC 9051 advises, and so is never given twice. A smaller one
+is a counter or a constant, and is not trusted."""
+
+
+@frozen
+class Selected:
+    """What a server said as a folder was selected; ``None`` where it did not say."""
+
+    uidvalidity: int = 0
+    uidnext: int | None = None
+    modseq: int | None = None
+    exists: int = 0
+    storable: frozenset[str] | None = None
+    """PERMANENTFLAGS without ``\\*``; ``None``: any keyword, or not told."""
+
+
+@frozen
+class Key:
+    """A key's parts."""
+
+    epoch: str
+    uid: int
+
+    def __str__(self) -> str:
+        """Return the key as the core keeps it."""
+        return f"{self.epoch}/{self.uid}"
+
+    @classmethod
+    def parse(cls, text: str) -> Key | None:
+        """Read a key; ``None`` where it is none of ours."""
+        epoch, _, uid = text.partition("/")
+        return cls(epoch, int(uid)) if uid.isdigit() and len(uid) <= 10 and epoch else None
+
+
+def epoch_name(uidvalidity: int, marker: int) -> str:
+    """Name a folder's epoch."""
+    return f"{uidvalidity}.{marker}" if marker else str(uidvalidity)
+
+
+class Session:
+    """One logged-in connection and what it has open."""
+
+    def __init__(self, connection: Connection, names: Names, options: ImapOptions) -> None:
+        self.connection = connection
+        self.names = names
+        self.options = options
+        self.selected: tuple[bytes, bool] | None = None
+        """The wire name of the folder that is selected, and whether it may be written to."""
+        self.state = Selected()
+        self.epochs: dict[bytes, str] = {}
+        """The epoch of each folder that was listed over this session, by its wire name."""
+        self._examine = b"EXAMINE"
+        self.examine_is_known = False
+
+    @classmethod
+    def open(cls, options: ImapOptions, credentials: Credentials) -> Session:
+        """Connect, log in and find out how folders are named. Raises what ``connect`` does."""
+        connection = connect(options, credentials)
+        try:
+            return cls(connection, ask_names(connection, options.folder_prefix), options)
+        except BaseException:
+            connection.close()
+            raise
+
+    def close(self) -> None:
+        """Log out. Never raises."""
+        self.connection.close()
+
+    # Selecting
+
+    def select(self, folder: Folder, *, write: bool = False, fresh: bool = False) -> Selected:
+        """Open a folder, read-only unless ``write``, and return what the server says of it.
+
+        ``fresh`` selects again even where it is open, because what it holds is to be known as it is now.
+        Raises ``Refused`` where the server will not open it.
+        """
+        wanted = (self.names.wire(folder), write)
+        if self.selected is not None and not fresh and self.selected in (wanted, (wanted[0], True)):
+            return self.state
+        self.connection.settle()
+        responses, status = self._try_select(wanted)
+        if not status.ok and not write and not self.examine_is_known:
+            # RFC 9051 asks for EXAMINE of every server; Alibaba Mail does not list it among its commands.
+            again, answer = self._run_select(b"SELECT", wanted[0])
+            if answer.ok:
+                self._examine, responses, status = b"SELECT", again, answer
+        return self.note_selected(wanted, responses, status)
+
+    def _try_select(self, wanted: tuple[bytes, bool]) -> tuple[list[Response], Status]:
+        name, write = wanted
+        return self._run_select(b"SELECT" if write else self._examine, name)
+
+    def _run_select(self, verb: bytes, name: bytes) -> tuple[list[Response], Status]:
+        self.selected = None
+        return self.connection.run(verb + b" ", astring(name), doing="folder")
+
+    def send_select(self, folder: Folder) -> tuple[bytes, bytes]:
+        """Send an EXAMINE without waiting, for a caller that hides the round trip; return its tag and the name.
+
+        ``note_selected`` must follow when its answer has come.
+        """
+        name = self.names.wire(folder)
+        self.selected = None
+        return self.connection.send(self._examine + b" ", astring(name), doing="folder"), name
+
+    def note_selected(
+        self, wanted: tuple[bytes, bool], responses: Iterable[Response], status: Status
+    ) -> Selected:
+        """Take in the answer to a SELECT or EXAMINE. Raises ``Refused`` (or a graver grade) where it is no OK."""
+        if not status.ok:
+            self.selected = None
+            raise grade(status, "folder")
+        self.examine_is_known = self.examine_is_known or not wanted[1]
+        self.selected = wanted
+        self.state = read_selected(responses)
+        return self.state
+
+    # Keys
+
+    def key_epoch(self, folder: Folder, uidvalidity: int) -> str:
+        """Return the epoch that keys of a folder carry, as far as this session knows."""
+        known = self.epochs.get(self.names.wire(folder), "")
+        return known if known.partition(".")[0] == str(uidvalidity) else str(uidvalidity)
+
+    def certain_epoch(self, name: bytes, uidvalidity: int) -> str | None:
+        """Return the epoch for a UID that the server just gave; ``None`` where it may be another's old one."""
+        known = self.epochs.get(name, "")
+        if known.partition(".")[0] == str(uidvalidity):
+            return known
+        return str(uidvalidity) if uidvalidity >= CLOCK_LIKE else None
+
+    def uids(self, folder: Folder, keys: Iterable[str]) -> dict[int, str]:
+        """Return the UIDs of those keys that can exist in the folder as it is now selected, with the key."""
+        epoch = self.key_epoch(folder, self.state.uidvalidity)
+        listed = self.names.wire(folder) in self.epochs
+        found: dict[int, str] = {}
+        for text in keys:
+            key = Key.parse(text)
+            if key is not None and (key.epoch == epoch or (not listed and _same(key.epoch, epoch))):
+                found[key.uid] = text
+        return found
+
+    def run_refusable(self, *parts: Part) -> Status:
+        """Send a command about a folder that the server may refuse; return its status."""
+        _, status = self.connection.run(*parts, doing="folder")
+        return status
+
+
+def _same(one: str, other: str) -> bool:
+    """Compare the UIDVALIDITY of two epochs: all that can be done before a folder was listed."""
+    return one.partition(".")[0] == other.partition(".")[0]
+
+
+def read_selected(responses: Iterable[Response]) -> Selected:
+    """Read the untagged answers to a SELECT or EXAMINE."""
+    found: dict[str, int] = {}
+    storable: frozenset[str] | None = None
+    for response in responses:
+        if response.kind() == b"EXISTS":
+            found["exists"] = response.number()
+            continue
+        status = _status_of(response)
+        if status is None:
+            continue
+        if status.code == "PERMANENTFLAGS":
+            storable = _storable(status.argument)
+        elif status.code in _NUMBERS and status.argument.isdigit() and len(status.argument) < 20:
+            found[_NUMBERS[status.code]] = int(status.argument)
+    return Selected(
+        found.get("uidvalidity", 0),
+        found.get("uidnext"),
+        found.get("modseq"),
+        found.get("exists", 0),
+        storable,
+    )
+
+
+_NUMBERS = {"UIDVALIDITY": "uidvalidity", "UIDNEXT": "uidnext", "HIGHESTMODSEQ": "modseq"}
+
+
+def _status_of(response: Response) -> Status | None:
+    return parse_status(response.head) if response.tag == b"*" else None
+
+
+def _storable(argument: bytes) -> frozenset[str] | None:
+    try:
+        tokens = tokenize([argument])
+    except Malformed:
+        return None
+    flags = (
+        [flag for flag in tokens[0] if isinstance(flag, bytes)]
+        if tokens and isinstance(tokens[0], list)
+        else []
+    )
+    return None if b"\\*" in flags else spell_flags(flags)

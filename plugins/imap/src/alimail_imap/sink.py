@@ -1,0 +1,290 @@
+"""IMAP as a sink."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from alimail_core.contract import Credentials, Sink
+from alimail_core.errors import Denied, InDoubt, Refused, Transient
+from alimail_core.model import (
+    INBOX,
+    Batch,
+    FlagChange,
+    Folder,
+    FolderPath,
+    Moved,
+    NotStored,
+    PathRules,
+    Quota,
+    Remark,
+    SinkTraits,
+    SpecialUse,
+    Stored,
+    Unusable,
+)
+from alimail_core.seam import Clock
+from alimail_imap.append import AppendStrategy, choose
+from alimail_imap.connection import Connection, astring, of_kind
+from alimail_imap.fetched import write_flags
+from alimail_imap.grades import grade
+from alimail_imap.login import connect
+from alimail_imap.mailboxes import parse_list
+from alimail_imap.options import ImapOptions
+from alimail_imap.remarks import remarks_of
+from alimail_imap.session import Session
+from alimail_imap.source import ImapSource
+from alimail_imap.tokens import Status, parse_status, quotable, quote
+from alimail_imap.uidsets import expand, format_sets, parse_set
+
+Choose = Callable[[Connection], AppendStrategy]
+
+
+class ImapSink(ImapSource, Sink):
+    """A mailbox on an IMAP server, to write to.
+
+    ``strategy`` decides how messages are sent; ``rules`` overrides what folders can be called.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        reconnect: Callable[[], Connection],
+        *,
+        strategy: AppendStrategy | None = None,
+        rules: PathRules | None = None,
+    ) -> None:
+        super().__init__(session, write=True)
+        self._reconnect = reconnect
+        self._strategy = strategy or choose(session.connection)
+        self._rules = rules
+
+    @classmethod
+    def open(
+        cls,
+        options: ImapOptions,
+        credentials: Credentials,
+        *,
+        choose: Choose = choose,
+        rules: PathRules | None = None,
+    ) -> ImapSink:
+        """Connect and log in; ``choose`` picks the strategy once the capabilities are known.
+
+        Raises what ``SinkKind.open`` does.
+        """
+        session = Session.open(options, credentials)
+        return cls(
+            session, lambda: connect(options, credentials), strategy=choose(session.connection), rules=rules
+        )
+
+    @property
+    def connection(self) -> Connection:
+        """The connection, for the strategy."""
+        return self.session.connection
+
+    @property
+    def traits(self) -> SinkTraits:
+        """What this server is like and can do."""
+        options = self.session.options
+        return SinkTraits(
+            max_connections=options.max_connections,
+            host=options.host,
+            rules=self._rules or self._path_rules(),
+            max_message_octets=options.max_message_octets or self._append_limit(),
+            moves=self.connection.offers("UIDPLUS"),
+        )
+
+    def _path_rules(self) -> PathRules:
+        delimiter = self.session.names.delimiter
+        return PathRules(
+            delimiter=delimiter.decode("ascii", "replace") if delimiter else None,
+            forbidden=self.session.options.forbidden,
+        )
+
+    def _append_limit(self) -> int | None:
+        """Read ``APPENDLIMIT=n`` (RFC 7889); one that differs from folder to folder is learnt from each NO."""
+        for word in self.connection.capabilities:
+            name, _, number = word.partition("=")
+            if name == "APPENDLIMIT" and number.isdigit():
+                return int(number)
+        return None
+
+    def quota(self) -> Quota | None:
+        """Ask for the inbox's storage quota (RFC 9208)."""
+        if not self.connection.offers("QUOTA"):
+            return None
+        responses, status = self.connection.run(b"GETQUOTAROOT INBOX")
+        for response in of_kind(responses, b"QUOTA") if status.ok else ():
+            match response.tokens():
+                case [_, _, [bytes(name), bytes(used), bytes(limit), *_]] if name.upper() == b"STORAGE":
+                    return Quota(int(used) * 1024, int(limit) * 1024)
+        return None
+
+    # Folders
+
+    def create(self, wanted: Sequence[tuple[FolderPath, SpecialUse | None]]) -> Iterator[Folder | Unusable]:
+        """Make folders and what stands above them, subscribe to them, answer what the server really has."""
+        there = {folder.path: folder for folder in self.folders()}
+        for path, use in wanted:
+            try:
+                yield self._create(path, use, there)
+            except Refused as error:
+                yield Unusable(path, error.message)
+
+    def _create(self, path: FolderPath, use: SpecialUse | None, there: dict[FolderPath, Folder]) -> Folder:
+        if path in there and there[path].selectable:
+            return there[path]
+        for depth in range(1, len(path)):
+            if path[:depth] not in there:
+                self._make(path[:depth], None, there)
+        return self._make(path, use, there)
+
+    def _make(self, path: FolderPath, use: SpecialUse | None, there: dict[FolderPath, Folder]) -> Folder:
+        name = self.session.names.from_path(path)
+        status = self._create_mailbox(name, use)
+        if not status.ok and status.code != "ALREADYEXISTS" and path != INBOX:
+            known = self._listed(name, path, use)
+            if known is None or not known.selectable:
+                raise grade(status, "folder")
+        self.connection.run(b"SUBSCRIBE ", astring(name))
+        folder = self._listed(name, path, use)
+        if folder is None:
+            raise Refused("the server said that it made the folder, and does not list it")
+        self.session.epochs.pop(name, None)
+        there[path] = folder
+        return folder
+
+    def _create_mailbox(self, name: bytes, use: SpecialUse | None) -> Status:
+        if use is not None and self.connection.offers("CREATE-SPECIAL-USE"):
+            argument = b" (USE (%s))" % use.value.encode()
+            status = self.session.run_refusable(b"CREATE ", astring(name), argument)
+            if status.ok or status.code == "ALREADYEXISTS":
+                return status
+        return self.session.run_refusable(b"CREATE ", astring(name))
+
+    def _listed(self, name: bytes, path: FolderPath, use: SpecialUse | None) -> Folder | None:
+        """Return the folder as the server lists it, ``None`` where it does not."""
+        # A name with "%" or "*" in it would be a pattern, which matches itself and perhaps more.
+        responses, _ = self.connection.run(b'LIST "" ', astring(name))
+        for listed in parse_list(responses):
+            if listed.name == name or (path == INBOX and listed.name.upper() == b"INBOX"):
+                selectable = not listed.attributes & {"\\noselect", "\\nonexistent"}
+                inferiors = "\\noinferiors" not in listed.attributes
+                kept = use if use and use.value.lower() in listed.attributes else None
+                return Folder(path, kept, selectable, inferiors, handle=name.decode("latin-1"))
+        return None
+
+    # Messages
+
+    def append(self, batches: Iterable[Batch]) -> Iterator[Stored | NotStored]:
+        """Store messages in the way that suits the server (``alimail_imap.append``)."""
+        return self._strategy.append(self, batches)
+
+    def another(self) -> Connection:
+        """Log in once more, for a strategy that uses several connections."""
+        return self._reconnect()
+
+    def mailbox(self, folder: Folder) -> bytes:
+        """Write a folder's name as an argument that needs no go-ahead."""
+        name = self.session.names.wire(folder)
+        if not quotable(name) and self.connection.sends_at_once(len(name)):
+            return b"{%d+}\r\n%s" % (len(name), name)
+        # A server that lists 8-bit names takes them so.
+        return quote(name)
+
+    def key(self, folder: Folder, uidvalidity: int, uid: int) -> str | None:
+        """Return the key of a UID that the server just gave; ``None`` where it might name another message too."""
+        epoch = self.session.certain_epoch(self.session.names.wire(folder), uidvalidity)
+        return None if epoch is None else f"{epoch}/{uid}"
+
+    def make_again(self, folder: Folder) -> None:
+        """Make a folder that went away while it was written to."""
+        self._make(folder.path, folder.special_use, {})
+
+    def change_flags(self, folder: Folder, changes: Sequence[FlagChange]) -> None:
+        """Add and remove flags; messages with the same wish share a command."""
+        self.session.select(folder, write=True, fresh=True)
+        uids = {
+            key: uid for uid, key in self.session.uids(folder, [change.key for change in changes]).items()
+        }
+        wishes: dict[tuple[bytes, frozenset[str]], list[int]] = {}
+        for change in changes:
+            for sign, flags in ((b"+", change.add), (b"-", change.remove)):
+                if flags and change.key in uids:
+                    wishes.setdefault((sign, flags), []).append(uids[change.key])
+        for (sign, flags), numbers in wishes.items():
+            self._store(numbers, sign, flags)
+
+    def _store(self, uids: Iterable[int], sign: bytes, flags: frozenset[str]) -> None:
+        storable = self.session.state.storable
+        kept = write_flags(flags if storable is None else flags & storable)
+        for numbers in format_sets(uids) if kept != b"()" else ():
+            self.connection.ask(b"UID STORE ", numbers, b" %sFLAGS.SILENT " % sign, kept, doing="folder")
+
+    def move(self, folder: Folder, keys: Sequence[str], to: Folder) -> Iterator[Moved]:
+        """Move messages: MOVE where the server has it, else COPY and a removal of exactly the originals."""
+        self.session.select(folder, write=True, fresh=True)
+        wanted = self._present(self.session.uids(folder, keys))
+        for numbers in format_sets(wanted):
+            part = {uid: wanted[uid] for uid in expand(parse_set(numbers))}
+            yield from self._move(numbers, part, to)
+
+    def _move(self, numbers: bytes, part: dict[int, str], to: Folder) -> Iterator[Moved]:
+        name = astring(self.session.names.wire(to))
+        verb = b"MOVE" if self.connection.offers("MOVE") else b"COPY"
+        try:
+            responses, status = self.connection.run(b"UID ", verb, b" ", numbers, b" ", name, doing="folder")
+            if not status.ok:
+                raise grade(status, "folder")
+            if verb == b"COPY":
+                self._expunge(numbers)
+        except Transient as error:
+            raise InDoubt(f"the answer to a move was lost: {error.message}") from error
+        codes = [status, *(found for one in responses if (found := parse_status(one.head)) is not None)]
+        new = _copied(codes)
+        for uid, key in part.items():
+            uidvalidity, copy = new.get(uid, (0, 0))
+            yield Moved(key, self.key(to, uidvalidity, copy) if copy else None)
+
+    def remove(self, folder: Folder, keys: Sequence[str]) -> Iterator[str]:
+        """Remove exactly these messages by UID EXPUNGE; others that are marked deleted stay."""
+        self.session.select(folder, write=True, fresh=True)
+        wanted = self._present(self.session.uids(folder, keys))
+        for numbers in format_sets(wanted):
+            try:
+                self._expunge(numbers)
+            except Transient as error:
+                raise InDoubt(f"the answer to a removal was lost: {error.message}") from error
+        yield from wanted.values()
+
+    def _expunge(self, numbers: bytes) -> None:
+        self.connection.ask(b"UID STORE ", numbers, b" +FLAGS.SILENT (\\Deleted)", doing="folder")
+        self.connection.ask(b"UID EXPUNGE ", numbers, doing="folder")
+
+    def _present(self, wanted: dict[int, str]) -> dict[int, str]:
+        if not self.connection.offers("UIDPLUS"):
+            raise Denied("the server has no UIDPLUS, and without it nothing is removed from a mailbox")
+        found = {fetched.uid for fetched in self._lister.fetch_uids(wanted, b"(UID FLAGS)")}
+        return {uid: key for uid, key in wanted.items() if uid in found}
+
+    def remarks(self) -> Iterable[Remark]:
+        """Tell what the server can do and cannot, and how the connection is protected."""
+        return remarks_of(self.session, sink=True)
+
+
+def _copied(codes: Iterable[Status]) -> dict[int, tuple[int, int]]:
+    """Read COPYUID (RFC 4315 §3) wherever it stands: from each UID to the new UIDVALIDITY and UID."""
+    for status in codes:
+        words = status.argument.split(b" ")
+        if status.code == "COPYUID" and len(words) == 3 and words[0].isdigit():
+            try:
+                old, new = (list(expand(parse_set(word))) for word in words[1:])
+            except ValueError:
+                continue
+            if len(old) == len(new):
+                return {uid: (int(words[0]), copy) for uid, copy in zip(old, new, strict=True)}
+    return {}
+
+
+def open_sink(options: ImapOptions, credentials: Credentials, clock: Clock) -> ImapSink:
+    """Connect and log in. See ``SinkKind.open``."""
+    return ImapSink.open(options, credentials)

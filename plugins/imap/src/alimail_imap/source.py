@@ -1,0 +1,77 @@
+"""IMAP as a source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from alimail_core.contract import Credentials, Source
+from alimail_core.model import (
+    Changes,
+    Cursor,
+    Entry,
+    Folder,
+    Gone,
+    Headers,
+    Message,
+    Remark,
+    Traits,
+    Unreadable,
+    Unusable,
+)
+from alimail_core.seam import Clock
+from alimail_imap.listing import Lister
+from alimail_imap.mailboxes import list_folders
+from alimail_imap.options import ImapOptions
+from alimail_imap.reading import Reader
+from alimail_imap.remarks import remarks_of
+from alimail_imap.session import Session
+
+
+class ImapSource(Source):
+    """A mailbox on an IMAP server, read only: folders are opened with EXAMINE, octets read with BODY.PEEK."""
+
+    def __init__(self, session: Session, *, write: bool = False) -> None:
+        self.session = session
+        self._lister = Lister(session, write=write)
+        self._reader = Reader(session)
+
+    @property
+    def traits(self) -> Traits:
+        """What this server is like."""
+        options = self.session.options
+        return Traits(max_connections=options.max_connections, host=options.host)
+
+    def folders(self) -> Iterable[Folder]:
+        """List the folders of the personal namespace."""
+        return list_folders(self.session.connection, self.session.names)
+
+    def changes(self, requests: Iterable[tuple[Folder, Cursor | None]]) -> Iterator[Changes | Unusable]:
+        """Tell what changed: by QRESYNC or CONDSTORE where the server has them, else by a whole listing."""
+        return self._lister.changes(requests)
+
+    def headers(self, folder: Folder, entries: Sequence[Entry]) -> Iterator[Headers]:
+        """Give the fingerprint's header fields."""
+        return self._reader.headers(folder, entries)
+
+    def fetch(
+        self, requests: Iterable[tuple[Folder, Sequence[Entry]]]
+    ) -> Iterator[Message | Gone | Unreadable]:
+        """Fetch messages, the next command always in flight."""
+        return self._reader.fetch(requests)
+
+    def look(self, folder: Folder, keys: Sequence[str]) -> Iterator[Entry]:
+        """List those of the keys that exist at this moment."""
+        return self._reader.look(folder, keys)
+
+    def remarks(self) -> Iterable[Remark]:
+        """Tell what the server can do and cannot, and how the connection is protected."""
+        return remarks_of(self.session, sink=False)
+
+    def close(self) -> None:
+        """Log out."""
+        self.session.close()
+
+
+def open_source(options: ImapOptions, credentials: Credentials, clock: Clock) -> ImapSource:
+    """Connect and log in. See ``SourceKind.open``."""
+    return ImapSource(Session.open(options, credentials))
