@@ -1,0 +1,1 @@
+"""What plug-in authors test with: the contract's suites, ends in memory, faults, a clock, odd mail."""
