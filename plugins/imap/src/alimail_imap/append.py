@@ -276,7 +276,7 @@ class Run:
     def _lose(self, error: Transient) -> Transient:
         """Hear what the server said last, and answer for what it left unanswered."""
         try:
-            while self.flying:
+            while self.flying and not self.connection.wire.broken:
                 self.hear()
         except Transient as last:
             error = last

@@ -119,7 +119,7 @@ class Lister:
         return {place for place, mark, tag in sent if self._is_unchanged(mark, tag)}
 
     def _is_selected(self, folder: Folder) -> bool:
-        """Tell whether a folder is open: then its STATUS would be what this connection knew before (RFC 9051 §6.3.11)."""
+        """Tell whether a folder is open: its STATUS would be stale then (RFC 9051 §6.3.11)."""
         selected = self._session.selected
         return selected is not None and selected[0] == self._session.names.wire(folder)
 
@@ -247,7 +247,7 @@ class Lister:
             if (fetched := _listed(response)) is not None and first <= fetched.number <= last:
                 found[fetched.uid or 0] = fetched
             elif kind == b"EXPUNGE":
-                expunged += response.number() <= last
+                expunged += 0 < response.number() <= last
             elif kind == b"VANISHED":
                 expunged += count(_vanished(response))
         return found, expunged

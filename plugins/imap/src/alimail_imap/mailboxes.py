@@ -6,7 +6,7 @@ the personal namespace (RFC 2342) is ours, and its prefix (``INBOX.``) is no par
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from attrs import evolve, frozen
 from imapclient import imap_utf7
@@ -70,7 +70,7 @@ class Names:
         if path == INBOX:
             return b"INBOX"
         parts = [encode_name(name) for name in path]
-        if not all(parts) or (len(parts) > 1 and self.delimiter is None):
+        if not parts or not all(parts) or (len(parts) > 1 and self.delimiter is None):
             raise Refused("this server has no folders within folders, or a name is empty")
         if self.delimiter is not None and any(self.delimiter in part for part in parts):
             raise Refused(f"a folder's name cannot hold {self.delimiter.decode('latin-1')!r} on this server")
@@ -149,21 +149,29 @@ def parse_list(responses: Iterable[Response]) -> Iterator[Listed]:
 
 def list_folders(connection: Connection, names: Names) -> list[Folder]:
     """List the account's own folders, each path once; a name that collides as text gets a suffix."""
+    listed = {one.name: one for one in _list_all(connection) if one.name and names.is_personal(one.name)}
+    folders = [_folder(one, names) for one in listed.values()]
     found: dict[FolderPath, Folder] = {}
-    for listed in _list_all(connection):
-        if names.is_personal(listed.name) and listed.name:
-            folder = _folder(listed, names)
-            known = found.get(folder.path)
-            if known is None or known.handle != folder.handle:
-                found[_free_path(folder.path, found)] = folder
-    return [evolve(folder, path=path) for path, folder in found.items()]
+    # Names with one spelling come first, so that a broken one never takes a good one's path.
+    for folder in sorted(folders, key=lambda folder: not _is_plain(folder, names)):
+        found.setdefault(_free_path(folder, found), folder)
+    paths = {folder.handle: path for path, folder in found.items()}
+    listed_once = {folder.handle: folder for folder in folders}
+    return [evolve(folder, path=paths[handle]) for handle, folder in listed_once.items()]
 
 
-def _free_path(path: FolderPath, taken: Iterable[FolderPath]) -> FolderPath:
-    number, free = 1, path
-    while free in set(taken):
+def _is_plain(folder: Folder, names: Names) -> bool:
+    try:
+        return names.from_path(folder.path) == names.wire(folder)
+    except Refused:
+        return False
+
+
+def _free_path(folder: Folder, taken: Mapping[FolderPath, Folder]) -> FolderPath:
+    number, free = 1, folder.path
+    while free in taken and taken[free].handle != folder.handle:
         number += 1
-        free = (*path[:-1], f"{path[-1]} ({number})")
+        free = (*folder.path[:-1], f"{folder.path[-1]} ({number})")
     return free
 
 

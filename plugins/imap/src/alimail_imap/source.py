@@ -35,6 +35,11 @@ class ImapSource(Source):
         self._lister = Lister(session, write=write)
         self._reader = Reader(session)
 
+    @classmethod
+    def open(cls, options: ImapOptions, credentials: Credentials) -> ImapSource:
+        """Connect and log in. Raises what ``SourceKind.open`` does."""
+        return cls(Session.open(options, credentials))
+
     @property
     def traits(self) -> Traits:
         """What this server is like."""
@@ -74,4 +79,4 @@ class ImapSource(Source):
 
 def open_source(options: ImapOptions, credentials: Credentials, clock: Clock) -> ImapSource:
     """Connect and log in. See ``SourceKind.open``."""
-    return ImapSource(Session.open(options, credentials))
+    return ImapSource.open(options, credentials)

@@ -57,11 +57,9 @@ class Response:
         return first.upper()
 
     def number(self) -> int:
-        """Return the number that leads responses such as ``12 EXISTS``. Raises ``Malformed``."""
+        """Return the number that leads responses such as ``12 EXISTS``; 0, which none can have, where it is none."""
         first = self.parts[0].partition(b" ")[0]
-        if not first.isdigit() or len(first) > 10:
-            raise Malformed("a number was expected")
-        return int(first)
+        return int(first) if first.isdigit() and len(first) <= 10 else 0
 
     def tokens(self) -> list[Token]:
         """Return everything after the tag as tokens. Raises ``Malformed``."""

@@ -1,0 +1,150 @@
+"""Hostile and broken servers: nothing endless, nothing out of step, every end a Transient with its reason."""
+
+from __future__ import annotations
+
+import pytest
+from attrs import evolve
+
+from alimail_core.errors import Throttled, Transient
+from alimail_core.model import Changes, Entry, Folder, Message
+from alimail_imap import wire
+from alimail_imap.connection import Connection
+from alimail_imap.login import connect
+from alimail_imap.source import ImapSource
+from alimail_imap.testing import CLOSE, CannedServer, Reply
+
+BOX = Folder(("Box",))
+
+
+def opened(server: CannedServer) -> Connection:
+    """Connect to a canned server."""
+    return connect(server.options, server.credentials)
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (b"ZZ9 OK whose is this?\r\n", "not IMAP"),
+        (b"\x00\x01\x02 garbage\r\n", "not IMAP"),
+        (b"\r\n", "not IMAP"),
+        (b"{tag} MAYBE\r\n", "no status"),
+        (b"+ go on\r\n", "nothing to go on with"),
+        (b"* 1 FETCH (BODY[] {99999999999}\r\n", "more than we take"),
+        (b"* 1 FETCH (BODY[] {1000}\r\nshort" + CLOSE, "closed the connection"),
+        (b"* OK half a li" + CLOSE, "closed the connection"),
+        (b"* BYE Shutting down\r\n" + CLOSE, "Shutting down"),
+    ],
+)
+def test_what_breaks_the_protocol_ends_the_connection(words: bytes, reason: str) -> None:
+    """The engine is told to reconnect, and why; the connection is not used again."""
+    with CannedServer({b"NOOP": words + (b"" if words.endswith(CLOSE) else CLOSE)}) as server:
+        connection = opened(server)
+        with pytest.raises(Transient, match=reason):
+            connection.run(b"NOOP")
+        with pytest.raises(Transient):
+            connection.run(b"NOOP")
+        connection.close()
+
+
+def test_an_endless_line_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server cannot fill our memory with one line."""
+    monkeypatch.setattr(wire, "MAX_TEXT", 300_000)
+    with CannedServer({b"NOOP": b"* OK " + b"x" * 1_000_000 + CLOSE}) as server:
+        connection = opened(server)
+        with pytest.raises(Transient, match="endless line"):
+            connection.run(b"NOOP")
+
+
+def test_silence_is_transient() -> None:
+    """A server that says nothing for the time given counts as lost."""
+    silent: dict[bytes, Reply] = {b"NOOP": b"* OK wait for it {tag}\r\n"}
+    with CannedServer(silent) as server:
+        connection = connect(evolve(server.options, timeout=0.2), server.credentials)
+        with pytest.raises(Transient, match="silent"):
+            connection.run(b"NOOP")
+
+
+def test_a_bye_that_asks_for_a_slower_pace_is_throttled() -> None:
+    """The last words of a server that throws us out are heard."""
+    with CannedServer({b"NOOP": b"* BYE Too many connections from your host\r\n" + CLOSE}) as server:
+        connection = opened(server)
+        with pytest.raises(Throttled):
+            connection.run(b"NOOP")
+
+
+def test_answers_before_their_turn_are_kept() -> None:
+    """A server may finish two commands in another order than they were sent in."""
+    with CannedServer() as server:
+        connection = opened(server)
+        tag = connection.send(b"NOOP")
+        later = connection.send(b"NOOP")
+        first = connection.wire.read()
+        second = connection.wire.read()
+        connection._held.extend((second, first))
+        for waited in (tag, later):
+            with pytest.raises(StopIteration) as stop:
+                next(connection.until(waited))
+            assert stop.value.value.ok
+        connection.close()
+
+
+def test_an_answer_that_nobody_waits_for_is_dropped() -> None:
+    """A stream that was left unfinished does not put the next command out of step."""
+    fetches = b"".join(
+        b"* %d FETCH (UID %d BODY[] {3}\r\nabc)\r\n" % (number, number) for number in range(1, 9)
+    )
+    with CannedServer({b"FETCH": fetches, b"STATUS": b"* STATUS Box (MESSAGES 8)\r\n"}) as server:
+        connection = opened(server)
+        stream = connection.stream(b"FETCH 1:8 BODY[]")
+        next(stream)
+        stream.close()
+        responses = connection.ask(b"STATUS Box (MESSAGES)")
+        assert [response.kind() for response in responses] == [b"STATUS"]
+        connection.close()
+
+
+def test_unasked_responses_disturb_nothing() -> None:
+    """EXISTS, EXPUNGE, FETCH with flags alone, alerts and unknown words may come at any time."""
+    noise = b"* 9 EXISTS\r\n* 2 EXPUNGE\r\n* 1 FETCH (FLAGS (\\Seen))\r\n* OK [X (]) \x80\r\n* XYZZY {3}\r\nabc\r\n"
+    body = b"* 1 FETCH (UID 7 BODY[] {3}\r\nabc)\r\n* 1 FETCH (UID 7 BODY[] {3}\r\nxyz)\r\n"
+    replies: dict[bytes, Reply] = {
+        b"EXAMINE": b"* OK [X (]) \x80\r\n* 1 EXISTS\r\n* OK [UIDVALIDITY 1] ok\r\n* OK [UNSEEN 0] ok\r\n",
+        b"FETCH": noise
+        + b'* 1 FETCH (UID 7 FLAGS () INTERNALDATE "01-Jan-2020 00:00:00 +0000" RFC822.SIZE 3)\r\n',
+        b"UID FETCH 7": noise + body + noise,
+    }
+    replies[b"EXAMINE"] = (
+        b"* OK [X (]) \x80\r\n* 1 EXISTS\r\n* OK [UIDVALIDITY 1] ok\r\n* OK [UNSEEN 0] ok\r\n"
+    )
+    with CannedServer(replies) as server, ImapSource.open(server.options, server.credentials) as source:
+        (page,) = source.changes([(BOX, None)])
+        assert isinstance(page, Changes)
+        assert [entry.key for entry in page.entries] == ["1/7"]
+        (message,) = source.fetch([(BOX, page.entries)])
+        assert isinstance(message, Message)
+        assert message.octets == b"abc"
+
+
+def test_two_full_pipes_do_not_wait_for_one_another() -> None:
+    """A server that talks more than the pipe holds while we send is listened to meanwhile."""
+    with CannedServer({b"NOOP": b"* OK " + b"x" * 30_000 + b"\r\n"}) as server:
+        connection = opened(server)
+        tags = [connection.send(b"NOOP" + b" " * 30_000) for _ in range(150)]
+        for tag in tags:
+            for response in connection.until(tag):
+                assert response.kind() == b"OK"
+        connection.close()
+
+
+def test_a_large_literal_arrives_whole() -> None:
+    """Octets are the ones that were sent, whatever the pieces they came in."""
+    octets = bytes(range(256)) * 20_000
+    body = b"* 1 FETCH (UID 7 BODY[] {%d}\r\n%s)\r\n" % (len(octets), octets)
+    replies: dict[bytes, Reply] = {
+        b"EXAMINE": b"* 1 EXISTS\r\n* OK [UIDVALIDITY 1] ok\r\n",
+        b"UID FETCH": body,
+    }
+    with CannedServer(replies) as server, ImapSource.open(server.options, server.credentials) as source:
+        (message,) = source.fetch([(BOX, [Entry("1/7")])])
+        assert isinstance(message, Message)
+        assert message.octets == octets
