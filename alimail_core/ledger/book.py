@@ -447,6 +447,38 @@ class Book:
             where.append(message.c.state.in_(states))
         return self._rows(*where)
 
+    def keyless(self, target_id: int) -> list[Row]:
+        """List what a target folder is said to have, and whose key there is not known."""
+        c = message.c
+        return self._rows(
+            c.target_id == target_id, c.state == State.STORED, c.target_key.is_(None), c.target_gone == 0
+        )
+
+    def resent(self, target_id: int | None = None) -> list[Row]:
+        """List what was sent again after a doubt and is stored, so that a second copy may yet turn up."""
+        c = message.c
+        where = [c.folder_id.in_(self._mine("source")), c.state == State.STORED, c.doubts > 0]
+        if target_id is not None:
+            where.append(c.target_id == target_id)
+        return self._rows(*where)
+
+    def redated(self, target_id: int) -> int:
+        """Count our messages to which a target folder gave another internal date than they were sent with."""
+        c = message.c
+        ours = sa.and_(c.target_id == target_id, c.origin.in_((Origin.APPENDED, Origin.FOUND)))
+        query = sa.select(sa.func.count()).where(ours, c.date.is_not(None), c.target_date != c.date)
+        return int(self._read(query)[0][0])
+
+    def merged(self, target_id: int) -> list[Row]:
+        """List messages whose key in a target folder is an earlier message's as well."""
+        c, twin = message.c, message.alias()
+        earlier = (
+            sa.select(twin.c.id)
+            .where(twin.c.target_id == target_id, twin.c.target_key == c.target_key, twin.c.id < c.id)
+            .exists()
+        )
+        return self._rows(c.target_id == target_id, c.target_key.is_not(None), earlier)
+
     def unfinished(self, target_id: int) -> bool:
         """Tell whether something of a target folder waits to be found by looking there."""
         c = message.c
@@ -492,8 +524,10 @@ class Book:
         """List what left the source having one of these sizes, whatever became of it since."""
         c = message.c
         stored = c.state.in_((State.STORED, State.SENT, State.COLLAPSED, State.REFUSED))
-        rows = self._rows(c.folder_id.in_(self._mine("source")), c.gone == 1, stored)
-        return [row for row in rows if row.size in sizes]
+        rows: list[Row] = []
+        for chunk in _chunks(sorted(sizes)):
+            rows += self._rows(c.folder_id.in_(self._mine("source")), c.gone == 1, stored, c.size.in_(chunk))
+        return rows
 
     def arrived(self, sizes: set[int]) -> list[Row]:
         """List pending messages having one of these sizes."""
@@ -542,6 +576,12 @@ class Book:
         with self.write() as connection:
             values = {"ended": self.now, "over": int(over)}
             connection.execute(batch.update().where(batch.c.id.in_(batch_ids)).values(values))
+
+    def end_open_batches(self) -> None:
+        """Note that every batch without an end has ended: the connections that could answer are closed."""
+        with self.write() as connection:
+            never = (batch.c.account_id == self.account_id) & batch.c.ended.is_(None)
+            connection.execute(batch.update().where(never).values(ended=self.now))
 
     def batch_ends(self, batch_ids: Iterable[int]) -> dict[int, tuple[float | None, bool]]:
         """Return when each batch ended (``None``: not yet) and whether the server can do no more about it."""
@@ -727,19 +767,40 @@ class Book:
             if done.rowcount == 0:
                 connection.execute(note.insert().values(account_id=self.account_id, text=text, count=count))
 
+    def noted(self, text: str) -> bool:
+        """Tell whether this was noted of the account before."""
+        query = sa.select(note.c.id).where(note.c.account_id == self.account_id, note.c.text == text)
+        return bool(self._read(query.limit(1)))
+
+    def open_problems(self) -> int:
+        """Count what the report names as not carried."""
+        query = sa.select(sa.func.count()).where(problem.c.account_id == self.account_id)
+        return int(self._read(query)[0][0])
+
+    def progress(self) -> tuple[int, ...]:
+        """Measure how far the account has come: two equal answers mean that nothing was achieved between them."""
+        c = message.c
+        here = c.folder_id.in_(self._mine("source"))
+        open_states = (State.PENDING, State.SENT, State.MOVING)
+        done = sa.func.coalesce(sa.func.sum(sa.case((c.state.in_(open_states), 0), else_=1)), 0)
+        rows = self._read(sa.select(sa.func.count(), done).where(here))
+        cursors = sa.select(sa.func.count(folder.c.cursor)).where(folder.c.account_id == self.account_id)
+        return (*(int(number) for number in rows[0]), int(self._read(cursors)[0][0]))
+
     def total_octets(self) -> int:
         """Return the octets that the whole migration has written."""
         return int(self._read(sa.select(sa.func.sum(account.c.octets)))[0][0] or 0)
 
     def refill(self) -> int:
-        """Send again what no longer stands in the target, because its user asked; return how many."""
+        """Send again, because its user asked, what stands in the target no more or was refused; return how many."""
         c = message.c
-        missing = sa.and_(
-            c.folder_id.in_(self._mine("source")), c.state == State.STORED, c.target_gone == 1, c.gone == 0
-        )
+        lost = sa.or_(sa.and_(c.state == State.STORED, c.target_gone == 1), c.state == State.REFUSED)
+        again = sa.and_(c.folder_id.in_(self._mine("source")), c.gone == 0, lost)
         values = {"state": State.PENDING, "target_key": None, "target_gone": 0, "carried": None}
+        stale = (problem.c.account_id == self.account_id) & (problem.c.kind == "refused")
         with self.write(sync=True) as connection:
-            return int(connection.execute(message.update().where(missing).values(values)).rowcount)
+            connection.execute(problem.delete().where(stale))
+            return int(connection.execute(message.update().where(again).values(values)).rowcount)
 
 
 __all__ = ["Book", "FolderRow", "Row", "StrangerRow"]

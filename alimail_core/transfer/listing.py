@@ -6,14 +6,13 @@ from collections.abc import Iterable, Sequence
 
 from attrs import evolve
 
-from alimail_core.events import FolderListed
+from alimail_core.events import FolderListed, Noted
 from alimail_core.folders import map_folders, special_use_of
 from alimail_core.model import INBOX, Changes, Entry, Folder, SpecialUse, Unusable
-from alimail_core.transfer.state import Pair, Pass, Target
+from alimail_core.transfer.state import NOT_CARRIED, Pair, Pass, Target
 
 _FIRST = {INBOX: 0}
 _USE_ORDER = {SpecialUse.SENT: 1, SpecialUse.DRAFTS: 2, SpecialUse.JUNK: 8, SpecialUse.TRASH: 9}
-NOT_CARRIED = frozenset({"\\Deleted", "\\Recent"})
 
 
 def pair_folders(p: Pass) -> None:
@@ -27,7 +26,8 @@ def pair_folders(p: Pass) -> None:
     }
     sources = list(p.source.folders())
     targets = {folder.path: folder for folder in p.sink.folders()}
-    mapped, _skipped = map_folders(
+    p.later = any(row.epoch is not None for row in p.book.folders("source"))
+    mapped, skipped = map_folders(
         sources,
         p.policy,
         p.sink.traits.rules,
@@ -39,23 +39,32 @@ def pair_folders(p: Pass) -> None:
     made: dict[tuple[str, ...], Folder | Unusable] = dict(
         zip((path for path, _ in wanted), p.sink.create(wanted), strict=False)
     )
+    for kept in known.values():
+        if kept.path in targets:
+            p.targets[kept.id] = Target(kept.id, targets[kept.path], special_use=kept.special_use)
     by_path = {folder.path: folder for folder in sources}
     for row in mapped:
         source, target = by_path[row.source], targets.get(row.target) or made.get(row.target)
         if isinstance(target, Folder):
-            _pair(p, source, target, row.special_use, row.rule)
+            pair = _pair(p, source, target, row.special_use, row.rule)
+            if row.target in known and row.target in made:
+                pair.target.remade = True
         elif source.selectable:
             reason = target.reason if target else "the server did not answer"
             p.problem("folder", f"the folder {'/'.join(row.target)} could not be made: {reason}")
+    for folder in skipped:
+        p.tell(Noted(p.account, f"the folder {'/'.join(folder.source)} is left out: {folder.reason}"))
     p.pairs.sort(key=_priority)
 
 
-def _pair(p: Pass, source: Folder, target: Folder, use: SpecialUse | None, rule: str) -> None:
+def _pair(p: Pass, source: Folder, target: Folder, use: SpecialUse | None, rule: str) -> Pair:
     target_id = p.book.put_folder("target", target.path, target.special_use or use)
     source_id = p.book.put_folder("source", source.path, special_use_of(source), target_id, rule)
     kept = p.targets.setdefault(target_id, Target(target_id, target, special_use=target.special_use or use))
+    pair = Pair(source_id, source, kept)
     if source.selectable:
-        p.pairs.append(Pair(source_id, source, kept))
+        p.pairs.append(pair)
+    return pair
 
 
 def _priority(pair: Pair) -> tuple[int, int]:
@@ -70,8 +79,7 @@ def chunks(p: Pass) -> list[list[Pair]]:
 
     A later pass lists every folder before it writes, to tell a message that was moved from a new one.
     """
-    listed_before = any(row.cursor is not None for row in p.book.folders("source"))
-    if listed_before:
+    if p.later:
         return [p.pairs]
     first, rest = p.pairs[:2], p.pairs[2:]
     parts: list[list[Pair]] = [[pair] for pair in first]
@@ -91,7 +99,10 @@ def list_source(p: Pass, pairs: Sequence[Pair]) -> None:
     seen: dict[int, set[int]] = {}
     for page in p.source.changes((pair.source, rows[pair.id].cursor) for pair in pairs):
         if isinstance(page, Unusable):
-            p.problem("folder", page.reason, pair=by_path.get(page.path), remedy="It is tried again next time.")
+            p.incomplete = True
+            p.problem(
+                "folder", page.reason, pair=by_path.get(page.path), remedy="It is tried again next time."
+            )
             continue
         pair = by_path[page.folder.path]
         if pair.id not in seen:
@@ -130,15 +141,17 @@ def forget_lost_folders(p: Pass) -> None:
 
 
 def survey(p: Pass, targets: Iterable[Target]) -> None:
-    """Ask the target what changed in folders since last time: our messages get their witness, others are strangers."""
+    """Ask the target what changed in its folders: our messages get their witness, others are strangers."""
     wanted = list(targets)
     rows = {row.id: row for row in p.book.folders("target")}
     by_path = {target.folder.path: target for target in wanted}
-    began = p.clock.monotonic()
+    began = p.book.now
     listed: dict[int, set[str]] = {}
     for page in p.sink.changes((target.folder, rows[target.id].cursor) for target in wanted):
         if isinstance(page, Unusable):
-            p.problem("folder", f"{'/'.join(page.path)} in the target: {page.reason}", remedy="It is tried again.")
+            p.problem(
+                "folder", f"{'/'.join(page.path)} in the target: {page.reason}", remedy="It is tried again."
+            )
             continue
         target = by_path[page.folder.path]
         row = rows[target.id]
@@ -157,4 +170,4 @@ def survey(p: Pass, targets: Iterable[Target]) -> None:
             if page.complete:
                 p.book.target_gone(target.id, all_but=seen)
             p.book.save_cursor(target.id, page.cursor, sync=False)
-            target.storable, target.surveyed = page.storable_flags, began
+            target.storable, target.surveyed, target.remade = page.storable_flags, began, False

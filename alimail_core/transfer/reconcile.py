@@ -25,7 +25,7 @@ from alimail_core.identity import (
     nominees,
 )
 from alimail_core.ledger import Origin, Row, State, StrangerRow
-from alimail_core.ledger.book import to_date
+from alimail_core.ledger.book import contradicts, to_date
 from alimail_core.model import Entry, Folder, Message, SpecialUse
 from alimail_core.transfer.listing import survey
 from alimail_core.transfer.state import Pass, Target
@@ -66,12 +66,12 @@ def _settle(p: Pass, target: Target, claims: Sequence[tuple[Row, StrangerRow]]) 
     for row, found in claims:
         _finish_move(p, row, found)
     adopted = sum(row.state == State.PENDING for row, _ in claims)
-    found = sum(row.state == State.SENT for row, _ in claims)
+    copied = sum(row.state == State.SENT for row, _ in claims)
     p.counts.adopted += adopted
-    p.counts.copied += found
-    if adopted or found:
+    p.counts.copied += copied
+    if adopted or copied:
         octets = sum(row.size or 0 for row, _ in claims if row.state in (State.PENDING, State.SENT))
-        p.tell(BatchSettled(p.account, target.folder.path, copied=found, adopted=adopted, octets=octets))
+        p.tell(BatchSettled(p.account, target.folder.path, copied=copied, adopted=adopted, octets=octets))
 
 
 def _finish_move(p: Pass, row: Row, found: StrangerRow) -> None:
@@ -84,9 +84,14 @@ def _finish_move(p: Pass, row: Row, found: StrangerRow) -> None:
 
 def _give_up_keyless(p: Pass, target: Target) -> None:
     """What the target had said that it has, and what stands nowhere there now, its user moved or removed."""
-    rows = p.book.rows(target_id=target.id, states=[State.STORED])
-    lost = [row for row in rows if row.target_key is None and not row.target_gone]
+    lost = p.book.keyless(target.id)
     p.book.update([{"_id": row.id, "target_gone": 1} for row in lost])
+    if lost:
+        p.note(
+            "messages that were carried and stand in their folder of the target no more: moved, removed, or their "
+            "folder made anew (`alimail migrate --refill` copies them again)",
+            len(lost),
+        )
 
 
 def _describe(p: Pass, target: Target, strangers: Sequence[StrangerRow]) -> list[StrangerRow]:
@@ -115,9 +120,7 @@ def _claims(p: Pass, target: Target, rows: Sequence[Row], strangers: Sequence[St
     """Decide which message claims which stranger, reading only the bodies that can decide it."""
     drafts = target.special_use == SpecialUse.DRAFTS
     wanted = row_evidence(p, rows)
-    found = [
-        Evidence(row.fingerprint, row.message_hash, row.size, to_date(row.date, 0)) for row in strangers
-    ]
+    found = [Evidence(row.fingerprint, row.message_hash, row.size, to_date(row.date, 0)) for row in strangers]
     claims = claim_by_headers(wanted, found, mode=p.options.adopt, drafts=drafts)
     _, of_strangers = nominees(wanted, found, claims)
     bodies = read_bodies(p.sink, target.folder, [strangers[index].entry for index in of_strangers])
@@ -128,11 +131,12 @@ def _claims(p: Pass, target: Target, rows: Sequence[Row], strangers: Sequence[St
     of_rows, _ = nominees(wanted, found, claims)
     if p.options.delivered_twice == "ignore":
         of_rows = [index for index in of_rows if rows[index].state in _SENT_BEFORE]
-    _read_rows(p, [(index, rows[index]) for index in of_rows], wanted)
+    read_rows(p, [(index, rows[index]) for index in of_rows], wanted)
     return [*claims, *claim_by_bodies(wanted, found, claims)]
 
 
-def _read_rows(p: Pass, rows: Sequence[tuple[int, Row]], wanted: list[Evidence]) -> None:
+def read_rows(p: Pass, rows: Sequence[tuple[int, Row]], wanted: list[Evidence]) -> None:
+    """Read bodies at the source, and add what they tell to the evidence at each index."""
     by_folder: dict[int, list[tuple[int, Row]]] = {}
     for index, row in rows:
         if row.key is not None and not row.gone:
@@ -161,7 +165,10 @@ def row_evidence(p: Pass, rows: Sequence[Row]) -> list[Evidence]:
             found = fingerprint(headers.octets)
             told[by_key[headers.key].id] = (found.value, message_hash(found.message_id))
     p.book.update(
-        [{"_id": row_id, "fingerprint": value, "message_hash": short} for row_id, (value, short) in told.items()]
+        [
+            {"_id": row_id, "fingerprint": value, "message_hash": short}
+            for row_id, (value, short) in told.items()
+        ]
     )
     return [_evidence(row, *told.get(row.id, (row.fingerprint, row.message_hash))) for row in rows]
 
@@ -205,12 +212,16 @@ def _with_body(evidence: Evidence, body: Evidence | None) -> Evidence:
 
 def still_as_written(p: Pass, target: Target, rows: Sequence[Row]) -> list[Row]:
     """Read our copies again and return those that are there, ours, and as we wrote them."""
-    ours = {row.target_key: row for row in rows if row.target_key and row.origin in (Origin.APPENDED, Origin.FOUND)}
+    ours = {
+        row.target_key: row
+        for row in rows
+        if row.target_key and row.origin in (Origin.APPENDED, Origin.FOUND)
+    }
     found = {entry.key: entry for entry in p.sink.look(target.folder, [key for key in ours if key])}
     kept = []
     for key, row in ours.items():
         entry = found.get(key or "")
-        if entry is not None and (row.target_size is None or entry.size == row.target_size):
+        if entry is not None and not contradicts(row.target_size, row.target_date, entry):
             kept.append(row)
     return kept
 
@@ -221,7 +232,7 @@ def find_second_copies(p: Pass, target: Target) -> None:
     Only a copy whose key the server told us in answer to our APPEND, whose octets are those that we sent and
     whose flags nobody touched is removed; otherwise the second copy is named in the report.
     """
-    twice = [row for row in p.book.rows(target_id=target.id, states=[State.STORED]) if row.doubts]
+    twice = p.book.resent(target.id)
     if not twice:
         return
     strangers = p.book.strangers(target.id)
@@ -259,4 +270,8 @@ def _untouched(p: Pass, target: Target, row: Row) -> bool:
     carried = p.storable(target, (row.carried or "").split())
     bodies = read_bodies(p.sink, target.folder, [entry])
     body = bodies.get(entry.key)
-    return entry.flags - {"\\Recent"} == carried and body is not None and body.digest == (row.sent_digest or row.digest)
+    return (
+        entry.flags - {"\\Recent"} == carried
+        and body is not None
+        and body.digest == (row.sent_digest or row.digest)
+    )

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from typing import Self
 
-from attrs import Factory, define, frozen
+from attrs import Factory, define, field, fields, frozen
 
 from alimail_core.contract import Sink, Source
 from alimail_core.errors import Denied, Interrupted
-from alimail_core.events import Event, Noted, Observer, ProblemFound
+from alimail_core.events import Event, Noted, Observer, ProblemFound, Waiting
 from alimail_core.folders import FolderPolicy
 from alimail_core.ledger import Book, Row
 from alimail_core.model import Cursor, Folder, FolderPath, SpecialUse
 from alimail_core.options import TransferOptions
 from alimail_core.seam import Clock, Stop
+
+NOT_CARRIED = frozenset({"\\Deleted", "\\Recent"})
+"""Flags that are left behind: a message marked for deletion is carried without the mark."""
+
+_SLICE = 2.0
+"""Seconds between two looks at whether a waiting account may still go on."""
 
 
 @define
@@ -24,7 +31,8 @@ class Counts:
     copied: int = 0
     adopted: int = 0
     octets: int = 0
-    problems: int = 0
+    lost: Counter[int] = Factory(Counter)
+    """By message: how often the connection died while it alone was on the line."""
 
 
 @define
@@ -36,8 +44,10 @@ class Target:
     storable: frozenset[str] | None = None
     """Flags that it can store; ``None``: any. Known once it was surveyed."""
     surveyed: float | None = None
-    """When this attempt began to look at it last, in the clock's monotonic seconds; ``None``: not yet."""
+    """When this attempt began to look at it last, by the ledger's clock; ``None``: not yet."""
     special_use: SpecialUse | None = None
+    remade: bool = False
+    """It stood there in an earlier pass, was missing now, and was made again."""
 
 
 @frozen
@@ -50,29 +60,18 @@ class Pair:
 
 
 @define
-class Pass:
-    """One attempt: it ends with its connections. The ledger and ``counts`` outlive it."""
+class Run:
+    """One pass over one account, over all its attempts: its ledger, its wishes, its counters."""
 
     account: str
     book: Book
-    source: Source
-    sink: Sink
     options: TransferOptions
     policy: FolderPolicy
     map_folder: Callable[[Folder], FolderPath | None]
     observe: Observer
     clock: Clock
     stop: Stop
-    counts: Counts
-    targets: dict[int, Target] = Factory(dict)
-    pairs: list[Pair] = Factory(list)
-    cursors: dict[int, Cursor] = Factory(dict)
-    """How far the listing of each source folder came; stored once everything that it told is settled."""
-    dropped: Counter[str] = Factory(Counter)
-
-    def by_id(self, folder_id: int) -> Pair | None:
-        """Return the pair of a source folder's id, ``None`` where the folder is no longer listed."""
-        return next((pair for pair in self.pairs if pair.id == folder_id), None)
+    counts: Counts = Factory(Counts)
 
     def tell(self, event: Event) -> None:
         """Let the observers see what happened."""
@@ -83,27 +82,71 @@ class Pass:
         self.book.add_note(text, count)
         self.tell(Noted(self.account, text if count == 1 else f"{text} ({count})"))
 
-    def problem(self, kind: str, reason: str, *, row: Row | None = None, pair: Pair | None = None, remedy: str = "") -> None:
-        """Name, for the report, a message or folder that was not carried."""
-        if row is not None:
-            pair = pair or self.by_id(row.folder_id)
-        self.book.add_problem(kind, reason, remedy=remedy, row=row, folder_id=pair.id if pair else None)
-        self.counts.problems += 1
-        path = pair.source.path if pair else ()
-        self.tell(ProblemFound(self.account, path, row.key if row else None, reason, remedy))
+    def note_once(self, text: str) -> None:
+        """Note what is true of the account as a whole, however often it is seen."""
+        if not self.book.noted(text):
+            self.note(text)
 
     def check_in(self, octets: int = 0) -> None:
         """Between two batches: may the account go on, by its user's, its owner's and its limit's leave?"""
         if self.stop.is_set():
-            raise Interrupted("stopped on request", signal=self.stop.signal, remedy="Run the same command again.")
+            raise Interrupted(
+                "stopped on request", signal=self.stop.signal, remedy="Run the same command again."
+            )
         if not self.book.enabled():
             raise Interrupted("the account was disabled", remedy="`alimail enable` lets it go on.")
         limit = self.options.limit_octets
-        if limit is not None and self.book.total_octets() + octets > limit:
+        if octets and limit is not None and self.book.total_octets() + octets > limit:
             raise Denied(
                 f"the migration has reached its limit of {limit:,} octets",
                 remedy="Alibaba Mail takes 1 TB in one migration: ask its support, then raise `limit_octets`.",
             )
+
+    def wait(self, seconds: float, reason: str) -> None:
+        """Wait visibly; a wish to stop, or a disabled account, ends it within seconds."""
+        self.tell(Waiting(self.account, seconds, reason))
+        end = self.clock.monotonic() + seconds
+        while (left := end - self.clock.monotonic()) > 0:
+            self.check_in()
+            self.clock.sleep(min(left, _SLICE), self.stop.event)
+
+
+@define
+class Pass(Run):
+    """One attempt at a pass: it ends with its connections. What it learns of the folders ends with it too."""
+
+    source: Source = field(kw_only=True)
+    sink: Sink = field(kw_only=True)
+    targets: dict[int, Target] = Factory(dict)
+    pairs: list[Pair] = Factory(list)
+    cursors: dict[int, Cursor] = Factory(dict)
+    """How far the listing of each source folder came; stored once everything that it told is settled."""
+    dropped: Counter[str] = Factory(Counter)
+    """Keywords that the target could not store, and how often."""
+    incomplete: bool = False
+    """A folder of the source could not be listed, so what seems to be gone may only have moved there."""
+    later: bool = False
+    """An earlier pass has listed this account's source."""
+
+    @classmethod
+    def of(cls, run: Run, source: Source, sink: Sink) -> Self:
+        """Begin an attempt of a run."""
+        shared = (getattr(run, attribute.name) for attribute in fields(Run))
+        return cls(*shared, source=source, sink=sink)
+
+    def by_id(self, folder_id: int | None) -> Pair | None:
+        """Return the pair of a source folder's id, ``None`` where the folder is no longer listed."""
+        return next((pair for pair in self.pairs if pair.id == folder_id), None)
+
+    def problem(
+        self, kind: str, reason: str, *, row: Row | None = None, pair: Pair | None = None, remedy: str = ""
+    ) -> None:
+        """Name, for the report, a message or folder that was not carried."""
+        if row is not None:
+            pair = pair or self.by_id(row.folder_id)
+        self.book.add_problem(kind, reason, remedy=remedy, row=row, folder_id=pair.id if pair else None)
+        path = pair.source.path if pair else ()
+        self.tell(ProblemFound(self.account, path, row.key if row else None, reason, remedy))
 
     def storable(self, target: Target, flags: Iterable[str]) -> frozenset[str]:
         """Return what of these flags a target folder can hold, compared without case (RFC 9051 §2.3.2)."""

@@ -1,0 +1,123 @@
+"""What is in doubt: looked for once everything else has gone, and sent again only when nothing can follow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from alimail_core.ledger import Row, State
+from alimail_core.transfer.reconcile import reconcile
+from alimail_core.transfer.send import Sender
+from alimail_core.transfer.state import Pair, Pass, Target
+
+POISON = 3
+"""A message that was alone on the line when the connection died this often, in one pass, is set aside."""
+
+
+def resolve_doubts(p: Pass) -> None:
+    """Find what was sent without an answer, or send it again when the first sending can no longer arrive.
+
+    A server may go on for a while with what it was sent before the connection ended, so a message that is not
+    found counts as missing only when the look began ``settle_seconds`` after that (docs/invariants.md).
+    """
+    while _doubtful(p):
+        reconcile(p, _targets_of(p, _doubtful(p)))
+        rows = _doubtful(p)
+        verdict = _judge(p, rows)
+        _missing(p, verdict.missing)
+        if verdict.missing:
+            folders = {row.folder_id for row in verdict.missing}
+            send(p, [pair for pair in p.pairs if pair.id in folders])
+        elif rows:
+            p.wait(
+                verdict.seconds, f"{len(rows)} messages are in doubt: the target may still be storing them"
+            )
+    reconcile(p, [target for target in p.targets.values() if p.book.unfinished(target.id)])
+
+
+def send(p: Pass, pairs: Sequence[Pair]) -> None:
+    """Send what is pending in these pairs, and read back once what then stands in their target folders."""
+    Sender(p, pairs).run()
+    targets = list({pair.target.id: pair.target for pair in pairs}.values())
+    reconcile(p, targets)
+    for target in targets:
+        _tell_redated(p, target)
+        _tell_merged(p, target)
+
+
+def _tell_redated(p: Pass, target: Target) -> None:
+    if p.book.redated(target.id):
+        p.note_once("the target does not keep internal dates: messages show the day of their migration there")
+
+
+def _tell_merged(p: Pass, target: Target) -> None:
+    rows = p.book.merged(target.id)
+    p.book.update([{"_id": row.id, "target_key": None, "target_gone": 1} for row in rows])
+    for row in rows:
+        p.problem(
+            "merged",
+            "the target stores this message and an identical one as a single message",
+            row=row,
+            remedy="Nothing need be done: its content is there once.",
+        )
+
+
+def _doubtful(p: Pass) -> list[Row]:
+    return p.book.rows(states=[State.SENT])
+
+
+def _targets_of(p: Pass, rows: Sequence[Row]) -> list[Target]:
+    ids = dict.fromkeys(row.target_id for row in rows)
+    return [p.targets[target_id] for target_id in ids if target_id in p.targets]
+
+
+@frozen
+class _Verdict:
+    missing: list[Row]
+    """Certainly not in the target, and nothing can bring them there any more."""
+    seconds: float
+    """How long to wait until the next of the others can be judged."""
+
+
+def _judge(p: Pass, rows: Sequence[Row]) -> _Verdict:
+    ends = p.book.batch_ends(row.batch_id for row in rows if row.batch_id is not None)
+    missing, latest = [], []
+    for row in rows:
+        ended, over = ends.get(row.batch_id or 0, (0.0, True))
+        settled = 0.0 if over else (ended or 0.0) + p.options.settle_seconds
+        target = p.targets.get(row.target_id or 0)
+        surveyed = target.surveyed if target is not None else p.book.now  # no such folder there any more
+        if surveyed is not None and surveyed >= settled:
+            missing.append(row)
+        else:
+            latest.append(settled)
+    return _Verdict(missing, max(min(latest, default=0.0) - p.book.now, 0.1))
+
+
+def _missing(p: Pass, rows: Sequence[Row]) -> None:
+    again = [row for row in rows if p.counts.lost[row.id] < POISON]
+    p.book.update(
+        [
+            {
+                "_id": row.id,
+                "state": State.PENDING,
+                "batch_id": None,
+                "carried": None,
+                "doubts": row.doubts + 1,
+            }
+            for row in again
+        ],
+        sync=True,
+    )
+    for row in rows:
+        if p.counts.lost[row.id] >= POISON:
+            p.book.update([{"_id": row.id, "state": State.REFUSED}])
+            p.problem(
+                "refused",
+                f"the target ended the connection {POISON} times while this message was sent",
+                row=row,
+                remedy="The target may choke on it: look at the message at its source, or ask the target's support.",
+            )
+    gone = [row for row in again if row.gone]
+    p.book.update([{"_id": row.id, "state": State.VANISHED} for row in gone])

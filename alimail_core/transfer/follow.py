@@ -1,0 +1,169 @@
+"""What people did at the source since the last pass: moves, flags and deletions, carried to our own copies.
+
+Only what is provably ours and still as we wrote it is touched in the target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from alimail_core.errors import InDoubt, Transient
+from alimail_core.identity import Claim, claim_by_bodies, claim_by_headers, nominees
+from alimail_core.ledger import Origin, Row, State
+from alimail_core.ledger.book import split_flags
+from alimail_core.model import FlagChange, SpecialUse
+from alimail_core.transfer.reconcile import read_rows, reconcile, row_evidence, still_as_written
+from alimail_core.transfer.state import Pair, Pass, Target
+
+
+def follow_moves(p: Pass) -> None:
+    """Tell what was moved at the source from what is new, and let our copy follow.
+
+    On IMAP and EWS a moved message has a new key, and so has every message of a renamed or renumbered folder:
+    each looks like "gone there, new here". All folders were listed before this is called.
+    """
+    sizes = p.book.gone_sizes()
+    arrived = p.book.arrived(sizes) if sizes else []
+    departed = p.book.departed({row.size for row in arrived if row.size is not None}) if arrived else []
+    for claim in _moved(p, arrived, departed):
+        _take_over(p, departed[claim.stranger], arrived[claim.wanted])
+    finish_moves(p)
+
+
+def _moved(p: Pass, arrived: Sequence[Row], departed: Sequence[Row]) -> list[Claim]:
+    if not departed:
+        return []
+    wanted, found = row_evidence(p, arrived), row_evidence(p, departed)
+    drafts = any(pair.target.special_use == SpecialUse.DRAFTS for pair in p.pairs)
+    claims = claim_by_headers(wanted, found, mode="exact", drafts=drafts)
+    of_arrived, _ = nominees(wanted, found, claims)
+    read_rows(p, [(index, arrived[index]) for index in of_arrived], wanted)
+    return [*claims, *claim_by_bodies(wanted, found, claims)]
+
+
+def _take_over(p: Pass, old: Row, new: Row) -> None:
+    """Let the known message stand where the source has it now, and move our copy where that is right."""
+    pair = p.by_id(new.folder_id)
+    if pair is None:
+        return
+    stays = old.state != State.STORED or old.target_gone or old.target_id == pair.target.id
+    if stays:
+        p.book.take_place(old, new, {})
+    elif p.options.moves == "follow" and p.sink.traits.moves and _is_ours(p, old):
+        p.book.take_place(old, new, {"state": State.MOVING, "moving_to": pair.target.id})
+
+
+def _is_ours(p: Pass, row: Row) -> bool:
+    here = p.targets.get(row.target_id or 0)
+    return here is not None and bool(still_as_written(p, here, [row]))
+
+
+def finish_moves(p: Pass) -> None:
+    """Carry out the moves that were begun, in this pass or in one that was cut off."""
+    moving = p.book.rows(states=[State.MOVING])
+    if not moving:
+        return
+    # What was moved before a crash stands at its goal as a stranger, and claims it there.
+    goals = {row.moving_to for row in moving}
+    reconcile(p, [p.targets[goal] for goal in goals if goal in p.targets])
+    groups: dict[tuple[int, int], list[Row]] = {}
+    for row in p.book.rows(states=[State.MOVING]):
+        groups.setdefault((row.target_id or 0, row.moving_to or 0), []).append(row)
+    for (here, goal), rows in groups.items():
+        if here in p.targets and goal in p.targets:
+            _move(p, p.targets[here], p.targets[goal], rows)
+        else:
+            _stay(p, rows)
+
+
+def _move(p: Pass, here: Target, goal: Target, rows: Sequence[Row]) -> None:
+    ours = {row.target_key or "": row for row in still_as_written(p, here, rows)}
+    p.book.update(
+        [
+            {"_id": row.id, "state": State.STORED, "moving_to": None, "target_gone": 1}
+            for row in rows
+            if row.target_key not in ours
+        ]
+    )
+    if not ours:
+        return
+    moved = 0
+    try:
+        for answer in p.sink.move(here.folder, list(ours), goal.folder):
+            row = ours[answer.key]
+            place = {"target_id": goal.id, "target_key": answer.new_key, "target_gone": 0, "moving_to": None}
+            origin = Origin.FOUND if answer.new_key is not None else row.origin
+            p.book.update([{"_id": row.id, "state": State.STORED, "origin": origin, **place}])
+            moved += 1
+    except InDoubt as error:
+        # The rows stay MOVING, and the next attempt looks where the copies are.
+        raise Transient(str(error), remedy=error.remedy) from error
+    if moved:
+        p.note("copies moved in the target, because their messages were moved at the source", moved)
+
+
+def _stay(p: Pass, rows: Iterable[Row]) -> None:
+    """One of the two folders is gone from the target: leave the copy where it is, or was."""
+    p.book.update([{"_id": row.id, "state": State.STORED, "moving_to": None} for row in rows])
+
+
+def carry_flags(p: Pass) -> None:
+    """Carry the difference between the source's flags as we last knew them and as they are now."""
+    by_target: dict[int, list[Row]] = {}
+    for row in p.book.flag_changes():
+        by_target.setdefault(row.target_id or 0, []).append(row)
+    for target_id, rows in by_target.items():
+        target = p.targets.get(target_id)
+        if target is not None and target.surveyed is not None:
+            _carry_flags(p, target, rows)
+
+
+def _carry_flags(p: Pass, target: Target, rows: Sequence[Row]) -> None:
+    changes = []
+    for row in rows:
+        before, now = split_flags(row.carried), split_flags(row.flags)
+        add, remove = p.storable(target, now - before), p.storable(target, before - now)
+        if add or remove:
+            changes.append(FlagChange(row.target_key or "", add, remove))
+    if changes:
+        p.sink.change_flags(target.folder, changes)
+    p.book.update([{"_id": row.id, "carried": row.flags} for row in rows])
+
+
+def mirror_deletions(p: Pass) -> None:
+    """By wish, remove our copies of what was deleted at the source, where they are still as we wrote them."""
+    if p.options.deletions != "mirror" or p.incomplete:
+        return
+    by_target: dict[int, list[Row]] = {}
+    for row in p.book.gone_rows():
+        by_target.setdefault(row.target_id or 0, []).append(row)
+    if by_target and not p.sink.traits.moves:
+        p.note("deletions that could not be mirrored: the target cannot remove single messages safely")
+        return
+    for target_id, rows in by_target.items():
+        if target_id in p.targets:
+            _remove(p, p.targets[target_id], rows)
+
+
+def _remove(p: Pass, target: Target, rows: Sequence[Row]) -> None:
+    ours = {row.target_key or "": row for row in still_as_written(p, target, rows)}
+    removed = list(p.sink.remove(target.folder, list(ours))) if ours else []
+    p.book.update([{"_id": ours[key].id, "target_gone": 1} for key in removed])
+    if removed:
+        p.note(
+            "copies removed from the target, because their messages were deleted at the source", len(removed)
+        )
+
+
+def targets_with_news(p: Pass, pairs: Sequence[Pair]) -> list[Target]:
+    """Choose the target folders that must be looked at before anything is written: the others cost nothing."""
+    news = {row.target_id for row in p.book.flag_changes()}
+    news |= {row.target_id for row in p.book.resent()}
+    chosen: dict[int, Target] = {}
+    for pair in pairs:
+        if p.book.pending(pair.id)[0]:
+            chosen[pair.target.id] = pair.target
+    for target in p.targets.values():
+        if target.id in news or target.remade or p.book.unfinished(target.id):
+            chosen[target.id] = target
+    return list(chosen.values())

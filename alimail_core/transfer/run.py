@@ -1,0 +1,178 @@
+"""One account's pass from beginning to end: attempts, each with connections of its own, until all is settled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from attrs import frozen
+
+from alimail_core.contract import Sink, Source
+from alimail_core.errors import (
+    AlimailError,
+    InDoubt,
+    Interrupted,
+    LeaseLost,
+    LedgerError,
+    Throttled,
+    Transient,
+)
+from alimail_core.events import FolderSettled, Observer, PassEnded, PassStarted
+from alimail_core.folders import FolderPolicy
+from alimail_core.ledger import Ledger
+from alimail_core.model import Folder, FolderPath
+from alimail_core.options import TransferOptions
+from alimail_core.seam import Clock, Stop
+from alimail_core.transfer.doubt import resolve_doubts, send
+from alimail_core.transfer.follow import carry_flags, follow_moves, mirror_deletions, targets_with_news
+from alimail_core.transfer.listing import chunks, forget_lost_folders, list_source, pair_folders
+from alimail_core.transfer.reconcile import reconcile
+from alimail_core.transfer.state import Pair, Pass, Run
+
+ATTEMPTS = 8
+"""Attempts in a row without any progress, after which the account is given up until the next pass."""
+
+LONGEST_PAUSE = 300.0
+"""Seconds between two attempts at the most, unless the server asks for more."""
+
+
+@frozen
+class PassSummary:
+    """How a pass ended. ``state``: ``"done"``, ``"problems"``, ``"stopped"`` or ``"failed"``."""
+
+    account: str
+    number: int
+    state: str
+    copied: int = 0
+    adopted: int = 0
+    octets: int = 0
+    problems: int = 0
+    reason: str = ""
+    remedy: str = ""
+
+
+def run_pass(
+    *,
+    account: str,
+    ledger: Ledger,
+    account_id: int,
+    open_source: Callable[[], Source],
+    open_sink: Callable[[], Sink],
+    options: TransferOptions,
+    policy: FolderPolicy,
+    map_folder: Callable[[Folder], FolderPath | None] = lambda _: None,
+    observe: Observer = lambda _: None,
+    clock: Clock | None = None,
+    stop: Stop | None = None,
+    refill: bool = False,
+    endpoints: tuple[str, str] = ("", ""),
+) -> PassSummary:
+    """Carry everything that is new, changed or moved at the source; whatever happens, nothing twice.
+
+    Opens and closes both sides as often as it takes. Raises ``LeaseHeld``, ``LeaseLost``, ``LedgerError`` and
+    bugs; every other end, also a failed login, is a summary and stands in the ledger. ``refill`` first asks
+    again for what the target lost or refused.
+    """
+    with ledger.lease(account_id) as book:
+        run = Run(account, book, options, policy, map_folder, observe, clock or Clock(), stop or Stop())
+        number = book.begin_pass(*endpoints)
+        run.tell(PassStarted(account, number))
+        if refill:
+            book.refill()
+        try:
+            state, error = _until_settled(run, open_source, open_sink)
+        except Exception as bug:
+            if not isinstance(bug, LeaseLost | LedgerError):
+                book.end_pass("failed", f"{type(bug).__name__}: a bug in alimail or in a plug-in")
+            raise
+        problems = book.open_problems()
+        if state == "done" and problems:
+            state = "problems"
+        reason, remedy = (str(error), error.remedy) if error else ("", "")
+        book.end_pass(state, reason, remedy)
+    done = run.counts
+    run.tell(
+        PassEnded(account, number, state, done.copied, done.adopted, done.octets, problems, reason, remedy)
+    )
+    return PassSummary(
+        account, number, state, done.copied, done.adopted, done.octets, problems, reason, remedy
+    )
+
+
+def _until_settled(
+    run: Run, open_source: Callable[[], Source], open_sink: Callable[[], Sink]
+) -> tuple[str, AlimailError | None]:
+    """Make attempts until one ends, or none gets any further; return the pass's state and what ended it."""
+    failures = 0
+    while True:
+        before = run.book.progress()
+        try:
+            _attempt(run, open_source, open_sink)
+            return "done", None
+        except (LeaseLost, LedgerError):
+            raise
+        except Interrupted as error:
+            return "stopped", error
+        except (Transient, InDoubt) as error:
+            failures = 1 if run.book.progress() != before else failures + 1
+            if failures >= ATTEMPTS:
+                return "failed", error
+            lost = error
+        except AlimailError as error:
+            return "failed", error
+        try:
+            run.wait(_pause(run, failures, lost), str(lost))
+        except Interrupted as error:
+            return "stopped", error
+
+
+def _pause(run: Run, failures: int, error: AlimailError) -> float:
+    """Return seconds to wait: what the server asks for, else exponential back-off with jitter."""
+    if isinstance(error, Throttled) and error.retry_after is not None:
+        return max(error.retry_after, 0.1)
+    return float(min(LONGEST_PAUSE, 2.0 ** min(failures, 12)) * (0.5 + run.clock.random() / 2))
+
+
+def _attempt(run: Run, open_source: Callable[[], Source], open_sink: Callable[[], Sink]) -> None:
+    """Open both ends and carry; whatever ends it, the target's settle time runs from their closing on."""
+    try:
+        with open_source() as source, open_sink() as sink:
+            p = Pass.of(run, source, sink)
+            carry(p)
+            _tell_dropped(p)
+    except (LeaseLost, LedgerError):
+        raise
+    except AlimailError:
+        run.book.end_open_batches()
+        raise
+
+
+def _tell_dropped(p: Pass) -> None:
+    for flag, count in p.dropped.items():
+        p.note(f"the target cannot store the keyword {flag}: left out", count)
+
+
+def carry(p: Pass) -> None:
+    """Make one attempt with open ends; returns when everything that the source told is settled."""
+    pair_folders(p)
+    forget_lost_folders(p)
+    for pairs in chunks(p):
+        p.check_in()
+        list_source(p, pairs)
+        if p.later:
+            follow_moves(p)
+        reconcile(p, targets_with_news(p, pairs))
+        if any(p.book.pending(pair.id)[0] for pair in pairs):
+            send(p, pairs)
+        save_cursors(p, pairs)
+    resolve_doubts(p)
+    carry_flags(p)
+    mirror_deletions(p)
+    save_cursors(p, p.pairs)
+
+
+def save_cursors(p: Pass, pairs: Sequence[Pair]) -> None:
+    """Store how far the listing came of each folder of which everything is settled, or named as a problem."""
+    for pair in pairs:
+        if pair.id in p.cursors and not p.book.unsettled(pair.id):
+            p.book.save_cursor(pair.id, p.cursors.pop(pair.id))
+            p.tell(FolderSettled(p.account, pair.source.path))

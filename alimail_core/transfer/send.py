@@ -1,0 +1,338 @@
+"""Write to the target: intents on disk before octets leave, outcomes settled with the next intent.
+
+One ``Sender`` carries what is pending of some source folders into their target folders. A reader thread fetches
+ahead; this thread hands batches to the sink, and the sink decides how many it keeps in flight. The order of
+writes follows from docs/invariants.md.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from datetime import datetime, timedelta
+from typing import Any
+
+from attrs import evolve, field, frozen
+
+from alimail_core.dates import date_of
+from alimail_core.errors import AlimailError, InDoubt, Refused
+from alimail_core.events import BatchSettled
+from alimail_core.identity import Digests, Fingerprint, digests, fingerprint, mend
+from alimail_core.ledger import Origin, Row, State
+from alimail_core.ledger.book import join_flags, split_flags
+from alimail_core.model import Delivery, Entry, Folder, FolderPath, Gone, Message, NotStored, Stored
+from alimail_core.transfer.readahead import ReadAhead
+from alimail_core.transfer.reconcile import message_hash
+from alimail_core.transfer.state import NOT_CARRIED, Pair, Pass
+
+_PAGE = 500
+"""Rows asked from the ledger at a time, and so the most entries in one request to the source."""
+
+RECENT = timedelta(days=90)
+
+
+@frozen
+class Parcel:
+    """A message with all that the ledger will note of it when it is sent."""
+
+    row: Row
+    pair: Pair
+    octets: bytes = field(repr=False)
+    source_flags: frozenset[str]
+    internal_date: datetime | None
+    exact: Digests
+    header: Fingerprint
+    mended: bool = False
+
+
+@frozen
+class _Missing:
+    """A message that the source did not give; no reason: it is gone from there."""
+
+    row: Row
+    reason: str
+
+
+@frozen
+class _InFlight:
+    parcel: Parcel
+    batch_id: int
+
+
+class Sender:
+    """Carries what is pending in the given pairs. ``run`` raises whatever ends the attempt, all settled."""
+
+    def __init__(self, p: Pass, pairs: Sequence[Pair]) -> None:
+        self._p = p
+        self._pairs = pairs
+        self._asked: dict[tuple[FolderPath, str], tuple[Row, Pair]] = {}
+        self._again: deque[Parcel] = deque()
+        self._flying: dict[int, _InFlight] = {}
+        self._settles: list[dict[str, Any]] = []
+        self._settled: dict[FolderPath, list[int]] = {}
+        self._doubtful: dict[int, bool] = {}
+        self._halt: AlimailError | None = None
+        self._held: Parcel | None = None
+        self._twins: set[tuple[int, bytes]] = set()
+
+    def run(self) -> None:
+        """Send until nothing is left to send; what is in doubt or waits for better days stays in the ledger."""
+        ahead = ReadAhead(self._fetched(), _weight, self._p.options.read_ahead_octets)
+        with closing(ahead):
+            found = iter(ahead)
+            while self._stream_again(found):
+                pass
+        self._flush()
+        if self._halt is not None:
+            raise self._halt
+
+    def _stream_again(self, found: Iterator[Parcel | _Missing]) -> bool:
+        """Give the sink one stream of batches and settle its outcomes; True where another stream is needed."""
+        try:
+            for outcome in self._p.sink.append(self._batches(found)):
+                self._take(outcome)
+        except AlimailError as error:
+            self._halt = error
+        for flying in self._flying.values():  # no outcome: it may stand there
+            self._doubt(flying, InDoubt("the sink gave no answer"))
+        self._flying.clear()
+        return self._halt is None and bool(self._again)
+
+    # the way in: from the source to parcels
+
+    def _fetched(self) -> Iterator[Parcel | _Missing]:
+        """Fetch what is pending; runs in the reader's thread and only reads the ledger."""
+        for answer in self._p.source.fetch(self._requests()):
+            row, pair = self._asked.pop((answer.folder, answer.key), (None, None))
+            if row is None or pair is None:
+                continue  # nobody asked for it, or it was answered before
+            if isinstance(answer, Message):
+                yield _parcel(row, pair, answer)
+            else:
+                yield _Missing(row, "" if isinstance(answer, Gone) else answer.reason)
+        for row, _ in self._asked.values():
+            yield _Missing(row, "the source gave no answer for this message")
+
+    def _requests(self) -> Iterator[tuple[Folder, Sequence[Entry]]]:
+        recent = None
+        if self._p.options.order == "recent":
+            recent = int((self._p.clock.now() - RECENT).timestamp())
+        for pair in self._pairs:
+            last: Row | None = None
+            while rows := self._p.book.pending_page(pair.id, last, _PAGE, recent):
+                last = rows[-1]
+                for row in rows:
+                    self._asked[pair.source.path, row.key or ""] = (row, pair)
+                yield pair.source, [row.entry for row in rows]
+
+    def _missing(self, row: Row, reason: str) -> None:
+        """Note why a message cannot be sent now: it left the source, or the source does not give it."""
+        if reason:
+            self._p.book.update([{"_id": row.id, "state": State.UNREADABLE}])
+            self._p.problem("unreadable", reason, row=row, remedy="It is tried again in the next pass.")
+        else:
+            self._p.book.update([{"_id": row.id, "state": State.VANISHED, "gone": 1}])
+
+    # the way out: from parcels to batches
+
+    def _batches(self, found: Iterator[Parcel | _Missing]) -> Iterator[list[Delivery]]:
+        """Make batches; each is on disk as an intent before it is handed over.
+
+        Nothing is raised here, inside the sink's stream: what ends the attempt ends the stream, so that the
+        sink first answers what it has taken.
+        """
+        while self._halt is None:
+            try:
+                batch = self._next_batch(found)
+                if not batch:
+                    return
+                self._p.check_in(sum(len(parcel.octets) for parcel in batch))
+                deliveries = self._intend(batch)
+            except AlimailError as error:
+                self._halt = error
+                return
+            yield deliveries
+
+    def _next_batch(self, found: Iterator[Parcel | _Missing]) -> list[Parcel]:
+        batch: list[Parcel] = []
+        octets = 0
+        options = self._p.options
+        while len(batch) < options.batch_messages:
+            parcel = self._next_parcel(found)
+            if parcel is None:
+                break
+            alone = parcel.mended or parcel.row.doubts > 0
+            if batch and (alone or octets + len(parcel.octets) > options.batch_octets):
+                self._held = parcel
+                break
+            batch.append(parcel)
+            self._twins.add((parcel.pair.target.id, parcel.exact.digest))
+            octets += len(parcel.octets)
+            if alone or octets >= options.batch_octets:
+                break
+        return batch
+
+    def _next_parcel(self, found: Iterator[Parcel | _Missing]) -> Parcel | None:
+        if self._held is not None:
+            held, self._held = self._held, None
+            return held
+        while True:
+            item = self._again.popleft() if self._again else next(found, None)
+            if isinstance(item, _Missing):
+                self._missing(item.row, item.reason)
+            elif item is None or self._wanted(item):
+                return item
+
+    def _wanted(self, parcel: Parcel) -> bool:
+        """Set aside what will not be sent: too large for the target, or a duplicate that is not wished."""
+        p, row = self._p, parcel.row
+        most = p.sink.traits.max_message_octets
+        if most is not None and len(parcel.octets) > most:
+            reason = f"the message has {len(parcel.octets):,} octets; the target takes at most {most:,}"
+            self._refuse(
+                parcel, Refused(reason, about="size", remedy="Keep it elsewhere, or ask for a higher limit.")
+            )
+            return False
+        if p.options.duplicates == "collapse" and not parcel.mended and self._has_twin(parcel):
+            p.book.update([{"_id": row.id, "state": State.COLLAPSED, **_measures(parcel)}])
+            p.note("identical messages of one folder, copied once by wish")
+            return False
+        return True
+
+    def _has_twin(self, parcel: Parcel) -> bool:
+        target_id, digest = parcel.pair.target.id, parcel.exact.digest
+        return (target_id, digest) in self._twins or self._p.book.has_twin(target_id, digest, parcel.row.id)
+
+    def _intend(self, batch: Sequence[Parcel]) -> list[Delivery]:
+        """Write the intent: from its sync on, these messages may stand in the target. Earlier settles ride along."""
+        p = self._p
+        deliveries = [self._delivery(parcel) for parcel in batch]
+        with p.book.write(sync=True) as connection:
+            batch_id = p.book.new_batch(connection)
+            intents = [
+                {
+                    "_id": parcel.row.id,
+                    "state": State.SENT,
+                    "batch_id": batch_id,
+                    "target_id": parcel.pair.target.id,
+                    "target_key": None,
+                    "origin": None,
+                    "target_size": None,
+                    "target_date": None,
+                    "flags": join_flags(parcel.source_flags),
+                    "carried": join_flags(parcel.source_flags),
+                    **_measures(parcel),
+                }
+                for parcel in batch
+            ]
+            p.book.put(connection, [*self._settles, *intents])
+            p.book.count_octets(connection, sum(len(parcel.octets) for parcel in batch))
+        self._told_settled()
+        self._twins.clear()
+        for parcel in batch:
+            self._flying[parcel.row.id] = _InFlight(parcel, batch_id)
+        return deliveries
+
+    def _delivery(self, parcel: Parcel) -> Delivery:
+        target = parcel.pair.target
+        flags = self._p.storable(target, parcel.source_flags)
+        for flag in parcel.source_flags - flags:
+            self._p.dropped[flag] += 1
+        return Delivery(parcel.row.id, target.folder, parcel.octets, flags, parcel.internal_date)
+
+    # what became of it
+
+    def _take(self, outcome: Stored | NotStored) -> None:
+        flying = self._flying.pop(outcome.id, None)
+        if flying is None:
+            return  # a second answer for one delivery: the first one counts
+        if isinstance(outcome, Stored):
+            self._store(flying.parcel, outcome.key)
+        elif isinstance(outcome.error, Refused):
+            self._refused(flying.parcel, outcome.error)
+        elif isinstance(outcome.error, InDoubt):
+            self._doubt(flying, outcome.error)
+        else:
+            self._settles.append(_unsent(flying.parcel.row))
+            self._halt = self._halt or outcome.error
+
+    def _store(self, parcel: Parcel, key: str | None) -> None:
+        settle = {"_id": parcel.row.id, "state": State.STORED, "target_key": key, "target_gone": 0}
+        settle["origin"] = Origin.APPENDED if key is not None else None
+        self._settles.append(settle)
+        told = self._settled.setdefault(parcel.pair.target.folder.path, [0, 0])
+        told[0] += 1
+        told[1] += len(parcel.octets)
+        if parcel.mended:
+            self._p.note(
+                "messages mended so that the target took them (NUL octets out, lone CR or LF made CRLF)"
+            )
+
+    def _refused(self, parcel: Parcel, error: Refused) -> None:
+        mended = mend(parcel.octets) if error.about != "size" and not parcel.mended else parcel.octets
+        if mended == parcel.octets:
+            self._refuse(parcel, error)
+        else:
+            self._settles.append(_unsent(parcel.row))
+            self._again.append(evolve(parcel, octets=mended, mended=True))
+
+    def _refuse(self, parcel: Parcel, error: Refused) -> None:
+        self._settles.append({"_id": parcel.row.id, "state": State.REFUSED, **_measures(parcel)})
+        self._p.problem("refused", str(error), row=parcel.row, remedy=error.remedy)
+
+    def _doubt(self, flying: _InFlight, error: InDoubt) -> None:
+        """Park it: only looking at the target decides, once everything else has gone."""
+        batch_id, over = flying.batch_id, error.over
+        self._doubtful[batch_id] = self._doubtful.get(batch_id, True) and over
+        if not over and flying.parcel.row.doubts:
+            self._p.counts.lost[flying.parcel.row.id] += 1
+
+    def _flush(self) -> None:
+        """Write the last settles, and when the batches in doubt ended."""
+        p = self._p
+        p.book.update(self._settles)
+        self._told_settled()
+        for over in (False, True):
+            ended = [batch_id for batch_id, is_over in self._doubtful.items() if is_over is over]
+            if ended:
+                p.book.end_batches(ended, over=over)
+        self._doubtful.clear()
+
+    def _told_settled(self) -> None:
+        """The settles are in the ledger: count them and let the observers know."""
+        self._settles = []
+        p = self._p
+        for path, (messages, octets) in self._settled.items():
+            p.counts.copied += messages
+            p.counts.octets += octets
+            p.tell(BatchSettled(p.account, path, copied=messages, octets=octets))
+        self._settled = {}
+
+
+def _weight(item: Parcel | _Missing) -> int:
+    return len(item.octets) if isinstance(item, Parcel) else 0
+
+
+def _parcel(row: Row, pair: Pair, message: Message) -> Parcel:
+    flags = split_flags(row.flags) if message.flags is None else message.flags - NOT_CARRIED
+    date = message.internal_date or row.internal_date or date_of(message.octets)
+    exact, header = digests(message.octets), fingerprint(message.octets)
+    return Parcel(row, pair, message.octets, flags, date, exact, header)
+
+
+def _measures(parcel: Parcel) -> dict[str, Any]:
+    """Return the columns by which a message is known again."""
+    exact = parcel.exact
+    return {
+        "digest": exact.digest,
+        "canonical": None if exact.canonical == exact.digest else exact.canonical,
+        "sent_digest": digests(parcel.octets).digest if parcel.mended else None,
+        "fingerprint": parcel.header.value,
+        "message_hash": message_hash(parcel.header.message_id),
+    }
+
+
+def _unsent(row: Row) -> dict[str, Any]:
+    """Return the change that makes a row pending again: nothing of it stands in the target."""
+    return {"_id": row.id, "state": State.PENDING, "batch_id": None, "carried": None}
