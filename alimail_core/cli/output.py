@@ -1,0 +1,134 @@
+"""How the command line shows things: numbers for people, tables and lines that nothing untrusted can bend, JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TextIO
+
+from alimail_core.text import printable
+
+if TYPE_CHECKING:
+    from alimail_core.model import FolderPath, Remark
+
+MARKS = {"ok": "ok", "note": "note", "warning": "warning", "fault": "FAULT"}
+"""The words for a remark's level, so that no meaning hangs on colour."""
+
+
+def octets_text(octets: float) -> str:
+    """Return a size in decimal units, such as ``3.4 MB``."""
+    if octets < 1_000:
+        return f"{octets:.0f} B"
+    for unit in ("kB", "MB", "GB"):
+        octets /= 1_000
+        if octets < 999.5:
+            return f"{octets:.1f} {unit}" if octets < 10 else f"{octets:.0f} {unit}"
+    return f"{octets / 1_000:.2f} TB"
+
+
+def duration_text(seconds: float) -> str:
+    """Return a time in the two units that matter, such as ``2 h 10 min``; never more exact than it can be."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{max(whole, 1)} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 24:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    days, hours = divmod(round(seconds / 3_600), 24)
+    return f"{days} d {hours} h" if hours else f"{days} d"
+
+
+def count_text(number: int, noun: str) -> str:
+    """Return a number with its noun, such as ``1 message`` or ``12,345 messages``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def path_text(path: FolderPath) -> str:
+    """Return a folder's name for a person, safe to show."""
+    return " / ".join(printable(part) for part in path)
+
+
+def is_dumb(stream: TextIO) -> bool:
+    """Tell whether to write plain lines: no terminal, a dumb one, or a wish by ``NO_COLOR`` (no-color.org)."""
+    return not stream.isatty() or os.environ.get("TERM") == "dumb" or bool(os.environ.get("NO_COLOR"))
+
+
+def say(*lines: str, stream: TextIO | None = None) -> None:
+    """Write lines to standard output, each made safe to show."""
+    for line in lines:
+        print(printable(line), file=stream or sys.stdout)
+
+
+def complain(*lines: str) -> None:
+    """Write lines to standard error, each made safe to show."""
+    say(*lines, stream=sys.stderr)
+
+
+def write_json(value: object) -> None:
+    """Write one JSON document: ASCII only, so that no terminal acts upon what it holds."""
+    print(json.dumps(value, indent=2, ensure_ascii=True))
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a table to standard output, numbers to the right. A line too wide is left to the terminal to fold."""
+    for line in table_lines(headings, rows):
+        print(line)
+
+
+def table_lines(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    """Lay out a table with widths as a terminal counts them (a Chinese character takes two cells)."""
+    from rich.cells import cell_len
+
+    cells = [list(headings), *([_cell(value) for value in row] for row in rows)]
+    right = {n for n in range(len(headings)) if any(_is_number(row[n]) for row in cells[1:])}
+    widths = [max(cell_len(row[n]) for row in cells) for n in range(len(headings))]
+    for row in cells:
+        gaps = [" " * (widths[n] - cell_len(text)) for n, text in enumerate(row)]
+        parts = [
+            gap + text if n in right else text + gap
+            for n, (gap, text) in enumerate(zip(gaps, row, strict=True))
+        ]
+        yield "  ".join(parts).rstrip()
+
+
+def _cell(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else printable(str(value))
+
+
+def _is_number(text: str) -> bool:
+    return bool(text) and text.replace(",", "").isdigit()
+
+
+def remark_lines(remark: Remark) -> Iterator[str]:
+    """Give a remark as lines: its level and text, then what to do."""
+    yield f"  {MARKS.get(remark.level, remark.level)}: {remark.text}"
+    if remark.remedy:
+        yield f"    -> {remark.remedy}"
+
+
+def plain(value: Any) -> Any:
+    """Turn the library's plain data (attrs, tuples, paths, enumerations, octets) into what JSON can hold."""
+    import enum
+    from datetime import datetime
+    from pathlib import PurePath
+
+    import attrs
+
+    if attrs.has(type(value)):
+        return {
+            each.name: plain(getattr(value, each.name)) for each in attrs.fields(type(value)) if each.repr
+        }
+    if isinstance(value, Mapping):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(each) for each in value]
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value.hex() if isinstance(value, bytes) else str(value) if isinstance(value, PurePath) else value

@@ -1,0 +1,344 @@
+"""Progress: what is added up from events, and how it is drawn on a terminal and elsewhere."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import pytest
+from rich.console import Console
+
+from alimail_core.cli.output import duration_text, octets_text, table_lines
+from alimail_core.cli.progress import LiveProgress, PlainProgress, Progress, make_progress
+from alimail_core.cli.tally import Tally
+from alimail_core.events import (
+    BatchSettled,
+    Event,
+    FolderListed,
+    FolderSettled,
+    Noted,
+    PassEnded,
+    PassStarted,
+    ProblemFound,
+    Waiting,
+)
+from alimail_core.seam import Clock
+
+A = "a@old.example"
+B = "b@old.example"
+INBOX = ("INBOX",)
+EVIL = "x\x1b[2J\u202egpj.exe[bold red]\n"
+
+
+class Dial(Clock):
+    """A clock that stands still until a test turns it."""
+
+    time = 0.0
+
+    def monotonic(self) -> float:
+        """Return what the test has set."""
+        return self.time
+
+
+@pytest.fixture
+def clock() -> Dial:
+    """Return a clock at zero."""
+    return Dial()
+
+
+def play(progress: Progress, clock: Dial, events: Sequence[tuple[float, Event]]) -> None:
+    """Hand events over, each at its second."""
+    for at, event in events:
+        clock.time = at
+        progress(event)
+
+
+def live(
+    clock: Dial, accounts: int = 1, width: int = 100, height: int = 24
+) -> tuple[LiveProgress, io.StringIO]:
+    """Return a live progress on a terminal made of text."""
+    stream = io.StringIO()
+    console = Console(
+        file=stream, force_terminal=True, width=width, height=height, markup=False, highlight=False
+    )
+    return LiveProgress(console, accounts, clock), stream
+
+
+def begun(messages: int, octets: int, account: str = A) -> list[tuple[float, Event]]:
+    """Return the events of an account that has listed its inbox at second 0."""
+    return [(0, PassStarted(account, 1)), (0, FolderListed(account, INBOX, INBOX, messages, octets))]
+
+
+def test_estimate_of_small_mail_follows_the_messages(clock: Dial) -> None:
+    """A thousand tiny messages at ten a second take what is left of them divided by ten."""
+    tally = Tally(0.0, 1, {A: (1_000, 1_000)})
+    for _, event in begun(1_000, 1_000):
+        tally.take(event, 0.0)
+    for second in range(1, 21):
+        tally.take(BatchSettled(A, INBOX, copied=10, octets=10), float(second))
+    estimate = tally.estimate(20.0)
+    assert estimate is not None
+    assert estimate.seconds == pytest.approx(80.0)
+    assert not estimate.at_least
+
+
+def test_estimate_of_large_mail_follows_the_octets() -> None:
+    """Where few large messages remain, the octets decide and not the count."""
+    tally = Tally(0.0, 1, {A: (101, 11_000_000)})
+    for _, event in begun(101, 11_000_000):
+        tally.take(event, 0.0)
+    tally.take(BatchSettled(A, INBOX, copied=100, octets=1_000_000), 10.0)
+    estimate = tally.estimate(10.0)
+    assert estimate is not None
+    assert estimate.seconds == pytest.approx(100.0)
+
+
+def test_estimate_forgets_a_pace_that_is_over() -> None:
+    """A server that slows down lengthens the estimate within a minute."""
+    tally = Tally(0.0, 1, {A: (10_000, 10_000)})
+    tally.take(PassStarted(A, 1), 0.0)
+    tally.take(BatchSettled(A, INBOX, copied=6_000, octets=6_000), 1.0)
+    tally.take(BatchSettled(A, INBOX, copied=60, octets=60), 100.0)
+    estimate = tally.estimate(100.0)
+    assert estimate is not None
+    assert estimate.seconds == pytest.approx((10_000 - 6_060) / 1.0)
+
+
+def test_estimate_is_a_lower_bound_while_something_is_unlisted() -> None:
+    """Without a plan the estimate says so: the account may have folders that are not listed yet."""
+    tally = Tally(0.0, 1)
+    for _, event in begun(100, 100):
+        tally.take(event, 0.0)
+    tally.take(BatchSettled(A, INBOX, copied=50, octets=50), 10.0)
+    estimate = tally.estimate(10.0)
+    assert estimate is not None
+    assert estimate.at_least
+
+
+def test_there_is_no_estimate_without_a_pace() -> None:
+    """A first burst, and a stand-still of a minute, give no number at all."""
+    tally = Tally(0.0, 1)
+    for _, event in begun(100, 100):
+        tally.take(event, 0.0)
+    tally.take(BatchSettled(A, INBOX, copied=50, octets=50), 1.0)
+    assert tally.estimate(1.0) is None
+    assert tally.estimate(500.0) is None
+
+
+def test_a_folder_that_is_listed_again_counts_what_is_left_of_it() -> None:
+    """After a lost connection the new listing replaces the old one; nothing is counted twice."""
+    tally = Tally(0.0, 1)
+    for _, event in begun(100, 1_000):
+        tally.take(event, 0.0)
+    tally.take(BatchSettled(A, INBOX, copied=40, octets=400), 1.0)
+    tally.take(FolderListed(A, INBOX, INBOX, 60, 600), 2.0)
+    assert tally.left() == (60, 600)
+    assert tally.sum()[0] == 40
+
+
+def test_a_batch_that_names_the_target_folder_counts_for_its_source() -> None:
+    """A claim that the target's survey settles is taken from what its source folder has left."""
+    tally = Tally(0.0, 1)
+    tally.take(FolderListed(A, ("Sent",), ("已发送",), 10, 100), 0.0)
+    tally.take(BatchSettled(A, ("已发送",), adopted=10, octets=100), 1.0)
+    assert tally.left() == (0, 0)
+
+
+def test_what_became_a_problem_is_not_waited_for() -> None:
+    """A message that is set aside is neither settled nor left."""
+    tally = Tally(0.0, 1)
+    for _, event in begun(2, 20):
+        tally.take(event, 0.0)
+    tally.take(BatchSettled(A, INBOX, copied=1, octets=10), 1.0)
+    tally.take(ProblemFound(A, INBOX, "1/7", "too big", ""), 1.0)
+    assert tally.left() == (0, 0)
+    assert tally.sum() == (1, 10, 1)
+
+
+def test_live_progress_shows_each_running_account_and_the_whole(clock: Dial) -> None:
+    """A terminal shows folder, count, octets and pace of each account, then the sum with an estimate."""
+    progress, stream = live(clock, accounts=2)
+    play(
+        progress,
+        clock,
+        [
+            *begun(100, 100_000),
+            *begun(300, 300_000, B),
+            (10, BatchSettled(A, INBOX, copied=50, octets=50_000)),
+            (10, BatchSettled(B, INBOX, adopted=50, octets=50_000)),
+        ],
+    )
+    progress.console.print(progress.picture())
+    lines = stream.getvalue().splitlines()
+    assert lines[0].rstrip() == "a@old.example  INBOX  50/100  50 kB  5 messages/s  5.0 kB/s"
+    assert lines[1].rstrip() == "b@old.example  INBOX  50/300  50 kB  5 messages/s  5.0 kB/s"
+    assert lines[2].startswith("0 of 2 accounts, 100 of 400+ messages, 100 kB, 10 messages/s")
+    assert lines[2].rstrip().endswith("at least 30 s left")
+
+
+def test_live_progress_shows_a_wait_and_lets_it_run_down(clock: Dial) -> None:
+    """A wait is told with its reason and its rest, and is over with the next event."""
+    progress, stream = live(clock)
+    play(progress, clock, [(0, PassStarted(A, 1)), (0, Waiting(A, 30, "the server asked for a slower pace"))])
+    clock.time = 10
+    progress.console.print(progress.picture())
+    assert "waiting 20 s: the server asked for a slower pace" in stream.getvalue()
+    progress(BatchSettled(A, INBOX, copied=1, octets=1))
+    stream.truncate(0)
+    progress.console.print(progress.picture())
+    assert "waiting" not in stream.getvalue()
+
+
+def test_live_progress_keeps_within_the_terminal(clock: Dial) -> None:
+    """More accounts than lines are summed up, and no line is wider than the terminal."""
+    progress, stream = live(clock, accounts=50, width=40, height=10)
+    for number in range(50):
+        progress(PassStarted(f"{number}{'x' * 60}@old.example", 1))
+    progress.console.print(progress.picture())
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 9
+    assert "... and 43 accounts more" in lines[7]
+    assert max(map(len, lines)) <= 40
+
+
+def test_live_progress_draws_and_leaves_the_last_state(clock: Dial) -> None:
+    """Entering draws, lines that stay come above, and leaving keeps the last picture."""
+    progress, stream = live(clock)
+    with progress:
+        play(progress, clock, [*begun(1, 10), (1, ProblemFound(A, INBOX, "1/1", "refused", "Look at it."))])
+        progress(PassEnded(A, 1, "problems", 0, 0, 0, 1))
+    shown = stream.getvalue()
+    assert "a@old.example: problem in INBOX: refused -> Look at it." in shown
+    assert "1 of 1 account" in shown.splitlines()[-2]
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_nothing_untrusted_reaches_the_terminal(clock: Dial, terminal: bool) -> None:
+    """Control and bidi characters and markup in names and server answers are shown, never acted upon."""
+    stream = io.StringIO()
+    progress: Progress
+    if terminal:
+        progress, stream = live(clock, width=2_000)
+    else:
+        progress = PlainProgress(stream, 1, clock)
+    play(
+        progress,
+        clock,
+        [
+            (0, PassStarted(EVIL, 1)),
+            (0, FolderListed(EVIL, (EVIL,), (EVIL,), 2, 20)),
+            (1, BatchSettled(EVIL, (EVIL,), copied=1, octets=10)),
+            (1, FolderSettled(EVIL, (EVIL,))),
+            (1, Noted(EVIL, EVIL)),
+            (1, ProblemFound(EVIL, (EVIL,), EVIL, EVIL, EVIL)),
+            (1, Waiting(EVIL, 5, EVIL)),
+        ],
+    )
+    if isinstance(progress, LiveProgress):
+        progress.console.print(progress.picture())
+    progress(PassEnded(EVIL, 1, "failed", 1, 0, 10, 1, EVIL, EVIL))
+    shown = stream.getvalue()
+    assert "\u202e" not in shown
+    assert "\x1b[2J" not in shown
+    assert "[bold red]" in shown
+    assert "\\x1b[2J\\u202egpj.exe" in shown
+
+
+def test_plain_progress_writes_a_line_a_folder_and_a_summary_now_and_then(clock: Dial) -> None:
+    """A pipe gets lines that stay: folders as they are listed and settled, a sum each half minute, the end."""
+    stream = io.StringIO()
+    progress = PlainProgress(stream, 1, clock, {A: (200, 2_000_000)})
+    play(
+        progress,
+        clock,
+        [
+            *begun(200, 2_000_000),
+            (10, BatchSettled(A, INBOX, copied=100, octets=1_000_000)),
+            (40, BatchSettled(A, INBOX, copied=50, adopted=50, octets=1_000_000)),
+            (40, FolderSettled(A, INBOX)),
+            (41, PassEnded(A, 1, "done", 150, 50, 2_000_000, 0)),
+        ],
+    )
+    assert stream.getvalue().splitlines() == [
+        "a@old.example: INBOX: 200 messages, 2.0 MB to copy",
+        "0 of 1 account, 200 of 200 messages, 2.0 MB, 5 messages/s, 50 kB/s",
+        "a@old.example: INBOX: 200 messages, 2.0 MB settled",
+        "a@old.example: all there, 150 copied, 50 were there already, 2.0 MB",
+    ]
+
+
+def test_problems_beyond_the_first_are_counted(clock: Dial) -> None:
+    """A folder of ten thousand problems does not fill the screen; the report names them."""
+    stream = io.StringIO()
+    progress = PlainProgress(stream, 1, clock)
+    for number in range(100):
+        progress(ProblemFound(A, INBOX, str(number), "refused", ""))
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 11
+    assert "alimail report" in lines[-1]
+    assert progress.tally.sum()[2] == 100
+
+
+@pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
+def test_wish_for_plain_lines_is_kept(
+    monkeypatch: pytest.MonkeyPatch, clock: Dial, name: str, value: str
+) -> None:
+    """NO_COLOR and a dumb terminal get plain lines even where the stream is a terminal."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    stream = Terminal()
+    assert isinstance(make_progress(1, clock, plain=False, stream=stream), LiveProgress)
+    assert isinstance(make_progress(1, clock, plain=True, stream=stream), PlainProgress)
+    assert isinstance(make_progress(1, clock, plain=False, stream=io.StringIO()), PlainProgress)
+    monkeypatch.setenv(name, value)
+    assert isinstance(make_progress(1, clock, plain=False, stream=stream), PlainProgress)
+
+
+class Terminal(io.StringIO):
+    """Text that says that it is a terminal."""
+
+    def isatty(self) -> bool:
+        """Say so."""
+        return True
+
+
+@pytest.mark.parametrize(
+    ("octets", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1_500, "1.5 kB"),
+        (36_400_000, "36 MB"),
+        (999_700, "1.0 MB"),
+        (2.5e12, "2.50 TB"),
+    ],
+)
+def test_sizes_are_in_decimal_units(octets: float, text: str) -> None:
+    """A size shows two digits and the unit that suits it."""
+    assert octets_text(octets) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.2, "1 s"),
+        (59, "59 s"),
+        (59.7, "1 min"),
+        (3_599, "1 h"),
+        (7_800, "2 h 10 min"),
+        (100_000, "1 d 4 h"),
+    ],
+)
+def test_times_are_no_more_exact_than_an_estimate_is(seconds: float, text: str) -> None:
+    """A time shows the two units that matter."""
+    assert duration_text(seconds) == text
+
+
+def test_table_counts_cells_and_not_characters() -> None:
+    """Chinese names take two cells each, and numbers stand to the right."""
+    rows = [("收件箱", 5), ("Sent\x1b", 12_345)]
+    assert list(table_lines(("Folder", "Messages"), rows)) == [
+        "Folder    Messages",
+        "收件箱           5",
+        "Sent\\x1b    12,345",
+    ]
