@@ -1,0 +1,162 @@
+"""One account's pass, between two mailboxes in memory."""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from alimail_core.model import INBOX
+from alimail_core.testing.memory import MemoryTraits
+from tests.harness import World
+
+
+def mail(number: int, body: str = "hello", message_id: str | None = None) -> bytes:
+    name = message_id or f"m{number}@example.org"
+    return (
+        f"Message-ID: <{name}>\r\nDate: Tue, 1 Jul 2025 10:00:00 +0200\r\nFrom: a@example.org\r\n"
+        f"Subject: number {number}\r\n\r\n{body} {number}\r\n"
+    ).encode()
+
+
+def filled(count: int = 5, **traits: object) -> World:
+    world = World(**traits)  # type: ignore[arg-type]
+    for number in range(count):
+        world.source.deliver(INBOX, mail(number), {"\\Seen"})
+        world.source.deliver(("Work", "项目"), mail(number + 100))
+    return world
+
+
+def test_a_first_pass_carries_everything_and_a_second_writes_nothing() -> None:
+    """Every message, flag and date arrives once."""
+    world = filled()
+    summary = world.run()
+    assert (summary.state, summary.copied) == ("done", 10)
+    assert world.target.contents() == world.source.contents()
+    there = world.target.folder(INBOX).messages
+    here = world.source.folder(INBOX).messages
+    assert [(m.flags, m.internal_date) for m in there.values()] == [
+        (m.flags, m.internal_date) for m in here.values()
+    ]
+    world.assert_settled()
+
+
+def test_without_uidplus_keys_are_found_by_reading_back() -> None:
+    """A target that tells no key is read back once, and a later pass knows every message."""
+    world = filled(target=MemoryTraits(uidplus=False))
+    world.run()
+    assert world.target.contents() == world.source.contents()
+    world.assert_settled()
+    world.source.set_flags(INBOX, 1, {"\\Seen", "\\Flagged"})
+    world.run()
+    assert world.target.folder(INBOX).messages[1].flags == {"\\Seen", "\\Flagged"}
+
+
+def test_a_lost_ledger_is_rebuilt_by_adoption() -> None:
+    """What stands in the target is adopted, not copied again."""
+    world = filled()
+    world.run()
+    world.lose_ledger()
+    summary = world.run()
+    assert (summary.copied, summary.adopted) == (0, 10)
+    assert world.target.contents() == world.source.contents()
+
+
+def test_identical_messages_stay_as_many_as_they_were() -> None:
+    """Duplicates of the source are kept, also when the ledger is lost between two passes."""
+    world = World()
+    for _ in range(3):
+        world.source.deliver(INBOX, mail(1))
+    world.run()
+    world.lose_ledger()
+    world.source.deliver(INBOX, mail(1))
+    world.run()
+    assert world.target.contents() == world.source.contents()
+
+
+def test_identical_messages_are_collapsed_by_wish() -> None:
+    """With duplicates = collapse one of each is carried."""
+    world = World(options=evolve(World().options, duplicates="collapse"))
+    for number in (1, 1, 2, 1):
+        world.source.deliver(INBOX, mail(number))
+    world.run()
+    assert sorted(world.target.everything().values()) == [1, 1]
+    world.assert_settled()
+
+
+def test_a_move_at_the_source_is_followed() -> None:
+    """A message that was moved at the source moves in the target, and is not copied."""
+    world = filled()
+    world.run()
+    world.source.move(INBOX, 2, ("Work", "项目"))
+    summary = world.run()
+    assert summary.copied == 0
+    assert world.target.contents() == world.source.contents()
+    world.assert_settled()
+
+
+def test_a_renamed_folder_moves_its_messages() -> None:
+    """A folder renamed at the source leaves no message twice."""
+    world = filled()
+    world.run()
+    world.source.rename_folder(("Work", "项目"), ("Work", "done"))
+    assert world.run().copied == 0
+    assert world.target.contents() == world.source.contents()
+    world.assert_settled()
+
+
+def test_renumbered_sides_copy_nothing() -> None:
+    """New UIDs on either side, with and without a new UIDVALIDITY, cost a matching and no copy."""
+    for new_validity in (True, False):
+        world = filled()
+        world.run()
+        world.source.delete(INBOX, 1)
+        world.target.delete(("Work", "项目"), 1)
+        world.source.renumber(INBOX, new_validity)
+        world.target.renumber(("Work", "项目"), new_validity)
+        assert world.run().copied == 0
+        world.source.deliver(("Work", "项目"), mail(999))
+        assert world.run().copied == 1
+        assert len(world.target.uids(("Work", "项目"))) == 5
+        world.assert_settled()
+
+
+def test_flags_are_carried_as_differences() -> None:
+    """A flag that the target's user set stays; a flag that the source's user set or took is carried."""
+    world = filled()
+    world.run()
+    world.target.set_flags(INBOX, 1, {"\\Seen", "\\Answered"})
+    world.source.set_flags(INBOX, 1, {"\\Flagged"})
+    world.run()
+    assert world.target.folder(INBOX).messages[1].flags == {"\\Answered", "\\Flagged"}
+    world.assert_settled()
+
+
+def test_what_its_user_deleted_in_the_target_stays_deleted() -> None:
+    """A message that was carried is never copied again by itself."""
+    world = filled()
+    world.run()
+    world.target.delete(INBOX, 1)
+    world.source.deliver(INBOX, mail(77))
+    assert world.run().copied == 1
+    assert len(world.target.uids(INBOX)) == 5
+
+
+def test_deletions_are_kept_unless_mirrored() -> None:
+    """A deletion at the source takes our copy away only by wish."""
+    world = filled()
+    world.run()
+    world.source.delete(INBOX, 1)
+    world.run()
+    assert len(world.target.uids(INBOX)) == 5
+    world.run(deletions="mirror")
+    assert world.target.contents() == world.source.contents()
+
+
+def test_keywords_that_the_target_cannot_store_cost_nothing() -> None:
+    """The message goes without the keyword, and the keyword is counted once."""
+    world = World(target=MemoryTraits(storable_flags=frozenset({"\\Seen"})))
+    world.source.deliver(INBOX, mail(1), {"\\Seen", "$Forwarded"})
+    world.run()
+    assert world.target.folder(INBOX).messages[1].flags == {"\\Seen"}
+    world.assert_settled()
+    [(text, count)] = world.ledger.notes(world.account_id)
+    assert ("$Forwarded" in text, count) == (True, 1)
