@@ -1,0 +1,188 @@
+"""``fetch``, ``headers`` and ``look``: exactly one answer for each entry, whatever the server leaves out."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from attrs import evolve
+
+from alimail_core.model import Entry, Folder, Gone, Message, Unreadable
+from alimail_imap.reading import Answer
+from alimail_imap.source import ImapSource
+from alimail_imap.testing import CannedServer, Reply
+
+BOX = Folder(("Box",))
+OTHER = Folder(("Other",))
+EXAMINE = b"* 3 EXISTS\r\n* OK [UIDVALIDITY 1] ok\r\n"
+LISTED = b'* 1 FETCH (UID %d FLAGS () INTERNALDATE "01-Jan-2020 00:00:00 +0000" RFC822.SIZE 3)\r\n'
+
+
+def body(uid: int, octets: bytes = b"abc", number: int = 1) -> bytes:
+    """Write a FETCH response with octets."""
+    return b"* %d FETCH (UID %d RFC822.SIZE 3 BODY[] {%d}\r\n%s)\r\n" % (number, uid, len(octets), octets)
+
+
+def fetch(replies: dict[bytes, Reply], *requests: tuple[Folder, list[Entry]]) -> dict[str, Answer]:
+    """Fetch; return the answer to each key, of which there is exactly one."""
+    with (
+        CannedServer({b"EXAMINE": EXAMINE} | replies) as server,
+        ImapSource.open(server.options, server.credentials) as source,
+    ):
+        answers = list(source.fetch(requests))
+    found = {"/".join((*answer.folder, answer.key)): answer for answer in answers}
+    assert len(found) == len(answers) == sum(len(entries) for _, entries in requests)
+    return found
+
+
+def test_messages_of_many_folders_come_with_their_folder() -> None:
+    """The next folder is opened while the last is still answered, and nothing is mixed up."""
+    answers = fetch(
+        {b"UID FETCH 1:2": body(1) + body(2), b"UID FETCH 7": body(7, b"xyz")},
+        (BOX, [Entry("1/1"), Entry("1/2")]),
+        (OTHER, [Entry("1/7")]),
+        (BOX, [Entry("1/7")]),
+    )
+    assert set(answers) == {"Box/1/1", "Box/1/2", "Other/1/7", "Box/1/7"}
+    assert all(isinstance(answer, Message) for answer in answers.values())
+
+
+def test_answers_in_any_order_and_unasked_ones_are_told_apart() -> None:
+    """What was not asked for is passed over, what is told twice is taken once."""
+    words = body(9) + body(2) + b"* 1 FETCH (FLAGS (\\Seen))\r\n" + body(1) + body(1, b"again")
+    answers = fetch({b"UID FETCH 1:2 ": words}, (BOX, [Entry("1/1"), Entry("1/2")]))
+    first = answers["Box/1/1"]
+    assert isinstance(first, Message)
+    assert first.octets == b"abc"
+
+
+def test_an_entry_without_answer_is_asked_for_again_and_gone() -> None:
+    """Gone only after the server has said that the key does not exist."""
+    answers = fetch(
+        {b"UID FETCH 1:2 (UID RFC822": body(1), b"UID FETCH 2 (UID FLAGS": b""},
+        (BOX, [Entry("1/1"), Entry("1/2")]),
+    )
+    assert isinstance(answers["Box/1/2"], Gone)
+
+
+def test_an_entry_that_exists_and_has_no_content_is_unreadable() -> None:
+    """BODY[] NIL is asked for once more alone, and then told as what it is."""
+    nothing = b"* 1 FETCH (UID 1 BODY[] NIL)\r\n"
+    answers = fetch(
+        {b"UID FETCH 1 (UID RFC822": nothing, b"UID FETCH 1 (UID FLAGS": LISTED % 1}, (BOX, [Entry("1/1")])
+    )
+    assert isinstance(answers["Box/1/1"], Unreadable)
+
+
+def test_one_message_that_the_server_chokes_on_costs_no_other() -> None:
+    """After a NO each message that is missing is asked for by itself."""
+    no = b"{tag} NO [SERVERBUG] Internal error reading message\r\n"
+    answers = fetch(
+        {
+            b"UID FETCH 1:3 (UID RFC822": body(1) + no,
+            b"UID FETCH 2:3 (UID FLAGS": LISTED % 2 + LISTED % 3,
+            b"UID FETCH 2 (UID RFC822": no,
+            b"UID FETCH 3 (UID RFC822": body(3),
+        },
+        (BOX, [Entry("1/1"), Entry("1/2"), Entry("1/3")]),
+    )
+    bad = answers["Box/1/2"]
+    assert isinstance(bad, Unreadable)
+    assert "Internal error reading message" in bad.reason
+    assert isinstance(answers["Box/1/3"], Message)
+
+
+def test_a_witness_that_no_longer_holds_is_gone() -> None:
+    """The UID stands for another message now: its octets are not handed out under the old key."""
+    early = datetime(2019, 1, 1, tzinfo=UTC)
+    date = b'* 1 FETCH (UID 2 INTERNALDATE "01-Jan-2020 00:00:00 +0000" RFC822.SIZE 3 BODY[] {3}\r\nabc)\r\n'
+    answers = fetch(
+        {b"UID FETCH 1:3 ": body(1) + date + body(3)},
+        (BOX, [Entry("1/1", size=99), Entry("1/2", 3, early), Entry("1/3", size=3)]),
+    )
+    assert [type(answers[f"Box/1/{uid}"]) for uid in (1, 2, 3)] == [Gone, Gone, Message]
+
+
+@pytest.mark.parametrize("key", ["2/1", "1.1/1", "nonsense", "1/x", "/1", ""])
+def test_keys_that_cannot_be_here_are_gone(key: str) -> None:
+    """A key of another UIDVALIDITY, or none of ours, names no message."""
+    replies: dict[bytes, Reply] = {
+        b"FETCH": LISTED % 1,
+        b"UID FETCH": body(1),
+        b"EXAMINE": EXAMINE.replace(b"3 EX", b"1 EX"),
+    }
+    with CannedServer(replies) as server, ImapSource.open(server.options, server.credentials) as source:
+        list(source.changes([(BOX, None)]))
+        assert list(source.fetch([(BOX, [Entry(key)])])) == [Gone(BOX.path, key)]
+        assert list(source.look(BOX, [key])) == []
+
+
+def test_a_folder_that_cannot_be_opened_makes_its_messages_unreadable() -> None:
+    """And those of the folder after it are fetched all the same."""
+    no = b"{tag} NO [NOPERM] denied\r\n"
+    answers = fetch(
+        {b'EXAMINE "Box"': no, b'SELECT "Box"': no, b"UID FETCH": body(1)},
+        (OTHER, [Entry("1/1")]),
+        (BOX, [Entry("1/1"), Entry("1/2")]),
+        (Folder(("Third",)), [Entry("1/1")]),
+    )
+    assert isinstance(answers["Box/1/1"], Unreadable)
+    assert isinstance(answers["Third/1/1"], Message)
+    assert isinstance(answers["Other/1/1"], Message)
+
+
+def test_a_stream_that_is_closed_early_leaves_the_connection_in_step() -> None:
+    """After a close the next call gets its own answers."""
+    words = b"".join(body(uid) for uid in range(1, 30))
+    replies: dict[bytes, Reply] = {
+        b"EXAMINE": EXAMINE,
+        b"UID FETCH 1:29": words,
+        b"UID FETCH 5 (UID FLAGS": LISTED % 5,
+    }
+    with CannedServer(replies) as server, ImapSource.open(server.options, server.credentials) as source:
+        stream = source.fetch([(BOX, [Entry(f"1/{uid}") for uid in range(1, 30)])])
+        assert isinstance(next(stream), Message)
+        stream.close()  # type: ignore[attr-defined]
+        assert [entry.key for entry in source.look(BOX, ["1/5"])] == ["1/5"]
+
+
+def test_large_messages_are_asked_for_alone() -> None:
+    """No command asks for more than half a batch, or one larger message."""
+    large = Entry("1/2", size=9_000_000)
+    replies: dict[bytes, Reply] = {
+        b"EXAMINE": EXAMINE,
+        b"UID FETCH": lambda command: body(int(command.split()[2])),
+    }
+    with CannedServer(replies) as server, ImapSource.open(server.options, server.credentials) as source:
+        list(source.fetch([(BOX, [Entry("1/1", 3), large, evolve(large, key="1/3"), Entry("1/4", 3)])]))
+    asked = [command.split()[2] for command in server.commands(b"UID FETCH") if b"BODY" in command]
+    assert asked[:4] == [b"1", b"2", b"3", b"4"]
+
+
+def test_requests_are_read_lazily() -> None:
+    """A long list of requests is not read before its messages are wanted."""
+    read: list[int] = []
+
+    def requests() -> object:
+        for number in range(100):
+            read.append(number)
+            yield BOX, [Entry("1/1")]
+
+    replies: dict[bytes, Reply] = {b"EXAMINE": EXAMINE, b"UID FETCH": body(1)}
+    with CannedServer(replies) as server, ImapSource.open(server.options, server.credentials) as source:
+        stream = source.fetch(requests())  # type: ignore[arg-type]
+        next(stream)
+        assert len(read) < 5
+        stream.close()  # type: ignore[attr-defined]
+
+
+def test_headers_leave_out_what_is_gone() -> None:
+    """Each header block comes with its key; the body is not asked for."""
+    words = (
+        b"* 1 FETCH (UID 1 BODY[HEADER.FIELDS (MESSAGE-ID DATE FROM SUBJECT)] {14}\r\nSubject: a\r\n\r\n)\r\n"
+    )
+    replies: dict[bytes, Reply] = {b"EXAMINE": EXAMINE, b"UID FETCH 1:2": words}
+    with CannedServer(replies) as server, ImapSource.open(server.options, server.credentials) as source:
+        (headers,) = source.headers(BOX, [Entry("1/1"), Entry("1/2")])
+    assert (headers.key, headers.octets) == ("1/1", b"Subject: a\r\n\r\n")
+    assert all(b"BODY.PEEK[HEADER" in command for command in server.commands(b"UID FETCH"))
