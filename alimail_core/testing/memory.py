@@ -301,6 +301,7 @@ class MemorySource(Source):
     def __init__(self, mailbox: MemoryMailbox) -> None:
         self.mailbox = mailbox
         self._closed = False
+        self._lost = False
         self._busy = ""
         self._renderings = 0
         seed = mailbox.traits.shuffle
@@ -341,6 +342,7 @@ class MemorySource(Source):
         with self._occupied("fetch"):
             for folder, entries in requests:
                 for entry in self._mixed(entries):
+                    self._connected()
                     yield self._answer(folder, entry)
 
     def look(self, folder: Folder, keys: Sequence[str]) -> Iterator[Entry]:
@@ -354,11 +356,20 @@ class MemorySource(Source):
         """End the session."""
         self._closed = True
 
+    def lose_connection(self) -> None:
+        """Cut the connection: whatever is asked from now on raises ``Transient``."""
+        self._lost = True
+
+    def _connected(self) -> None:
+        if self._lost:
+            raise Transient("connection lost")
+
     def _ready(self) -> None:
         if self._closed:
             raise RuntimeError("a side was used after close()")
         if self._busy:
             raise RuntimeError(f"a side was used while {self._busy}() was under way")
+        self._connected()
 
     @contextmanager
     def _occupied(self, method: str) -> Iterator[None]:
@@ -511,6 +522,9 @@ class MemorySink(MemorySource, Sink):
         return flags if storable is None else flags & storable
 
     def _append(self, deliveries: Sequence[Delivery]) -> Iterator[Stored | NotStored]:
+        if self._lost:
+            yield from [NotStored(one.id, Transient("not sent: connection lost")) for one in deliveries]
+        self._connected()
         outcomes: list[Stored | NotStored] = []
         full: OverQuota | None = None
         for delivery in deliveries:
