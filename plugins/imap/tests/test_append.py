@@ -9,9 +9,10 @@ import pytest
 from attrs import evolve
 
 from alimail_core.errors import Denied, InDoubt, Interrupted, OverQuota, Refused, Throttled, Transient
-from alimail_core.model import Batch, Delivery, Folder, NotStored, Stored
+from alimail_core.model import Batch, Cursor, Delivery, Folder, NotStored, Stored
 from alimail_imap.append import AppendStrategy, Multi, Pipelined, choose, read_appenduid
 from alimail_imap.connection import Connection
+from alimail_imap.listing import Mark
 from alimail_imap.sink import ImapSink
 from alimail_imap.testing import CLOSE, CannedServer, Reply
 from alimail_imap.tokens import parse_status
@@ -130,15 +131,7 @@ def test_after_a_listing_the_keys_carry_its_epoch() -> None:
         b"APPEND": b"{tag} OK [APPENDUID 1 5] done\r\n",
         b"SELECT": b"* 0 EXISTS\r\n* OK [UIDVALIDITY 1] ok\r\n* OK [UIDNEXT 5] ok\r\n",
     }
-    cursor = {
-        "uidvalidity": 1,
-        "marker": 0,
-        "uidnext": 9,
-        "modseq": None,
-        "exists": 8,
-        "witnesses": [],
-        "storable": None,
-    }
+    cursor: Cursor = Mark(1, uidnext=9).cursor()
     with CannedServer(replies) as server, ImapSink.open(server.options, server.credentials) as sink:
         assert len(list(sink.changes([(BOX, cursor)]))) == 1
         assert list(sink.append([[delivery(1)]])) == [Stored(1, "1.1/5")]

@@ -33,7 +33,7 @@ from alimail_imap.options import ImapOptions
 from alimail_imap.remarks import remarks_of
 from alimail_imap.session import Session
 from alimail_imap.source import ImapSource
-from alimail_imap.tokens import Status, parse_status, quotable, quote
+from alimail_imap.tokens import Status, Token, parse_status, quotable, quote
 from alimail_imap.uidsets import expand, format_sets, parse_set
 
 Choose = Callable[[Connection], AppendStrategy]
@@ -115,8 +115,8 @@ class ImapSink(ImapSource, Sink):
         responses, status = self.connection.run(b"GETQUOTAROOT INBOX")
         for response in of_kind(responses, b"QUOTA") if status.ok else ():
             match response.tokens():
-                case [_, _, [bytes(name), bytes(used), bytes(limit), *_]] if name.upper() == b"STORAGE":
-                    return Quota(int(used) * 1024, int(limit) * 1024)
+                case [_, _, list(resources)] if (quota := _storage(resources)) is not None:
+                    return quota
         return None
 
     # Folders
@@ -269,6 +269,17 @@ class ImapSink(ImapSource, Sink):
     def remarks(self) -> Iterable[Remark]:
         """Tell what the server can do and cannot, and how the connection is protected."""
         return remarks_of(self.session, sink=True)
+
+
+def _storage(resources: list[Token]) -> Quota | None:
+    """Pick STORAGE from a quota's triples of name, usage and limit."""
+    for name, used, limit in zip(resources[::3], resources[1::3], resources[2::3], strict=False):
+        match name, used, limit:
+            case bytes(), bytes(), bytes() if (
+                name.upper() == b"STORAGE" and used.isdigit() and limit.isdigit()
+            ):
+                return Quota(int(used) * 1024, int(limit) * 1024)
+    return None
 
 
 def _copied(codes: Iterable[Status]) -> dict[int, tuple[int, int]]:
