@@ -22,6 +22,8 @@ MAX_HEADER = 1024 * 1024
 
 _BLANK_LINE = re.compile(rb"\n\r*\n")
 _BLANK_LINE_CR = re.compile(rb"\r\r")
+_BLANK_FIRST = re.compile(rb"\r*\n")
+_BLANK_FIRST_CR = re.compile(rb"\r")
 _LINE_END = re.compile(rb"\r+\n")
 _FIELD = re.compile(
     rb"^(message-id|date|from|subject)[ \t]*:(.*(?:\n[ \t].*)*)", re.IGNORECASE | re.MULTILINE
@@ -57,7 +59,7 @@ def fingerprint(octets: bytes) -> Fingerprint:
     """Hash the normalised Message-ID, Date, From and Subject of a header or a whole message.
 
     Any line ends are taken; the first field of a name counts; a missing field is as good as an empty one.
-    Unfolded, RFC 2047 decoded, in one case, with single spaces; a date as an instant, From as its addresses.
+    Unfolded, RFC 2047 decoded, in one case, without whitespace; a date as an instant, From as its addresses.
     """
     found: dict[bytes, bytes] = {}
     for match in _FIELD.finditer(header(octets)[0]):
@@ -80,9 +82,9 @@ def header(octets: bytes) -> tuple[bytes, int]:
 
     A lone CR is a line end only where the header has no LF at all: within a line, servers take it for content.
     """
-    if octets.startswith((b"\n", b"\r\n")):
-        return b"", octets.index(b"\n") + 1
     by_lf = octets.find(b"\n", 0, MAX_HEADER) >= 0
+    if blank := (_BLANK_FIRST if by_lf else _BLANK_FIRST_CR).match(octets):
+        return b"", blank.end()
     end = (_BLANK_LINE if by_lf else _BLANK_LINE_CR).search(octets, 0, MAX_HEADER)
     head, body = (octets[: end.start()], end.end()) if end else (octets[:MAX_HEADER], MAX_HEADER)
     if not by_lf:
@@ -130,7 +132,8 @@ def base64(value: bytes) -> bytes:
 
 
 def _plain(value: str) -> str:
-    return " ".join(value.split()).casefold()
+    # Common software loses or doubles a space where it cuts a long subject into encoded words.
+    return "".join(value.split()).casefold()
 
 
 def _addresses(value: str) -> str:
