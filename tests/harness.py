@@ -3,48 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 from attrs import evolve
 
-from alimail_core.contract import Sink, Source
 from alimail_core.events import Event
 from alimail_core.folders import FolderPolicy
 from alimail_core.ledger import Ledger, State
-from alimail_core.ledger.schema import message
+from alimail_core.ledger.schema import account, message
 from alimail_core.options import TransferOptions
-from alimail_core.seam import Clock, Stop
+from alimail_core.seam import Stop
+from alimail_core.testing.clock import FakeClock
+from alimail_core.testing.faults import Countdown, FaultingSink, FaultingSource, Killed
 from alimail_core.testing.memory import MemoryMailbox, MemorySink, MemorySource, MemoryTraits
 from alimail_core.transfer import PassSummary, run_pass
 
 IN_TURN = TransferOptions(read_ahead_octets=0)
 """Read in the consumer's own thread, so that a test repeats exactly."""
-
-
-class TestClock(Clock):
-    """Time that goes on only when somebody sleeps."""
-
-    __test__ = False
-
-    def __init__(self) -> None:
-        self.time = datetime(2026, 1, 1, tzinfo=UTC)
-        self.on_sleep: Callable[[], None] = lambda: None
-
-    def now(self) -> datetime:
-        self.time += timedelta(microseconds=1)
-        return self.time
-
-    def monotonic(self) -> float:
-        return self.now().timestamp()
-
-    def sleep(self, seconds: float, until: object = None) -> None:
-        self.time += timedelta(seconds=seconds)
-        self.on_sleep()
-
-    def random(self) -> float:
-        return 0.5
 
 
 class World:
@@ -62,12 +37,11 @@ class World:
         self.target = MemoryMailbox(target)
         self.options = options
         self.policy = policy
-        self.clock = TestClock()
+        self.clock = FakeClock()
         self.stop = Stop()
         self.events: list[Event] = []
-        self.wrap_source: Callable[[MemorySource], Source] = lambda side: side
-        self.wrap_sink: Callable[[MemorySink], Sink] = lambda side: side
-        self.durable: bytes = b""
+        self.plan = Countdown(at=0)
+        self.durable = b""
         self._open(None)
 
     def _open(self, snapshot: bytes | None) -> None:
@@ -78,11 +52,28 @@ class World:
 
     def _synced(self) -> None:
         self.durable = self.ledger.snapshot()
+        if self.plan.at and self.plan.kind.kills:
+            self.plan.step("ledger sync")
+
+    def run_faulty(self, plan: Countdown) -> PassSummary | None:
+        """Make one pass with a fault in it; where it kills the process, lose what was not on the disk."""
+        self.plan = plan
+        plan.clock = self.clock
+        try:
+            return self.run()
+        except Killed:
+            self.plan = Countdown(at=0)
+            self.crash()
+            return None
+        finally:
+            self.plan = Countdown(at=0)
 
     def crash(self) -> None:
-        """Lose everything that was not on the disk, and start a new process."""
+        """Lose everything that was not on the disk, and start a new process after a new boot."""
         self.ledger.close()
         self._open(self.durable)
+        with self.ledger.engine.begin() as connection:
+            connection.execute(account.update().values(owner='{"boot": "earlier", "pid": 1, "start": "1"}'))
 
     def lose_ledger(self) -> None:
         """Throw the ledger away."""
@@ -91,12 +82,17 @@ class World:
 
     def run(self, **changed: object) -> PassSummary:
         """Make one pass."""
+        plan = self.plan
         return run_pass(
             account="old@example.org",
             ledger=self.ledger,
             account_id=self.account_id,
-            open_source=lambda: self.wrap_source(MemorySource(self.source)),
-            open_sink=lambda: self.wrap_sink(MemorySink(self.target)),
+            open_source=lambda: (
+                FaultingSource(MemorySource(self.source), plan) if plan.at else MemorySource(self.source)
+            ),
+            open_sink=lambda: (
+                FaultingSink(MemorySink(self.target), plan) if plan.at else MemorySink(self.target)
+            ),
             options=evolve(self.options, **changed) if changed else self.options,  # type: ignore[arg-type]
             policy=self.policy,
             observe=self.events.append,
