@@ -349,3 +349,10 @@ def test_a_strategy_of_ones_own_is_used() -> None:
         pytest.raises(Denied, match="not today"),
     ):
         sink.append([])
+
+
+@pytest.mark.parametrize("capabilities", [RICH, POOR])
+def test_an_empty_batch_is_nothing(capabilities: bytes) -> None:
+    """It is taken and has no outcomes; the batches after it are stored."""
+    outcomes = store(CannedServer({b"APPEND": Uids()}, capabilities=capabilities), [], [delivery(1)], [])
+    assert set(outcomes) == {1}

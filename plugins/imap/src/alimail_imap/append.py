@@ -125,8 +125,10 @@ class Run:
         source = iter(batches)
         try:
             while self._stop is None:
-                if not waiting and not self._take(source, waiting):
-                    break
+                if not waiting:
+                    if not self._take(source, waiting):
+                        break
+                    continue
                 self.make_room(waiting[0])
                 self._mend()
                 if self._stop is None:
