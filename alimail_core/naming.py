@@ -19,6 +19,8 @@ ESCAPE = "\u201b"
 
 _EMPTY = ESCAPE + "\u2205"
 _SPELT = re.compile(f"{ESCAPE}(?:([{ESCAPE}\u2205\u2400-\u2421\uff01-\uff5e])|([0-9A-F]{{1,6}}){ESCAPE})")
+_DOTS = frozenset({".", ".."})
+"""Whole names that mean something else to every server with a file system beneath it."""
 _BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _NOT_ASCII = re.compile(r"[^\x20-\x7e]+|&")
 
@@ -35,13 +37,17 @@ def encode_name(name: str, rules: PathRules) -> str:
         return name
     last = len(name) - 1
     return "".join(
-        _spell(char, rules) if char == ESCAPE or _is_unfit(char, rules, at in (0, last)) else char
+        _spell(char, rules)
+        if char == ESCAPE or name in _DOTS or _is_unfit(char, rules, at in (0, last))
+        else char
         for at, char in enumerate(name)
     )
 
 
 def unfit_characters(name: str, rules: PathRules) -> list[str]:
     """List, once each and sorted, the characters for which a sink cannot take a name."""
+    if name in _DOTS:
+        return ["."]
     last = len(name) - 1
     return sorted({char for at, char in enumerate(name) if _is_unfit(char, rules, at in (0, last))})
 
