@@ -28,7 +28,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from alimail_core.errors import Denied, InputError, Transient
 from alimail_core.model import Remark
@@ -67,6 +67,10 @@ class Secret:
     def literal(cls, value: str, label: str = "") -> Secret:
         """Hold ``value`` itself, as a roster's password column gives it."""
         return cls("literal", value, label)
+
+    def labelled(self, label: str) -> Secret:
+        """Return the same reference, with whose secret it is."""
+        return evolve(self, label=label)
 
     @property
     def reference(self) -> str:
@@ -264,9 +268,12 @@ def _read_prompt(secret: Secret) -> str:
             _need_terminal(secret)
             of = f" of {printable(secret.label)}" if secret.label else ""
             try:
-                _asked[secret.label] = getpass.getpass(f"Password{of}: ")
+                value = getpass.getpass(f"Password{of}: ")
             except EOFError:
                 raise secret._denied("was not given", "type the password, or use another reference") from None
+            if not value:
+                return ""  # not remembered: the next connect asks again
+            _asked[secret.label] = value
         return _asked[secret.label]
 
 

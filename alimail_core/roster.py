@@ -1,0 +1,327 @@
+"""Read the roster: the spreadsheet that lists accounts. Every fault is told with sheet, row and column.
+
+A roster is csv (UTF-8 with or without BOM, UTF-16 with BOM, GB18030; comma, semicolon or tab) or xlsx. Its first
+row that is not empty has the headings, English or Chinese, in any order. It is untrusted input: sizes are bounded,
+formulas are refused, and no message repeats what stands in a password column.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
+
+from attrs import Factory, define, field, frozen
+
+from alimail_core.errors import Fault, InputError
+from alimail_core.model import Remark
+from alimail_core.secrets import Secret, file_remark, parse_cell
+from alimail_core.sheets import Cell, Row, SheetError, read_sheets, write_sheet
+from alimail_core.structure import did_you_mean
+from alimail_core.text import printable
+
+Column: TypeAlias = Literal[
+    "source address", "source password", "source user", "target address", "target password", "target user"
+]
+
+MAX_FIELD: Final = 1_000
+"""The longest address or user name, in characters; a password may be longer, since tokens are."""
+
+MAX_PASSWORD: Final = 10_000
+
+COLUMNS: Final[Mapping[Column, tuple[str, ...]]] = {
+    "source address": (
+        "source address|source|source email|source mailbox|source account|old address|old email|old mailbox|"
+        "original address|original email|from",
+        "原邮箱地址|原邮箱|原邮箱帐号|原邮箱账号|原地址|原帐号|原账号|源邮箱地址|源邮箱|源地址|源帐号|源账号|旧邮箱地址|旧邮箱|旧地址",
+    ),
+    "source password": (
+        "source password|source secret|old password|original password",
+        "原密码|原邮箱密码|源密码|源邮箱密码|旧密码|旧邮箱密码",
+    ),
+    "source user": (
+        "source user|source user name|source login|old user|original user",
+        "原用户名|原登录名|源用户名|源登录名",
+    ),
+    "target address": (
+        "target address|target|target email|target mailbox|target account|new address|new email|new mailbox|"
+        "destination address|destination|to",
+        "目标帐号|目标账号|目标邮箱|目标邮箱地址|目标邮箱帐号|目标邮箱账号|目标地址|新邮箱地址|新邮箱|新地址|新帐号|新账号",
+    ),
+    "target password": (
+        "target password|target secret|new password|destination password",
+        "目标密码|目标邮箱密码|目标帐号密码|目标账号密码|新密码|新邮箱密码",
+    ),
+    "target user": ("target user|target user name|target login|new user", "目标用户名|目标登录名|新用户名"),
+}
+"""The headings of each column, English and Chinese; the first of each is what a template has."""
+
+_REQUIRED: Final[tuple[Column, ...]] = ("source address", "target address")
+_PASSWORDS: Final[tuple[Column, ...]] = ("source password", "target password")
+_ADDRESS: Final = re.compile(r"[^\s@\"<>(),;:\\\[\]]+@[\w-]+(?:\.[\w-]+)*")
+
+
+@frozen
+class RosterRow:
+    """One account as a roster lists it; what it leaves empty, the configuration decides."""
+
+    where: str
+    """File, sheet and row, for messages."""
+    source_address: str
+    target_address: str
+    source_user: str = ""
+    target_user: str = ""
+    source_secret: Secret | None = field(default=None, repr=False)
+    target_secret: Secret | None = field(default=None, repr=False)
+
+
+@define
+class Roster:
+    """What a file gave: rows, what is wrong, and what is merely worth knowing."""
+
+    rows: list[RosterRow] = Factory(list)
+    faults: list[Fault] = Factory(list)
+    remarks: list[Remark] = Factory(list)
+
+
+def read_roster(path: Path, headings: Mapping[str, Column] | None = None) -> list[RosterRow]:
+    """Return the accounts of a roster. Raises ``InputError`` with every fault; see ``scan_roster`` for the rest."""
+    roster = scan_roster(path, headings)
+    faults = [*roster.faults, *doubled(roster.rows)]
+    if faults:
+        raise InputError(f"{printable(str(path))} has {count(faults)}", faults)
+    return roster.rows
+
+
+def scan_roster(path: Path, headings: Mapping[str, Column] | None = None) -> Roster:
+    """Read a roster and return all of it, faults included; each row is judged by itself.
+
+    ``headings`` names further headings: the file's own -> one of ``COLUMNS``. Never raises for what is in the file.
+    """
+    roster = Roster()
+    try:
+        _Reader(path, _heading_table(headings or {}), roster).read()
+    except SheetError as error:
+        roster.faults.append(Fault(printable(error.where or str(path)), error.message, error.remedy))
+    return roster
+
+
+def doubled(rows: Iterable[RosterRow]) -> list[Fault]:
+    """Tell the accounts that are listed twice, and the targets into which two sources would go."""
+    first: dict[str, RosterRow] = {}
+    faults = []
+    for row in rows:
+        other = first.setdefault(same_address(row.target_address), row)
+        if other is row:
+            continue
+        if same_address(other.source_address) == same_address(row.source_address):
+            faults.append(
+                Fault(row.where, f"this account stands in {other.where} already", "leave one of them out")
+            )
+        else:
+            message = f"the target address stands in {other.where} already, with another source"
+            faults.append(Fault(row.where, message, "give each source a target of its own"))
+    return faults
+
+
+def branching(rows: Iterable[RosterRow]) -> list[Remark]:
+    """Tell the sources that go to more than one target."""
+    targets: dict[str, list[RosterRow]] = defaultdict(list)
+    for row in rows:
+        targets[same_address(row.source_address)].append(row)
+    return [
+        Remark("note", f"{printable(group[0].source_address)} goes to {len(group)} targets: {_places(group)}")
+        for group in targets.values()
+        if len({same_address(row.target_address) for row in group}) > 1
+    ]
+
+
+def same_address(address: str) -> str:
+    """Return what two spellings of one address have in common; case tells no mailboxes apart in practice."""
+    return unicodedata.normalize("NFC", address).casefold()
+
+
+def address_fault(address: str) -> tuple[str, str] | None:
+    """Say what is wrong with a mail address and how to mend it; ``None``: nothing that can be seen from here."""
+    if "＠" in address:
+        return "has a full-width ＠ in it", "write @"
+    if len(address.encode("utf-8", "replace")) > 254:
+        return "is too long for a mail address", ""
+    if not _ADDRESS.fullmatch(address):
+        return "is not a mail address", "write local-part@domain"
+    return None
+
+
+def count(faults: Sequence[object]) -> str:
+    """Say how many faults there are."""
+    return "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+
+
+def write_template(path: Path, language: Literal["en", "zh"] = "en") -> None:
+    """Write an empty roster, csv or xlsx by the name's end, readable by its owner only.
+
+    Raises ``InputError`` where the file exists.
+    """
+    headings = [names[0 if language == "en" else 1].split("|")[0] for names in COLUMNS.values()]
+    try:
+        write_sheet(path, [[heading.capitalize() for heading in headings]])
+    except FileExistsError:
+        raise InputError(f"{printable(str(path))} is there already", remedy="choose another name") from None
+
+
+@define
+class _Reader:
+    """One reading of one file."""
+
+    path: Path
+    table: Mapping[str, Column]
+    roster: Roster
+
+    def read(self) -> None:
+        sheets = list(read_sheets(self.path, self._known))
+        found = [(rows, columns) for rows in sheets if (columns := self._headings(rows))]
+        if not found:
+            self._no_headings(sheets)
+            return
+        rows, columns = found[0]
+        if self._complete(rows[0], columns):
+            self._rows(rows[1:], columns)
+
+    def _known(self, row: Sequence[str]) -> int:
+        """Count the headings that are known, by which the delimiter of a csv is told."""
+        return sum(_plain(text) in self.table for text in row)
+
+    def _headings(self, rows: Sequence[Row]) -> dict[int, Column]:
+        """Return which columns of a sheet are known, if its first row has an address's heading in it."""
+        if not rows:
+            return {}
+        named = {index: self.table.get(_plain(cell.text)) for index, cell in enumerate(rows[0].cells)}
+        columns = {index: column for index, column in named.items() if column}
+        return columns if any(column in _REQUIRED for column in columns.values()) else {}
+
+    def _no_headings(self, sheets: Sequence[Sequence[Row]]) -> None:
+        where = sheets[0][0].where if sheets and sheets[0] else printable(str(self.path))
+        wanted = " and ".join(_REQUIRED)
+        self._fault(where, "there are no headings that I know", f"the first row must name {wanted}")
+
+    def _complete(self, row: Row, columns: Mapping[int, Column]) -> bool:
+        before = len(self.roster.faults)
+        for column, times in Counter(columns.values()).items():
+            if times > 1:
+                self._fault(row.where, f"there are {times} columns for the {column}", "leave one of them")
+        for column in _REQUIRED:
+            if column not in columns.values():
+                spelt = COLUMNS[column]
+                remedy = f'call it "{spelt[0].split("|")[0]}" or "{spelt[1].split("|")[0]}"'
+                self._fault(row.where, f"there is no column for the {column}", remedy)
+        for index, cell in enumerate(row.cells):
+            if index not in columns and cell.text.strip():
+                self._unknown(row, index, cell)
+        return len(self.roster.faults) == before
+
+    def _unknown(self, row: Row, index: int, cell: Cell) -> None:
+        text = printable(cell.text.strip()[:60])
+        remedy = did_you_mean(text.casefold(), COLUMNS)
+        self.roster.remarks.append(
+            Remark("note", f'{row.at(index)}: the column "{text}" is not read', remedy)
+        )
+
+    def _rows(self, rows: Sequence[Row], columns: Mapping[int, Column]) -> None:
+        if not rows:
+            self._fault(printable(str(self.path)), "there is no account in it")
+        literal = False
+        for row in rows:
+            values = self._values(row, columns)
+            if values is not None:
+                made = self._made(row, values)
+                self.roster.rows.append(made)
+                secrets = (made.source_secret, made.target_secret)
+                literal |= any(secret is not None and secret.scheme == "literal" for secret in secrets)
+        if literal and (remark := file_remark(self.path, "passwords")):
+            self.roster.remarks.append(remark)
+
+    def _values(self, row: Row, columns: Mapping[int, Column]) -> dict[Column, str | Secret] | None:
+        """Return what a row holds, checked; ``None`` where something is wrong with it."""
+        before = len(self.roster.faults)
+        values: dict[Column, str | Secret] = {}
+        for index, column in columns.items():
+            cell = row.cells[index] if index < len(row.cells) else Cell("")
+            where = row.at(index)
+            if fault := cell.fault or _unfit(cell.text, column):
+                self._fault(where, f"the {column} {fault}", cell.remedy)
+            elif column in _PASSWORDS:
+                self._password(values, where, column, cell.text)
+            else:
+                self._plain_value(values, where, column, cell.text.strip())
+        return values if len(self.roster.faults) == before else None
+
+    def _plain_value(self, values: dict[Column, str | Secret], where: str, column: Column, text: str) -> None:
+        if column in _REQUIRED:
+            fault = address_fault(text) if text else ("is empty", "")
+            if fault:
+                self._fault(where, f"the {column} {fault[0]}", fault[1])
+                return
+        values[column] = text
+
+    def _password(self, values: dict[Column, str | Secret], where: str, column: Column, text: str) -> None:
+        if not text.strip():
+            return
+        if text != text.strip():
+            self.roster.remarks.append(
+                Remark(
+                    "warning",
+                    f"{where}: the {column} begins or ends with a space",
+                    "see whether it belongs there",
+                )
+            )
+        try:
+            values[column] = parse_cell(text, base=self.path.parent)
+        except InputError as error:
+            remedy = f"{error.remedy}; a password that looks like a reference is written literal:PASSWORD"
+            self._fault(where, f"the {column}: {error.message}", remedy)
+
+    def _made(self, row: Row, values: Mapping[Column, str | Secret]) -> RosterRow:
+        def text(column: Column) -> str:
+            return str(values.get(column, ""))
+
+        def secret(column: Column, address: Column, side: str) -> Secret | None:
+            found = values.get(column)
+            return found.labelled(f"{side} {text(address)}") if isinstance(found, Secret) else None
+
+        return RosterRow(
+            row.where,
+            text("source address"),
+            text("target address"),
+            text("source user"),
+            text("target user"),
+            secret("source password", "source address", "source"),
+            secret("target password", "target address", "target"),
+        )
+
+    def _fault(self, where: str, message: str, remedy: str = "") -> None:
+        self.roster.faults.append(Fault(where, message, remedy))
+
+
+def _heading_table(extra: Mapping[str, Column]) -> dict[str, Column]:
+    table = {_plain(name): column for column, group in COLUMNS.items() for name in "|".join(group).split("|")}
+    return table | {_plain(heading): column for heading, column in extra.items()}
+
+
+def _plain(heading: str) -> str:
+    """Return a heading without case, width, spaces and punctuation."""
+    text = unicodedata.normalize("NFKC", heading[:200]).casefold()
+    return "".join(character for character in text if character.isalnum())
+
+
+def _unfit(text: str, column: Column) -> str:
+    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text):
+        return "has control characters or line ends in it"
+    limit = MAX_PASSWORD if column in _PASSWORDS else MAX_FIELD
+    return f"is longer than {limit} characters" if len(text) > limit else ""
+
+
+def _places(rows: Sequence[RosterRow]) -> str:
+    return ", ".join(row.where for row in rows[:3]) + (" and more" if len(rows) > 3 else "")

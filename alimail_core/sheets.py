@@ -1,0 +1,267 @@
+"""Read and write plain tables, csv and xlsx, within limits and without trusting what is in them.
+
+Cells come as the text that their author typed. A cell that a spreadsheet program has turned into something else,
+a number, a date, a formula, comes with a fault instead of a guess.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import warnings
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+from xml.parsers import expat
+
+from attrs import frozen
+
+from alimail_core.text import cell as safe_cell
+from alimail_core.text import printable
+
+MAX_ROWS: Final = 100_000
+MAX_COLUMNS: Final = 200
+MAX_OCTETS: Final = 64 * 1024 * 1024
+"""The largest file, and what an xlsx may hold unpacked, in octets."""
+
+_TEXT_FORMAT: Final = "@"
+_RETYPE: Final = "format the column as text, then type it again"
+
+
+class SheetError(Exception):
+    """A file that is no table, or too large a one. Becomes a fault of the file."""
+
+    def __init__(self, message: str, remedy: str = "", where: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+        self.where = where
+
+
+@frozen
+class Cell:
+    """One cell: its text, or what is wrong with it (``fault`` completes "the address ...")."""
+
+    text: str
+    fault: str = ""
+    remedy: str = ""
+
+
+@frozen
+class Row:
+    """One row that is not empty. ``number`` counts from 1, as a spreadsheet program shows it."""
+
+    sheet: str
+    """What stands before the cell's name in a message: the file, and in an xlsx the sheet."""
+    number: int
+    cells: Sequence[Cell]
+
+    @property
+    def where(self) -> str:
+        """Name the row."""
+        return f"{self.sheet} row {self.number}"
+
+    def at(self, column: int) -> str:
+        """Name a cell of the row, such as ``roster.xlsx Sheet1!B7``."""
+        return f"{self.sheet}!{column_letters(column)}{self.number}"
+
+
+def read_sheets(path: Path, known: Callable[[Sequence[str]], int]) -> Iterator[list[Row]]:
+    """Give the sheets of a file, each with its rows that are not empty. What the file is, its octets tell.
+
+    ``known`` counts the headings that are known in a row; by it a csv's delimiter is told. Raises ``SheetError``.
+    """
+    octets = _octets(path)
+    if octets.startswith(b"PK\x03\x04"):
+        return _read_xlsx(path)
+    if octets.startswith(b"\xd0\xcf\x11\xe0"):
+        raise SheetError(
+            "this is an old xls, or an xlsx with a password", "save it as xlsx without a password"
+        )
+    return iter([_read_csv(printable(path.name), _decode(octets), known)])
+
+
+def write_sheet(path: Path, rows: Iterable[Sequence[str]]) -> None:
+    """Write rows of text as csv or xlsx, by the name's end, such that no cell is taken for anything but text.
+
+    The file is its owner's alone (mode 0600). Raises ``FileExistsError``.
+    """
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o600), "wb") as file:
+        if path.suffix.lower() == ".xlsx":
+            _write_xlsx(file, rows)
+        else:
+            file.write(b"\xef\xbb\xbf")  # the BOM tells Excel that it is UTF-8
+            file.write(_csv_text(rows).encode())
+
+
+def column_letters(index: int) -> str:
+    """Return a column's name as a spreadsheet program shows it; 0 is A."""
+    letters = ""
+    index += 1
+    while index:
+        index, rest = divmod(index - 1, 26)
+        letters = chr(ord("A") + rest) + letters
+    return letters
+
+
+_BINARY: Final[int] = getattr(os, "O_BINARY", 0)
+
+
+def _octets(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            octets = file.read(MAX_OCTETS + 1)
+    except OSError as error:
+        raise SheetError(f"cannot be read: {error.strerror}", "see that the file is there") from None
+    if len(octets) > MAX_OCTETS:
+        raise SheetError(f"has more than {MAX_OCTETS} octets", "split it")
+    return octets
+
+
+def _decode(octets: bytes) -> str:
+    if octets.startswith((b"\xff\xfe", b"\xfe\xff")):
+        encodings = ["utf-16"]
+    else:
+        encodings = ["utf-8-sig", "gb18030"]
+    for encoding in encodings:
+        try:
+            return octets.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    raise SheetError("is text in no encoding that I know", "save it as UTF-8, or as xlsx")
+
+
+def _read_csv(name: str, text: str, known: Callable[[Sequence[str]], int]) -> list[Row]:
+    def headings(delimiter: str) -> int:
+        try:
+            return known(next(_records(name, text, delimiter), (0, []))[1])
+        except SheetError:  # not this delimiter, then; if it is none of them, the reading below tells why
+            return -1
+
+    rows = []
+    for number, record in _records(name, text, max(",;\t", key=headings)):
+        if number > MAX_ROWS:
+            raise _too_many()
+        rows.append(Row(name, number, [Cell(item) for item in record]))
+    return rows
+
+
+def _records(name: str, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Give the records that are not empty, numbered as a spreadsheet program numbers its rows."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    number = 0
+    try:
+        for number, record in enumerate(reader, 1):
+            if any(item.strip() for item in record):
+                yield number, record[:MAX_COLUMNS]
+    except csv.Error as error:
+        raise SheetError(
+            f"is not csv: {error}", "see to its quotation marks", f"{name} row {number + 1}"
+        ) from None
+
+
+def _csv_text(rows: Iterable[Sequence[str]]) -> str:
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([safe_cell(item) for item in row] for row in rows)
+    return text.getvalue()
+
+
+def _read_xlsx(path: Path) -> Iterator[list[Row]]:
+    try:
+        _refuse_bombs(path)
+        yield from _worksheets(path)
+    except SheetError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a crafted or broken workbook raises anything; openpyxl has no root error
+        raise SheetError(
+            f"is not a workbook that can be read ({type(error).__name__})", "save it anew"
+        ) from None
+
+
+def _refuse_bombs(path: Path) -> None:
+    """Bound what is unpacked, and refuse document types: entities have no place in a workbook."""
+    with zipfile.ZipFile(path) as archive:
+        if sum(item.file_size for item in archive.infolist()) > MAX_OCTETS * 4:
+            raise SheetError("is too large when it is unpacked", "split it")
+        for item in archive.infolist():
+            if item.filename.lower().endswith((".xml", ".rels")):
+                with archive.open(item) as file:
+                    _refuse_document_type(file)
+
+
+def _refuse_document_type(file: Any) -> None:
+    begun = False
+
+    def begin(*_: object) -> None:
+        nonlocal begun
+        begun = True
+
+    def refuse(*_: object) -> None:
+        raise SheetError("has a document type in its XML, which no workbook has", "save it anew")
+
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = begin
+    parser.StartDoctypeDeclHandler = refuse
+    while not begun and (chunk := file.read(4096)):
+        parser.Parse(chunk)
+
+
+def _worksheets(path: Path) -> Iterator[list[Row]]:
+    import openpyxl
+
+    with path.open("rb") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of extensions that openpyxl does not know, such as data validation
+        workbook = openpyxl.load_workbook(file, read_only=True, data_only=False, keep_links=False)
+        try:
+            for sheet in workbook.worksheets:
+                sheet.reset_dimensions()  # what a file says of its own size is not to be trusted
+                yield _rows(f"{printable(path.name)} {printable(sheet.title)}", sheet)
+        finally:
+            workbook.close()
+
+
+def _rows(name: str, sheet: Any) -> list[Row]:
+    rows = []
+    for number, cells in enumerate(sheet.iter_rows(max_col=MAX_COLUMNS), 1):
+        if any(cell.value is not None for cell in cells):
+            if number > MAX_ROWS:
+                raise _too_many()
+            rows.append(Row(name, number, [_cell(cell) for cell in cells]))
+    return rows
+
+
+def _cell(cell: Any) -> Cell:
+    if cell.value is None:
+        return Cell("")
+    kind = cell.data_type
+    if kind == "s" and isinstance(cell.value, str):
+        return Cell(cell.value)
+    faults = {
+        "f": ("is a formula", "paste its value instead"),
+        "n": ("was turned into a number", _RETYPE),
+        "d": ("was turned into a date", _RETYPE),
+        "b": ("was turned into TRUE or FALSE", _RETYPE),
+        "e": ("is an error of the spreadsheet", "mend the cell"),
+    }
+    return Cell("", *faults.get(kind, ("is not text", _RETYPE)))
+
+
+def _write_xlsx(file: Any, rows: Iterable[Sequence[str]]) -> None:
+    import openpyxl
+
+    workbook = openpyxl.Workbook()
+    sheet = workbook.active
+    for number, row in enumerate(rows, 1):
+        for column, text in enumerate(row, 1):
+            cell = sheet.cell(number, column)
+            cell.value, cell.data_type = printable(text), "s"  # never a formula, whatever it begins with
+    for column in range(1, 27):  # typed later: passwords of digits stay as they are
+        sheet.column_dimensions[column_letters(column - 1)].number_format = _TEXT_FORMAT
+        sheet.column_dimensions[column_letters(column - 1)].width = 28
+    workbook.save(file)
+
+
+def _too_many() -> SheetError:
+    return SheetError(f"has more than {MAX_ROWS} rows", "split it")
