@@ -245,38 +245,16 @@ def test_a_bye_in_answer_to_a_message_is_in_doubt_with_its_words() -> None:
 
 
 @pytest.mark.parametrize("capabilities", [RICH, PLUS, POOR])
-def test_a_folder_that_went_away_is_made_again(capabilities: bytes) -> None:
-    """TRYCREATE stored nothing: the folder is made, and the message may be sent again at once."""
-    made: list[bytes] = []
-
-    def answer(command: bytes) -> bytes:
-        return b"{tag} OK done\r\n" if made else b"{tag} NO [TRYCREATE] no such mailbox\r\n"
-
-    def create(command: bytes) -> bytes:
-        made.append(command)
-        return b""
-
+def test_a_folder_that_is_not_there_refuses_its_messages_alone(capabilities: bytes) -> None:
+    """TRYCREATE certainly stored nothing, of many messages as well, so there is no doubt."""
     server = CannedServer(
-        {b"APPEND": answer, b"CREATE": create, b'LIST "" "Box"': b'* LIST () "/" Box\r\n'},
+        {b"APPEND": Uids(), b'APPEND "Other"': b"{tag} NO [TRYCREATE] no such mailbox\r\n"},
         capabilities=capabilities,
     )
-    with server, ImapSink.open(server.options, server.credentials) as sink:
-        first = list(sink.append([[delivery(1), delivery(2)]]))
-        again = list(sink.append([[delivery(1), delivery(2)]]))
-    assert {graded(outcome) for outcome in first} == {Transient}
-    assert {type(outcome) for outcome in again} == {Stored}
-    assert len(made) == 1
-
-
-def test_trycreate_for_ever_is_a_refusal() -> None:
-    """A server that wants the folder made again and again is believed once."""
-    server = CannedServer(
-        {b"APPEND": b"{tag} NO [TRYCREATE] x\r\n", b'LIST "" "Box"': b'* LIST () "/" Box\r\n'},
-        capabilities=POOR,
-    )
-    outcomes = store(server, [delivery(1)], [delivery(2)], [delivery(3)])
-    assert graded(outcomes[1]) is Transient
-    assert graded(outcomes[3]) is Refused
+    outcomes = store(server, [delivery(1), delivery(2, folder=OTHER), delivery(3, folder=OTHER), delivery(4)])
+    assert [graded(outcomes[id]) for id in (2, 3)] == [Refused, Refused]
+    assert [type(outcomes[id]) for id in (1, 4)] == [Stored, Stored]
+    assert not server.commands(b"CREATE")
 
 
 def test_a_batch_that_cannot_be_had_leaves_no_one_unanswered() -> None:

@@ -262,11 +262,9 @@ def test_odd_folder_names_are_made_and_listed_alike(sink: ImapSink) -> None:
         assert listed[folder.path] == folder.handle
 
 
-def test_special_use_comes_back(start_dovecot: Start, user: str) -> None:
-    """A server that can remembers what a folder is for."""
-    dovecot = start_dovecot(
-        "mail_attribute_dict = file:%h/attributes\nprotocol imap {\n  imap_metadata = yes\n}"
-    )
+def test_special_use_is_told(start_dovecot: Start, user: str) -> None:
+    """What a folder is for is told by the listing and by the answer to its creation."""
+    dovecot = start_dovecot("namespace inbox {\n  mailbox Gesendet {\n    special_use = \\Sent\n  }\n}")
     with ImapSink.open(dovecot.options, dovecot.credentials(user)) as sink:
         (folder,) = sink.create([(("Gesendet",), SpecialUse.SENT)])
         assert isinstance(folder, Folder)
@@ -303,18 +301,6 @@ def test_a_full_mailbox_stops_the_account(start_dovecot: Start, user: str) -> No
             found.extend(sink.append(batches))
         assert caught.value.remedy
         assert len(entries(sink, folder)) == 2
-
-
-def test_a_folder_that_is_deleted_meanwhile_is_made_again(sink: ImapSink) -> None:
-    """Messages into it may be sent again at once, and then arrive."""
-    folder = box(sink)
-    assert sink.session.run_refusable(b'DELETE "Box"').ok
-    outcomes = list(sink.append([[Delivery(1, folder, plain(1)), Delivery(2, folder, plain(2))]]))
-    missed = [outcome.id for outcome in outcomes if isinstance(outcome, NotStored)]
-    assert missed
-    again = list(sink.append([[Delivery(number, folder, plain(number)) for number in missed]]))
-    assert {type(outcome) for outcome in again} == {Stored}
-    assert len(entries(sink, folder)) == 2
 
 
 @pytest.mark.parametrize("tls", ["implicit", "starttls"])

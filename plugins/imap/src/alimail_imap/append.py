@@ -49,9 +49,6 @@ class Link(Protocol):
     def key(self, folder: Folder, uidvalidity: int, uid: int) -> str | None:
         """Return the key of a UID that APPENDUID told; ``None`` where it would not be a safe name."""
 
-    def make_again(self, folder: Folder) -> None:
-        """Make a folder that the server says is not there (TRYCREATE). Raises ``Refused`` or ``Transient``."""
-
 
 class AppendStrategy(Protocol):
     """How batches become commands. One strategy belongs to one sink and may remember things between calls."""
@@ -71,7 +68,7 @@ def choose(connection: Connection) -> AppendStrategy:
 class Pipelined:
     """One APPEND a message; at most so many messages and octets are sent and not yet answered."""
 
-    messages: int = BATCH_MESSAGES
+    messages: int = 64
     octets: int = BATCH_OCTETS
 
     def append(self, link: Link, batches: Iterable[Batch]) -> Iterator[Outcome]:
@@ -115,8 +112,6 @@ class Run:
         self._most_messages = most_messages
         self._most_octets = most_octets
         self._stop: AlimailError | None = None
-        self._missing: list[Folder] = []
-        self._made: set[str] = set()
 
     def outcomes(self, batches: Iterable[Batch]) -> Iterator[Outcome]:
         """Give exactly one outcome for each delivery taken, then raise where the account cannot go on."""
@@ -130,14 +125,12 @@ class Run:
                         break
                     continue
                 self.make_room(waiting[0])
-                self._mend()
                 if self._stop is None:
                     self.send(waiting.popleft())
                 while self.ready:
                     yield self.ready.popleft()
             while self.flying:
                 self.hear()
-            self._mend()
         except Transient as error:
             self._stop = self._lose(error)
         yield from self.ready
@@ -239,41 +232,20 @@ class Run:
             yield Stored(delivery.id, key)
 
     def _refuse(self, command: Command, status: Status) -> None:
-        folder = command.deliveries[0].folder
         error = grade(status, "append")
-        if status.code == "TRYCREATE" and str(folder.path) not in self._made:
-            # The folder is not there, so certainly nothing was stored.
-            self._missing.append(folder)
-            outcome: AlimailError = Transient(f"the folder was not there: {error.message}")
-        elif len(command.deliveries) > 1:
-            self.doubt(command)
-            outcome = InDoubt(error.message, over=True)
-        else:
-            outcome = error
-        if isinstance(outcome, Refused | InDoubt | Transient):
-            self.ready.extend(NotStored(one.id, outcome) for one in command.deliveries)
-        else:
-            self.ready.extend(NotStored(one.id, Transient(error.message)) for one in command.deliveries)
-        if status.code != "TRYCREATE" and not isinstance(error, Refused):
+        outcome = error if isinstance(error, Refused | Transient) else Transient(error.message)
+        if not isinstance(error, Refused):
             self._stop = self._stop or error
+        # Where the folder is not there (TRYCREATE), certainly nothing was stored.
+        if len(command.deliveries) > 1 and status.code != "TRYCREATE":
+            self.doubt(command)
+            over = InDoubt(error.message, over=True)
+            self.ready.extend(NotStored(one.id, over) for one in command.deliveries)
+        else:
+            self.ready.extend(NotStored(one.id, outcome) for one in command.deliveries)
 
     def doubt(self, command: Command) -> None:
         """Note that a command of several messages was refused."""
-
-    def _mend(self) -> None:
-        """Make folders that were not there, once nothing is in flight."""
-        if not self._missing:
-            return
-        while self.flying:
-            self.hear()
-        for folder in self._missing:
-            if str(folder.path) not in self._made:
-                self._made.add(str(folder.path))
-                try:
-                    self.link.make_again(folder)
-                except Refused:
-                    continue  # The next message into it gets the server's words.
-        self._missing.clear()
 
     def _lose(self, error: Transient) -> Transient:
         """Hear what the server said last, and answer for what it left unanswered."""

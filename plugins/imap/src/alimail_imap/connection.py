@@ -125,6 +125,8 @@ class Connection:
         Answers of commands sent earlier that nobody waits for are dropped on the way.
         """
         while tag not in self._early:
+            if tag not in self._pending:
+                raise RuntimeError("this stream was left unfinished, and something else was asked since")
             response = self.receive()
             if response.tag == tag:
                 return self.end(response)

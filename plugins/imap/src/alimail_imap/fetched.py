@@ -19,7 +19,6 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 _MONTH_NUMBERS = {name.lower(): number for number, name in enumerate(_MONTHS, 1)}
 _DATE = re.compile(r" *(\d{1,2})-([A-Za-z]{3})[a-z]*-(\d{2,4})[ T]+(\d{1,2}):(\d{2})(?::(\d{2}))? *(.*)")
 _ZONE = re.compile(r"([+-])(\d{2}):?(\d{2})")
-_SPELT = {flag.lower(): flag for flag in (*SYSTEM_FLAGS, "\\Deleted")}
 
 
 @define(slots=True)
@@ -87,14 +86,16 @@ def _flags_of(text: bytes) -> frozenset[str]:
 
 
 def spell_flags(flags: Iterable[bytes]) -> frozenset[str]:
-    """Spell flags as the core does: system flags so capitalised, keywords as they came, without ``\\Recent``."""
+    """Spell flags as the core does: system flags capitalised, keywords as they came, without ``\\Recent``."""
     texts = (flag.decode("utf-8", "replace") for flag in flags)
-    return frozenset(_SPELT.get(text.lower(), text) for text in texts if text.lower() != "\\recent")
+    spelt = {f"\\{text[1:].capitalize()}" if text.startswith("\\") else text for text in texts}
+    return frozenset(spelt - {"\\Recent"})
 
 
-def write_flags(flags: Iterable[str]) -> bytes:
-    """Write a flag list for APPEND or STORE: the four system flags, and keywords that are valid atoms."""
-    valid = (flag for flag in sorted(flags) if flag in SYSTEM_FLAGS or is_atom(flag.encode()))
+def write_flags(flags: Iterable[str], *, also: frozenset[str] = frozenset()) -> bytes:
+    """Write a flag list: the four system flags and keywords that are valid atoms; ``also`` lets more through."""
+    written = SYSTEM_FLAGS | also
+    valid = (flag for flag in sorted(flags) if flag in written or is_atom(flag.encode()))
     return b"(%s)" % b" ".join(flag.encode() for flag in valid)
 
 

@@ -13,7 +13,7 @@ from imapclient import imap_utf7
 
 from alimail_core.errors import Refused
 from alimail_core.model import INBOX, Folder, FolderPath, SpecialUse
-from alimail_imap.connection import Connection, of_kind
+from alimail_imap.connection import Connection, Part, of_kind
 from alimail_imap.tokens import Response, Token
 
 _USES = {use.value.lower(): use for use in SpecialUse} | {
@@ -175,13 +175,18 @@ def _free_path(folder: Folder, taken: Mapping[FolderPath, Folder]) -> FolderPath
     return free
 
 
-def _list_all(connection: Connection) -> list[Listed]:
-    """LIST with special uses in the best way that the server has."""
+def list_names(connection: Connection, pattern: Part) -> list[Listed]:
+    """LIST what matches, with special uses where the server tells them only when asked to."""
     if connection.offers("LIST-EXTENDED", "SPECIAL-USE"):
-        responses, status = connection.run(b'LIST "" "*" RETURN (SPECIAL-USE)')
+        responses, status = connection.run(b'LIST "" ', pattern, b" RETURN (SPECIAL-USE)")
         if status.ok:
             return list(parse_list(responses))
-    listed = list(parse_list(connection.ask(b'LIST "" "*"', doing="folder")))
+    return list(parse_list(connection.ask(b'LIST "" ', pattern, doing="folder")))
+
+
+def _list_all(connection: Connection) -> list[Listed]:
+    """LIST everything; where that told no special uses, ask by XLIST."""
+    listed = list_names(connection, b'"*"')
     if connection.offers("XLIST") and not any(use in one.attributes for one in listed for use in _USES):
         uses = {one.name: one.attributes for one in parse_list(connection.run(b'XLIST "" "*"')[0])}
         listed = [evolve(one, attributes=one.attributes | uses.get(one.name, frozenset())) for one in listed]

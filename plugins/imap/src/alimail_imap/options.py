@@ -57,6 +57,10 @@ class ImapOptions:
         default=None,
     )
     forbidden: str = option("Characters that this server cannot have in a folder's name.", default="")
+    max_name_octets: int = option(
+        "The longest name of a folder, in octets on the wire; longer ones are shortened. Few servers take 255.",
+        default=200,
+    )
     max_message_octets: int | None = option(
         "The largest message that this server takes. By default the server is asked (APPENDLIMIT).",
         default=None,

@@ -57,7 +57,8 @@ class Reader:
         jobs = _jobs(requests)
         running: deque[_Job] = deque()
         left: list[tuple[Folder, list[_Left]]] = []
-        self._open = self._session.selected[0] if self._session.selected else None
+        # Opened anew: what was expunged since would otherwise still be handed out.
+        self._open = None
         while True:
             while len(running) < IN_FLIGHT and (job := next(jobs, None)) is not None:
                 yield from self._send(job, running, left)

@@ -28,7 +28,7 @@ from alimail_imap.connection import Connection, astring, of_kind
 from alimail_imap.fetched import write_flags
 from alimail_imap.grades import grade
 from alimail_imap.login import connect
-from alimail_imap.mailboxes import parse_list
+from alimail_imap.mailboxes import list_names
 from alimail_imap.options import ImapOptions
 from alimail_imap.remarks import remarks_of
 from alimail_imap.session import Session
@@ -36,6 +36,7 @@ from alimail_imap.source import ImapSource
 from alimail_imap.tokens import Status, Token, parse_status, quotable, quote
 from alimail_imap.uidsets import expand, format_sets, parse_set
 
+_MARK = frozenset({"\\Deleted"})
 Choose = Callable[[Connection], AppendStrategy]
 
 
@@ -98,6 +99,7 @@ class ImapSink(ImapSource, Sink):
         return PathRules(
             delimiter=delimiter.decode("ascii", "replace") if delimiter else None,
             forbidden=self.session.options.forbidden,
+            max_octets=self.session.options.max_name_octets,
         )
 
     def _append_limit(self) -> int | None:
@@ -164,8 +166,7 @@ class ImapSink(ImapSource, Sink):
     def _listed(self, name: bytes, path: FolderPath, use: SpecialUse | None) -> Folder | None:
         """Return the folder as the server lists it, ``None`` where it does not."""
         # A name with "%" or "*" in it would be a pattern, which matches itself and perhaps more.
-        responses, _ = self.connection.run(b'LIST "" ', astring(name))
-        for listed in parse_list(responses):
+        for listed in list_names(self.connection, astring(name)):
             if listed.name == name or (path == INBOX and listed.name.upper() == b"INBOX"):
                 selectable = not listed.attributes & {"\\noselect", "\\nonexistent"}
                 inferiors = "\\noinferiors" not in listed.attributes
@@ -196,10 +197,6 @@ class ImapSink(ImapSource, Sink):
         epoch = self.session.certain_epoch(self.session.names.wire(folder), uidvalidity)
         return None if epoch is None else f"{epoch}/{uid}"
 
-    def make_again(self, folder: Folder) -> None:
-        """Make a folder that went away while it was written to."""
-        self._make(folder.path, folder.special_use, {})
-
     def change_flags(self, folder: Folder, changes: Sequence[FlagChange]) -> None:
         """Add and remove flags; messages with the same wish share a command."""
         self.session.select(folder, write=True, fresh=True)
@@ -216,7 +213,7 @@ class ImapSink(ImapSource, Sink):
 
     def _store(self, uids: Iterable[int], sign: bytes, flags: frozenset[str]) -> None:
         storable = self.session.state.storable
-        kept = write_flags(flags if storable is None else flags & storable)
+        kept = write_flags(flags if storable is None else flags & storable, also=_MARK)
         for numbers in format_sets(uids) if kept != b"()" else ():
             self.connection.ask(b"UID STORE ", numbers, b" %sFLAGS.SILENT " % sign, kept, doing="folder")
 
