@@ -39,7 +39,14 @@ class Misfit:
 
     path: KeyPath
     message: str
+    """What is said of the last key of ``path``; a whole sentence where the path is empty."""
     remedy: str = ""
+
+    @property
+    def text(self) -> str:
+        """Say it in one line, with the keys."""
+        keys = ".".join(printable(key) for key in self.path if isinstance(key, str))
+        return f"{keys} {self.message}".strip()
 
 
 class Misfits(Exception):
@@ -316,7 +323,7 @@ class _Structurer:
         types = typing.get_type_hints(cls)
         fields = {attribute.alias or attribute.name: attribute for attribute in init_fields(cls)}
         misfits = [
-            Misfit((key,), f"there is no option {printable(key)}", did_you_mean(key, fields))
+            Misfit((key,), "is not an option here", did_you_mean(key, fields))
             for key in value
             if key not in fields
         ]
@@ -326,7 +333,7 @@ class _Structurer:
                 if key in value:
                     given[key] = self.converter.structure(value[key], types[attribute.name])
                 elif attribute.default is attrs.NOTHING:
-                    misfits.append(Misfit((), f"{key} is missing", attribute.metadata.get("help", "")))
+                    misfits.append(Misfit((key,), "is missing", attribute.metadata.get("help", "")))
             except Misfits as error:
                 misfits += error.under(key)
         return _make(cls, fields, given, misfits)
@@ -356,7 +363,7 @@ def _objection(error: Exception, key: str) -> Misfit:
         error.message if isinstance(error, AlimailError) else str(error.args[0] if error.args else error)
     )
     remedy = error.remedy if isinstance(error, AlimailError) else ""
-    return Misfit((key,) if key else (), printable(message), remedy)
+    return Misfit((key,) if key else (), printable(message.removeprefix(f"'{key}' ")), remedy)
 
 
 def _blamed(error: Exception, fields: Mapping[str, attrs.Attribute[Any]]) -> str:

@@ -125,12 +125,7 @@ class _Url:
             return structure(options, kind.options, base=Path.cwd(), from_text=True)
         except Misfits as error:
             for item in error.items:
-                about = (
-                    f"{printable(str(item.path[0]))} "
-                    if item.path and not _names_itself(item.message)
-                    else ""
-                )
-                self._fault(f"{about}{item.message}", item.remedy)
+                self._fault(item.text, item.remedy)
             return None
 
     def _decoded(self, text: str, what: str) -> str:
@@ -155,7 +150,3 @@ class _Url:
     def _raise_faults(self) -> None:
         if self.faults:
             raise InputError(f"the {self.side} URL cannot be used", self.faults)
-
-
-def _names_itself(message: str) -> bool:
-    return message.startswith(("there is no option", "'"))
