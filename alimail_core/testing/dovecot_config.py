@@ -37,6 +37,10 @@ mail_max_userip_connections = {max_connections}
 mail_plugins = quota listescape
 service anvil {{
   chroot =
+  # No waiting after a wrong password.
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
 }}
 service imap-login {{
   chroot =

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import TypeAlias
 
-from attrs import field, frozen
+from attrs import frozen
 
 from alimail_core.model import FolderPath
 from alimail_core.naming import encode_modified_utf7
@@ -25,7 +25,7 @@ class Kept:
 
     digest: str
     """SHA-256 of the octets that the server gives, in hexadecimal."""
-    flags: frozenset[str] = field(converter=frozenset)
+    flags: frozenset[str]
     internal_date: datetime
 
 
@@ -33,9 +33,11 @@ Snapshot: TypeAlias = dict[FolderPath, Counter[Kept]]
 """Every folder that can hold messages, with the multiset of its messages."""
 
 
-def take_snapshot(imap: imaplib.IMAP4, delimiter: str) -> Snapshot:
+def take_snapshot(imap: imaplib.IMAP4, delimiter: str, prefix: str = "") -> Snapshot:
     """Read every folder's every message. ``imap`` is logged in; no flag is changed."""
-    return {folder_path(raw, delimiter): Counter(_messages(imap, raw)) for raw in selectable_folders(imap)}
+    return {
+        folder_path(raw, delimiter, prefix): Counter(_messages(imap, raw)) for raw in selectable_folders(imap)
+    }
 
 
 def digests(snapshot: Snapshot) -> dict[FolderPath, Counter[str]]:
@@ -65,10 +67,10 @@ def _listed(line: bytes | tuple[bytes, bytes]) -> tuple[bytes, bytes]:
     return match[1], name
 
 
-def folder_path(raw: bytes, delimiter: str) -> FolderPath:
-    """Turn a raw mailbox name into a path."""
+def folder_path(raw: bytes, delimiter: str, prefix: str = "") -> FolderPath:
+    """Turn a raw mailbox name into a path, without the namespace's prefix."""
     name = decode_modified_utf7(raw)
-    path = tuple((name if name is not None else raw.decode("latin-1")).split(delimiter))
+    path = tuple((name if name is not None else raw.decode("latin-1")).removeprefix(prefix).split(delimiter))
     return ("INBOX", *path[1:]) if path[0].upper() == "INBOX" else path
 
 

@@ -281,7 +281,7 @@ class Dovecot:
     def snapshot(self, user: str) -> Snapshot:
         """Read the whole mailbox: the oracle that tests compare both sides by."""
         with self.direct(user) as imap:
-            return take_snapshot(imap, self.delimiter)
+            return take_snapshot(imap, self.delimiter, self.prefix)
 
     def _argument(self, folder: FolderPath) -> str:
         if folder == ("INBOX",):
