@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import re
 import socket
-import subprocess
 from collections.abc import Callable
-from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import pytest
 
 from alimail_core.contract import Sink, Source
 from alimail_core.model import INBOX, FolderPath
 from alimail_core.testing import asking
+from alimail_core.testing.servers import Dovecot
 from alimail_core.testing.sink_contract import SinkContract
 from alimail_imap.append import AppendStrategy, Multi, Pipelined
 from alimail_imap.session import Key
 from alimail_imap.sink import ImapSink
 from alimail_imap.source import ImapSource
-
-if TYPE_CHECKING:
-    from conftest import Dovecot
-
-USERS = (f"contract{number}" for number in count())
+from alimail_imap.testing import credentials_for, options_for
 
 
 class OverDovecot(SinkContract):
@@ -40,8 +35,8 @@ class OverDovecot(SinkContract):
         self.dovecot = rich
 
     def make_sink(self, tmp_path: Path) -> Callable[[], Sink]:
-        self.user = next(USERS)
-        options, credentials = self.dovecot.options, self.dovecot.credentials(self.user)
+        self.user = self.dovecot.new_user("contract")
+        options, credentials = options_for(self.dovecot), credentials_for(self.dovecot, self.user)
         return lambda: ImapSink.open(options, credentials, choose=lambda _: type(self).strategy)
 
     def takes(self, octets: bytes) -> bool:
@@ -57,7 +52,7 @@ class OverDovecot(SinkContract):
         source.session.connection.wire._sock.shutdown(socket.SHUT_RDWR)
 
     def flag(self, path: FolderPath, key: str, flags: frozenset[str]) -> None:
-        with ImapSink.open(self.dovecot.options, self.dovecot.credentials(self.user)) as sink:
+        with ImapSink.open(options_for(self.dovecot), credentials_for(self.dovecot, self.user)) as sink:
             sink.session.select(asking.folder_of(sink, path), write=True)
             parsed = Key.parse(key)
             assert parsed is not None
@@ -66,16 +61,7 @@ class OverDovecot(SinkContract):
 
     def renumber(self, path: FolderPath) -> None:
         assert path == INBOX
-        command = [
-            "doveadm",
-            "-c",
-            str(self.dovecot.base / "dovecot.conf"),
-            "mailbox",
-            "update",
-            "-u",
-            self.user,
-        ]
-        subprocess.run([*command, "--uid-validity", "1900000000", "INBOX"], check=True, capture_output=True)
+        self.dovecot.doveadm("mailbox", "update", "-u", self.user, "--uid-validity", "1900000000", "INBOX")
 
 
 @pytest.mark.server

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
-from itertools import count
-from typing import TYPE_CHECKING
+from typing import Literal
 
 import pytest
 from attrs import evolve
@@ -27,17 +26,15 @@ from alimail_core.model import (
     Stored,
 )
 from alimail_core.testing.mail import odd_messages, sound_messages
+from alimail_core.testing.servers import Dovecot
 from alimail_imap.append import Multi, Pipelined
 from alimail_imap.login import connect
 from alimail_imap.sink import ImapSink
 from alimail_imap.source import ImapSource
-
-if TYPE_CHECKING:
-    from conftest import Dovecot, Start
+from alimail_imap.testing import credentials_for, options_for
 
 pytestmark = pytest.mark.server
 
-USERS = (f"user{number}" for number in count())
 EAST = timezone(timedelta(hours=8))
 
 
@@ -49,22 +46,22 @@ def server(request: pytest.FixtureRequest) -> Dovecot:
 
 
 @pytest.fixture
-def user() -> str:
-    """A mailbox that nobody has used before."""
-    return next(USERS)
+def user(rich: Dovecot) -> str:
+    """A mailbox that nobody has used before, on any server."""
+    return rich.new_user()
 
 
 @pytest.fixture
 def sink(server: Dovecot, user: str) -> Iterator[ImapSink]:
     """An empty mailbox to write to."""
-    with ImapSink.open(server.options, server.credentials(user)) as opened:
+    with ImapSink.open(options_for(server), credentials_for(server, user)) as opened:
         yield opened
 
 
 @pytest.fixture
 def source(server: Dovecot, user: str, sink: ImapSink) -> Iterator[ImapSource]:
     """The same mailbox to read."""
-    with ImapSource.open(server.options, server.credentials(user)) as opened:
+    with ImapSource.open(options_for(server), credentials_for(server, user)) as opened:
         yield opened
 
 
@@ -104,7 +101,7 @@ def entries(source: ImapSource, folder: Folder) -> list[Entry]:
 def test_each_server_gets_its_strategy(rich: Dovecot, poor: Dovecot) -> None:
     """The rich one takes MULTIAPPEND, the poor one APPENDs in flight."""
     for dovecot, kind in ((rich, Multi), (poor, Pipelined)):
-        with ImapSink.open(dovecot.options, dovecot.credentials(next(USERS))) as opened:
+        with ImapSink.open(options_for(dovecot), credentials_for(dovecot, dovecot.new_user())) as opened:
             assert type(opened._strategy) is kind
 
 
@@ -202,7 +199,7 @@ def test_a_folder_made_again_is_another(sink: ImapSink, source: ImapSource) -> N
 
 def test_a_large_folder_is_listed_in_pages(rich: Dovecot, user: str) -> None:
     """Ten thousand messages and one come in three pages."""
-    with ImapSink.open(rich.options, rich.credentials(user)) as sink:
+    with ImapSink.open(options_for(rich), credentials_for(rich, user)) as sink:
         folder = box(sink)
         batches = [
             [Delivery(k + n, folder, plain(k + n)) for n in range(500)] for k in range(0, 2 * PAGE, 500)
@@ -262,10 +259,12 @@ def test_odd_folder_names_are_made_and_listed_alike(sink: ImapSink) -> None:
         assert listed[folder.path] == folder.handle
 
 
-def test_special_use_is_told(start_dovecot: Start, user: str) -> None:
+def test_special_use_is_told(user: str) -> None:
     """What a folder is for is told by the listing and by the answer to its creation."""
-    dovecot = start_dovecot("namespace inbox {\n  mailbox Gesendet {\n    special_use = \\Sent\n  }\n}")
-    with ImapSink.open(dovecot.options, dovecot.credentials(user)) as sink:
+    with (
+        Dovecot(special_use={"Gesendet": "\\Sent"}) as dovecot,
+        ImapSink.open(options_for(dovecot), credentials_for(dovecot, user)) as sink,
+    ):
         (folder,) = sink.create([(("Gesendet",), SpecialUse.SENT)])
         assert isinstance(folder, Folder)
         listed = {one.path: one.special_use for one in sink.folders()}
@@ -273,10 +272,12 @@ def test_special_use_is_told(start_dovecot: Start, user: str) -> None:
     assert folder.special_use is SpecialUse.SENT
 
 
-def test_a_prefix_is_found_and_applied(start_dovecot: Start, user: str) -> None:
+def test_a_prefix_is_found_and_applied(user: str) -> None:
     """With everything beneath INBOX. the paths are the same as without."""
-    dovecot = start_dovecot(separator=".", prefix="INBOX.", mail_format="maildir")
-    with ImapSink.open(dovecot.options, dovecot.credentials(user)) as sink:
+    with (
+        Dovecot(delimiter=".", prefix="INBOX.", layout="maildir++") as dovecot,
+        ImapSink.open(options_for(dovecot), credentials_for(dovecot, user)) as sink,
+    ):
         folder = box(sink, "Kunden", "Nord")
         assert folder.handle == "INBOX.Kunden.Nord"
         assert {one.path for one in sink.folders()} >= {INBOX, ("Kunden", "Nord")}
@@ -284,13 +285,12 @@ def test_a_prefix_is_found_and_applied(start_dovecot: Start, user: str) -> None:
         assert len(entries(sink, folder)) == 1
 
 
-def test_a_full_mailbox_stops_the_account(start_dovecot: Start, user: str) -> None:
+def test_a_full_mailbox_stops_the_account(user: str) -> None:
     """The quota is told, and when it is used up the account stops with a remedy."""
-    dovecot = start_dovecot(
-        "mail_plugins = quota\nprotocol imap {\n  mail_plugins = quota imap_quota\n}\n"
-        "plugin {\n  quota = count:User quota\n  quota_rule = *:storage=100K\n  quota_vsizes = yes\n}"
-    )
-    with ImapSink.open(dovecot.options, dovecot.credentials(user)) as sink:
+    with (
+        Dovecot(quota_octets=102_400) as dovecot,
+        ImapSink.open(options_for(dovecot), credentials_for(dovecot, user)) as sink,
+    ):
         quota = sink.quota()
         assert quota is not None
         assert quota.limit == 102_400
@@ -304,11 +304,11 @@ def test_a_full_mailbox_stops_the_account(start_dovecot: Start, user: str) -> No
 
 
 @pytest.mark.parametrize("tls", ["implicit", "starttls"])
-def test_encrypted_logins(rich: Dovecot, user: str, tls: str) -> None:
+def test_encrypted_logins(rich: Dovecot, user: str, tls: Literal["implicit", "starttls"]) -> None:
     """With the server's certificate as ca both ways of TLS work, and check tells of them."""
-    port = rich.tls_port if tls == "implicit" else rich.port
-    options = evolve(rich.options, tls=tls, port=port, ca=rich.ca)
-    with ImapSink.open(options, rich.credentials(user)) as sink:
+    port = rich.imaps_port if tls == "implicit" else rich.imap_port
+    options = evolve(options_for(rich), tls=tls, port=port, ca=str(rich.ca_file))
+    with ImapSink.open(options, credentials_for(rich, user)) as sink:
         folder = box(sink)
         store(sink, folder, plain(1) + b"x" * 3_000_000)
         assert len(entries(sink, folder)) == 1
@@ -318,27 +318,27 @@ def test_encrypted_logins(rich: Dovecot, user: str, tls: str) -> None:
 def test_an_unknown_certificate_is_denied(rich: Dovecot, user: str) -> None:
     """The remedy names the option that helps."""
     with pytest.raises(Denied, match="not trusted") as caught:
-        connect(evolve(rich.options, tls="implicit", port=rich.tls_port), rich.credentials(user))
+        connect(evolve(options_for(rich), tls="implicit", port=rich.imaps_port), credentials_for(rich, user))
     assert "ca" in caught.value.remedy
 
 
 def test_tls_where_there_is_none_is_denied(rich: Dovecot, user: str) -> None:
     """Implicit TLS on the port for STARTTLS is told as what it is."""
     with pytest.raises(Denied, match="no TLS"):
-        connect(evolve(rich.options, tls="implicit"), rich.credentials(user))
+        connect(evolve(options_for(rich), tls="implicit"), credentials_for(rich, user))
 
 
 def test_a_master_user_opens_any_mailbox(rich: Dovecot, user: str) -> None:
     """The administrator's password opens the account's mailbox."""
-    with ImapSink.open(rich.options, rich.credentials(user)) as sink:
+    with ImapSink.open(options_for(rich), credentials_for(rich, user)) as sink:
         box(sink, "Mine")
-    options = evolve(rich.options, master_user="boss")
-    with ImapSource.open(options, Credentials(user, lambda: "master-secret")) as source:
+    options = evolve(options_for(rich), master_user=rich.master_user)
+    with ImapSource.open(options, Credentials(user, lambda: rich.master_password)) as source:
         assert ("Mine",) in {folder.path for folder in source.folders()}
 
 
 def test_a_wrong_password_is_denied(rich: Dovecot, user: str) -> None:
     """And the password is in no message."""
     with pytest.raises(Denied) as caught:
-        connect(rich.options, Credentials(user, lambda: "hunter2"))
+        connect(options_for(rich), Credentials(user, lambda: "hunter2"))
     assert "hunter2" not in f"{caught.value} {caught.value.remedy}"

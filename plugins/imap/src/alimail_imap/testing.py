@@ -1,4 +1,4 @@
-"""A server that says what a test tells it to: canned words of real servers, and of hostile ones."""
+"""For tests: a server that says what it is told to, canned words of real and of hostile servers."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from typing import BinaryIO, Self, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, Self, TypeAlias
 
 from alimail_core.contract import Credentials
 from alimail_imap.options import ImapOptions
+
+if TYPE_CHECKING:
+    from alimail_core.testing.servers import Dovecot
 
 Reply: TypeAlias = bytes | Callable[[bytes], bytes]
 """What to send for a command, lines ended by CRLF, with ``{tag}`` where the tag goes; or a function of the
@@ -144,6 +147,16 @@ class CannedServer:
     def _literal_reply(self, command: bytes) -> bytes:
         found = max((prefix for prefix in self.literals if command.startswith(prefix)), key=len, default=b"")
         return self.literals.get(found, b"+ go on\r\n")
+
+
+def options_for(server: Dovecot) -> ImapOptions:
+    """Return options that lead to a Dovecot of ``alimail_core.testing.servers``, without encryption."""
+    return ImapOptions(host=server.host, port=server.imap_port, tls="none", timeout=20.0)
+
+
+def credentials_for(server: Dovecot, user: str) -> Credentials:
+    """Return the credentials of one of its users."""
+    return Credentials(user, lambda: server.password)
 
 
 class _Peer:
