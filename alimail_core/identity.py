@@ -71,7 +71,7 @@ def _line_ends_are_clean(octets: bytes) -> bool:
 
 def _is_canonical(octets: bytes) -> bool:
     ends_once = octets.endswith(_CRLF) and not octets.endswith(b"\r\n\r\n")
-    return (ends_once or octets == _CRLF) and _line_ends_are_clean(octets)
+    return ends_once and _line_ends_are_clean(octets)
 
 
 def _canonical(octets: bytes) -> bytes:

@@ -22,6 +22,7 @@ from attrs import evolve
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from alimail_core.header import decoded, header
 from alimail_core.identity import (
     Claim,
     Evidence,
@@ -43,9 +44,9 @@ LINE_END = re.compile(rb"\r\n|\r|\n")
 PIECES = [
     b"\r\n", b"\n", b"\r", b"\r\r\n", b"\0", b" ", b"\t", b":", b"--b", b"--b--", b"a", b"\xff\xfe", b"=",
     b"=\n", b"=?", b"Message-ID: <a@b>", b"From: x@y", b"Subject: s", b"Date: Mon, 1 Jan 2024 00:00:00 +0800",
-    b"Date: 99999999999", b"Date: Mon, 45 Foo -1 99:99 zz", b"Subject: =?utf-8?B?/?=", b"=?punycode?q?a?=",
+    b"Date: 99999999999", b"Date: 1 Jan 99999 00:00:00 +0000", b"Date: Mon, 45 Foo -1 99:99 zz", b"Subject: =?utf-8?B?/?=", b"=?punycode?q?a?=",
     b"=?utf-16?b?AA?=", b"=?x?B??=", b"Content-Type: multipart/mixed; boundary=b",
-    b'Content-Type: multipart/x; boundary="', b"Content-Type: ;", b"Content-Type: message/rfc822",
+    b'Content-Type: multipart/x; boundary="', b"Content-Type: ;", b"Content-Type: message/rfc822", b"Date: 1 Jan 99999 00:00:00 +0800",
     b"Content-Type: text/plain; charset=nonsense", b"Content-Type: text/html; charset=utf-16",
     b"Content-Transfer-Encoding: base64", b"Content-Transfer-Encoding: quoted-printable", b"AAAA=A",
     b"From sender",
@@ -70,7 +71,9 @@ def emails(draw: st.DrawFn) -> EmailMessage:
     message["Date"] = draw(instants)
     message["From"] = f"{draw(words)} <{draw(st.sampled_from(['a', 'Bob', 'x.y']))}@example.com>"
     message["Subject"] = " ".join(draw(st.lists(words, min_size=1, max_size=12)))
-    message.set_content(draw(bodies), cte=draw(st.sampled_from(["base64", "quoted-printable"])))
+    message.set_content(draw(bodies), cte=draw(st.sampled_from(["base64", "quoted-printable", "8bit"])))
+    if draw(st.booleans()):
+        return message
     if draw(st.booleans()):
         message.add_alternative(f"<p>{draw(bodies)}</p>", subtype="html")
     for octets in draw(st.lists(st.binary(max_size=60), max_size=2)):
@@ -265,9 +268,21 @@ def test_only_the_first_field_of_a_name_counts() -> None:
 
 
 def test_a_stray_carriage_return_does_not_end_the_header() -> None:
-    """Software that writes CR CR LF at each line's end has headers all the same."""
+    """Software that writes CR CR LF at each line's end has a header and a body all the same."""
     octets = header_of(HEADER, b"\r\r\n")
     assert fingerprint(octets) == fingerprint(header_of(HEADER))
+    assert header(b"A: b\r\r\n c\r\r\n\r\r\nbody") == (b"A: b\n c", 15)
+
+
+def test_two_fields_do_not_run_into_one() -> None:
+    """The end of one field is not the beginning of the next."""
+    assert fingerprint(b"Message-ID: ab\n\n").value != fingerprint(b"Message-ID: a\nDate: b\n\n").value
+
+
+def test_a_hostile_charset_is_not_decoded() -> None:
+    """Codecs that are no charset of text, or whose cost grows out of proportion, are never run."""
+    for charset in ("punycode", "idna", "zlib", "hex", "unicode_escape", "nonsense", "\0", "a" * 10_000):
+        assert decoded(b"mnchen-3ya\xff", charset) == "mnchen-3ya\xff"
 
 
 # -- the content digest
@@ -332,6 +347,13 @@ MIXED = FIELDS + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n"
         (MIXED + b"--b\r\n\r\nhello, cut off", MIXED + b"--b\r\n\r\nhallo, cut off"),
         (MIXED + b"--b\r\n\r\na\r\n--b\r\n\r\nb\r\n--b--", MIXED + b"--b\r\n\r\na\r\nb\r\n--b--"),
         (MIXED + b"--b\r\n\r\na\r\n--b\r\n\r\nb\r\n--b--", MIXED + b"--b\r\n\r\nb\r\n--b\r\n\r\na\r\n--b--"),
+        (MIXED + b"--b\r\nhello\r\nTo: me\r\n--b--", MIXED + b"--b\r\nhello\r\nTo: you\r\n--b--"),
+        (MIXED + b"--b\r\n\r\na\r\n--b\r\n\r\nhello", MIXED + b"--b\r\n\r\na\r\n--b\r\n\r\nhallo"),
+        (
+            MIXED + b"--b\r\n\r\na\r\n--b\r\n\r\nbc\r\n--b--",
+            MIXED + b"--b\r\n\r\nab\r\n--b\r\n\r\nc\r\n--b--",
+        ),
+        (MIXED + b"--b\r\n\r\na\r\n--bc\r\nx\r\n--b--", MIXED + b"--b\r\n\r\na\r\n--bd\r\nx\r\n--b--"),
         (MIXED + b"--b\r\n\r\na\r\n--b-c\r\nx\r\n--b--", MIXED + b"--b\r\n\r\na\r\n--b-c\r\ny\r\n--b--"),
         (
             FIELDS + b"Content-Type: text/plain; charset=nonsense\r\n\r\n\xe4",
@@ -570,6 +592,8 @@ def test_reading_the_nominees_is_as_good_as_reading_everything(
     for index in of_wanted:
         assert index not in {claim.wanted for claim in claims}
         assert any(share(ours[index], each, "fingerprint", "message_id") for each in free)
+    assert nominees(ours, theirs, claims)[1] == []
+    for index in of_wanted:
         ours[index] = wanted[index]
     assert len(told) + len(claim_by_bodies(ours, theirs, claims)) == len(everything)
 
@@ -623,6 +647,38 @@ def test_equal_octets_claim_whatever_their_fingerprints() -> None:
     assert claim_by_bodies([evolve(same, fingerprint=None)], [evolve(same, fingerprint=b"x")], []) == [
         Claim(0, 0)
     ]
+
+
+LONE = Evidence(b"f", b"m", 1, DATES[1])
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ([LONE], [LONE, LONE]),
+        ([LONE, LONE], [LONE]),
+        ([LONE, evolve(LONE, fingerprint=b"g")], [LONE]),
+        ([LONE], [LONE, evolve(LONE, size=2)]),
+        ([LONE], [evolve(LONE, size=2)]),
+        ([LONE], [evolve(LONE, internal_date=DATES[2])]),
+        ([LONE], [evolve(LONE, fingerprint=b"g")]),
+        ([LONE], [evolve(LONE, message_id=b"n")]),
+        *(
+            ([evolve(LONE, **{name: None})],) * 2
+            for name in ("fingerprint", "message_id", "size", "internal_date")
+        ),
+    ],
+)
+def test_exactly_means_alone_and_all_four_the_same(wanted: list[Evidence], found: list[Evidence]) -> None:
+    """One thing that differs, is not known, or stands twice on a side, and the body must decide."""
+    assert claim_by_headers(wanted, found, mode="exact", drafts=False) == []
+    assert claim_by_headers([LONE], [LONE], mode="exact", drafts=False) == [Claim(0, 0)]
+
+
+def test_a_shared_message_id_nominates_as_well() -> None:
+    """Where a server has altered Subject, From or Date, the Message-ID still tells which bodies to read."""
+    altered = evolve(LONE, fingerprint=b"g")
+    assert nominees([LONE], [altered, evolve(altered, message_id=b"n")], []) == ([0], [0])
 
 
 def test_messages_without_any_field_never_claim_by_their_absence() -> None:
