@@ -227,7 +227,8 @@ class SourceKind(Generic[Options]):
     """What a source plug-in registers: a name, an attrs class of options, and a factory.
 
     ``options`` is an attrs class with fields made by ``option()``; a configuration's table or a URL's host,
-    port and query are structured into it. A field ``host`` takes the URL's host, a field ``port`` its port.
+    port and query are structured into it. A field ``host`` that must be given takes the URL's host, a field ``port``
+    its port; where there is no such ``host``, the URL names an address: ``alimail://user@domain``.
     """
 
     name: str

@@ -60,8 +60,20 @@ class TransferOptions:
         "finish it before it is looked for and, where it is missing, sent again.",
         default=30.0,
     )
-    batch_messages: int = option("The most messages that one step of the ledger covers.", default=BATCH_MESSAGES)
+    batch_messages: int = option(
+        "The most messages that one step of the ledger covers.", default=BATCH_MESSAGES
+    )
     batch_octets: int = option("The most octets that one step of the ledger covers.", default=BATCH_OCTETS)
     read_ahead_octets: int = option(
         "How many octets may wait in memory between source and target, per account.", default=32 * 1024 * 1024
     )
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse numbers with which nothing could move."""
+        for name in ("batch_messages", "batch_octets", "read_ahead_octets"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"'{name}' must be at least 1")
+        if self.settle_seconds < 0:
+            raise ValueError("'settle_seconds' must not be negative")
+        if self.limit_octets is not None and self.limit_octets < 0:
+            raise ValueError("'limit_octets' must not be negative")

@@ -18,7 +18,7 @@ from attrs import Factory, define, field, frozen
 
 from alimail_core.errors import Fault, InputError
 from alimail_core.model import Remark
-from alimail_core.secrets import Secret, file_remark, parse_cell
+from alimail_core.secrets import Secret, cell_fault, file_remark, parse_cell
 from alimail_core.sheets import Cell, Row, SheetError, read_sheets, write_sheet
 from alimail_core.structure import did_you_mean
 from alimail_core.text import printable
@@ -277,11 +277,11 @@ class _Reader:
                     "see whether it belongs there",
                 )
             )
-        try:
+        if fault := cell_fault(text):
+            remedy = f"{fault[1]}; a password that looks like a reference is written literal:PASSWORD"
+            self._fault(where, f"the {column} {fault[0]}", remedy)
+        else:
             values[column] = parse_cell(text, base=self.path.parent)
-        except InputError as error:
-            remedy = f"{error.remedy}; a password that looks like a reference is written literal:PASSWORD"
-            self._fault(where, f"the {column}: {error.message}", remedy)
 
     def _made(self, row: Row, values: Mapping[Column, str | Secret]) -> RosterRow:
         def text(column: Column) -> str:

@@ -120,17 +120,27 @@ def parse_secret(text: str, *, label: str = "", base: Path | None = None) -> Sec
 
     Raises ``InputError``, whose message does not repeat ``text``: it may be the secret itself.
     """
+    fault = reference_fault(text)
+    if fault is not None:
+        of = f" of {printable(label)}" if label else ""
+        raise InputError(f"what is given for the secret{of} {fault[0]}", remedy=fault[1])
+    scheme, _, place = text.strip().partition(":")
+    if scheme == "file":
+        place = os.path.abspath((base or Path()) / os.path.expanduser(place))
+    return Secret(scheme, place, label)
+
+
+def reference_fault(text: str) -> tuple[str, str] | None:
+    """Say what is wrong with a reference, and how to mend it; ``None``: nothing. Does not repeat ``text``."""
     scheme, colon, place = text.strip().partition(":")
     if scheme == "prompt" and not colon:
-        return Secret("prompt", "", label)
+        return None
     if not colon or scheme not in _PLACES:
-        raise InputError("this is not a reference to a secret", remedy=HOW_TO_REFER)
+        return "is not a reference to a secret", HOW_TO_REFER
     pattern, remedy = _PLACES[scheme]
     if not pattern.fullmatch(place) or (scheme == "command" and not _can_split(place)):
-        raise InputError(f"what follows {scheme}: is not complete", remedy=remedy)
-    if scheme == "file":
-        place = os.path.abspath((base or Path()) / Path(place).expanduser())
-    return Secret(scheme, place, label)
+        return f"is not complete after {scheme}:", remedy
+    return None
 
 
 def parse_cell(text: str, *, label: str = "", base: Path | None = None) -> Secret:
@@ -139,12 +149,21 @@ def parse_cell(text: str, *, label: str = "", base: Path | None = None) -> Secre
     A password that looks like a reference is written ``literal:PASSWORD``. Raises ``InputError`` as
     ``parse_secret`` does, for a reference that is not complete.
     """
-    scheme, colon, place = text.partition(":")
-    if scheme == "literal" and colon:
-        return Secret.literal(place, label)
-    if text.strip() == "prompt" or (colon and scheme.strip() in _PLACES):
+    if _is_reference(text):
         return parse_secret(text, label=label, base=base)
-    return Secret.literal(text, label)
+    return Secret.literal(text.removeprefix("literal:"), label)
+
+
+def cell_fault(text: str) -> tuple[str, str] | None:
+    """Say what is wrong with a roster's password cell, as ``reference_fault`` does."""
+    if _is_reference(text):
+        return reference_fault(text)
+    return None if text.removeprefix("literal:") else ("is empty after literal:", "write literal:PASSWORD")
+
+
+def _is_reference(text: str) -> bool:
+    scheme, colon, _ = text.strip().partition(":")
+    return scheme in _PLACES if colon else scheme == "prompt"
 
 
 def file_remark(path: Path, what: str) -> Remark | None:

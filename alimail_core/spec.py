@@ -8,6 +8,7 @@ from typing import Any
 from attrs import field, frozen
 
 from alimail_core.folders import FolderPolicy
+from alimail_core.model import Remark
 from alimail_core.options import TransferOptions
 from alimail_core.secrets import Secret
 
@@ -47,10 +48,12 @@ class MigrationSpec:
     ledger: str
     """A path, or a database URL."""
     accounts: tuple[AccountSpec, ...]
-    options: TransferOptions = TransferOptions()
-    policy: FolderPolicy = FolderPolicy()
+    options: TransferOptions = field(factory=TransferOptions)
+    policy: FolderPolicy = field(factory=FolderPolicy)
     workers: int = 4
     """Accounts side by side."""
     executor: str = "threads"
     report_folder: Path | None = None
     """Where ``report`` writes; ``None``: beside the ledger."""
+    remarks: tuple[Remark, ...] = field(default=(), eq=False)
+    """What an administrator should know of configuration and roster, such as a column that is not read."""

@@ -7,6 +7,7 @@ message repeats a value. cattrs structures the values; the classes are attrs cla
 from __future__ import annotations
 
 import difflib
+import functools
 import math
 import re
 import typing
@@ -20,8 +21,8 @@ from attrs import frozen
 from cattrs import Converter
 from cattrs.errors import StructureHandlerNotFoundError
 
-from alimail_core.errors import AlimailError, InputError
-from alimail_core.secrets import Secret, parse_secret
+from alimail_core.errors import AlimailError
+from alimail_core.secrets import Secret, parse_secret, reference_fault
 from alimail_core.text import printable
 
 KeyPath: TypeAlias = tuple[str | int, ...]
@@ -82,7 +83,7 @@ def structure(
     ``base`` is the folder that relative paths start from; ``from_text``: every value is text, as in a URL.
     Raises ``Misfits`` with all that is wrong.
     """
-    made: T = _Structurer(base or Path(), from_text).converter.structure(table, cls)
+    made: T = _structurer(base or Path(), from_text).converter.structure(table, cls)
     return made
 
 
@@ -148,7 +149,7 @@ def _toml_string(text: str) -> str:
 
 def _has_hook(type_: Any) -> bool:
     try:
-        _Structurer(Path(), False).converter.get_structure_hook(type_)
+        _structurer(Path(), False).converter.get_structure_hook(type_)
     except StructureHandlerNotFoundError:
         return False
     return True
@@ -279,10 +280,10 @@ class _Structurer:
             raise _misfit("names a home folder that does not exist") from None
 
     def _secret(self, value: object, _: object) -> Secret:
-        try:
-            return parse_secret(self._str(value, str), base=self.base)
-        except InputError as error:
-            raise _misfit(error.message, error.remedy) from None
+        text = self._str(value, str)
+        if fault := reference_fault(text):
+            raise _misfit(*fault)
+        return parse_secret(text, base=self.base)
 
     def _literal(self, value: object, type_: Any) -> object:
         choices = typing.get_args(type_)
@@ -337,6 +338,11 @@ class _Structurer:
             except Misfits as error:
                 misfits += error.under(key)
         return _make(cls, fields, given, misfits)
+
+
+@functools.lru_cache(maxsize=16)
+def _structurer(base: Path, from_text: bool) -> _Structurer:
+    return _Structurer(base, from_text)
 
 
 def _make(

@@ -1,0 +1,329 @@
+"""Make a ``MigrationSpec`` of one TOML file and its roster; tell every fault at once, each with its line.
+
+The file's tables are the attrs classes of ``config_tables``; ``[source]`` and ``[target]`` also hold the options of
+the plug-in that their ``kind`` names. Nothing is touched but these files: no server, no secret, no ledger.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias, TypeVar
+from urllib.parse import urlsplit
+
+from alimail_core.config_tables import TABLES, AccountTable, EndpointTable, FoldersTable, MigrationTable
+from alimail_core.config_text import example, reference
+from alimail_core.contract import ExecutorKind, SinkKind, SourceKind
+from alimail_core.errors import Fault, InputError, PluginError
+from alimail_core.folders import FolderPolicy, FolderRule, split_path
+from alimail_core.kinds import RESERVED
+from alimail_core.model import Remark
+from alimail_core.options import TransferOptions
+from alimail_core.registry import Registry
+from alimail_core.roster import RosterRow, address_fault, branching, count, doubled, scan_roster
+from alimail_core.secrets import Secret
+from alimail_core.spec import AccountSpec, Endpoint, MigrationSpec
+from alimail_core.structure import KeyPath, Misfits, did_you_mean, structure
+from alimail_core.text import printable
+from alimail_core.toml_lines import locate, nearest
+
+__all__ = ["example", "load", "loads", "reference"]
+
+MAX_OCTETS: Final = 16 * 1024 * 1024
+
+Side: TypeAlias = Literal["source", "target"]
+T = TypeVar("T")
+K = TypeVar("K")
+End: TypeAlias = SourceKind[Any] | SinkKind[Any]
+
+
+def load(path: Path, registry: Registry) -> MigrationSpec:
+    """Read a configuration and its roster. Raises ``InputError`` with all faults of both."""
+    return loads(_text(path), registry, path=path)
+
+
+def loads(text: str, registry: Registry, *, path: Path = Path("alimail.toml")) -> MigrationSpec:
+    """Read a configuration given as text; ``path`` is where relative paths start and what messages name."""
+    return _Reading(text, registry, path).spec()
+
+
+def _text(path: Path) -> str:
+    name = printable(str(path))
+    try:
+        with path.open("rb") as file:
+            octets = file.read(MAX_OCTETS + 1)
+    except OSError as error:
+        raise InputError(
+            f"{name} cannot be read: {error.strerror}", remedy="`alimail init` writes one"
+        ) from None
+    if len(octets) > MAX_OCTETS:
+        raise _single(name, f"has more than {MAX_OCTETS} octets", "list the accounts in a roster")
+    try:
+        return octets.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = octets.count(b"\n", 0, error.start) + 1
+        raise _single(f"{name}:{line}", "is not UTF-8", "save the file as UTF-8") from None
+
+
+def _single(where: str, message: str, remedy: str) -> InputError:
+    return InputError("the configuration cannot be read", [Fault(where, message, remedy)])
+
+
+def _parse(text: str, name: str) -> tuple[dict[str, Any], dict[KeyPath, int]]:
+    """Return the document and where each of its keys stands."""
+    try:
+        return tomllib.loads(text), locate(text.replace("\r\n", "\n"))
+    except tomllib.TOMLDecodeError as error:
+        message, line = _syntax(str(error), text)
+        raise _single(f"{name}:{line}", message, "see https://toml.io for how values are written") from None
+    except RecursionError:
+        raise _single(name, "values are nested too deep", "") from None
+    except ValueError:  # a number with more digits than Python converts
+        raise _single(name, "a number in it is too long", "") from None
+
+
+def _syntax(message: str, text: str) -> tuple[str, int]:
+    """Take the line out of a message of tomllib's: "... (at line 3, column 5)" or "(at end of document)"."""
+    match = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", message)
+    line = int(match.group(1)) if match and match.group(1) else text.count("\n") + 1
+    # What it quotes of the file may be any character, and is cut off: a line may hold a secret put there by mistake.
+    sentence = message[: match.start()] if match else message
+    return printable(re.sub(r": .*| '.*", "", sentence)).lower(), line
+
+
+class _Reading:
+    """One reading of one file: what it gives, and everything that is wrong with it."""
+
+    def __init__(self, text: str, registry: Registry, path: Path) -> None:
+        self.registry = registry
+        self.name = printable(str(path))
+        self.base = path.absolute().parent
+        self.document, self.lines = _parse(text, self.name)
+        self.faults: list[tuple[int, Fault]] = []
+        self.roster_faults: list[Fault] = []
+        self.remarks: list[Remark] = []
+
+    def spec(self) -> MigrationSpec:
+        self.unknown_tables()
+        migration = self.table("migration", MigrationTable)
+        options = self.table("transfer", TransferOptions, optional=True)
+        policy = self.policy()
+        sides = {"source": self.endpoint("source"), "target": self.endpoint("target")}
+        rows = self.rows(migration)
+        executor = self.executor(migration)
+        accounts = self.accounts(rows, sides, executor)
+        ledger = self.ledger(migration)
+        self.raise_faults()
+        assert migration is not None
+        assert options is not None
+        assert policy is not None
+        return MigrationSpec(
+            name=migration.name,
+            ledger=ledger,
+            accounts=accounts,
+            options=options,
+            policy=policy,
+            workers=migration.workers,
+            executor=migration.executor,
+            report_folder=migration.report_folder,
+            remarks=tuple(self.remarks),
+        )
+
+    def unknown_tables(self) -> None:
+        for key in self.document:
+            if key not in TABLES:
+                self.fault((key,), f"there is no table [{printable(key)}]", did_you_mean(key, TABLES))
+
+    def table(self, name: str, cls: type[T], *, optional: bool = False) -> T | None:
+        if name not in self.document and not optional:
+            self.fault((), f"the table [{name}] is missing", "`alimail init` writes a file with all of them")
+            return None
+        return self.structured((name,), self.document.get(name, {}), cls)
+
+    def structured(self, path: KeyPath, value: Any, cls: type[T]) -> T | None:
+        try:
+            return structure(value, cls, base=self.base)
+        except Misfits as error:
+            for item in error.items:
+                about = item.text if item.path else f"[{printable(str(path[0]))}] {item.message}"
+                self.fault((*path, *item.path), about, item.remedy)
+            return None
+
+    def policy(self) -> FolderPolicy | None:
+        table = self.table("folders", FoldersTable, optional=True)
+        if table is None:
+            return None
+        rules = [
+            FolderRule(split_path(rule.source), None if rule.target is None else split_path(rule.target))
+            for rule in table.rules
+        ]
+        folder = split_path(table.folder) if table.folder else ()
+        return FolderPolicy(table.history, folder, tuple(rules), table.special_uses)
+
+    def endpoint(self, side: Side) -> tuple[EndpointTable, Endpoint] | None:
+        value = self.document.get(side)
+        own = (
+            {key: item for key, item in value.items() if key in RESERVED}
+            if isinstance(value, dict)
+            else value
+        )
+        if side not in self.document:
+            self.table(side, EndpointTable)
+            return None
+        table = self.structured((side,), own, EndpointTable)
+        if table is None or not isinstance(value, dict):
+            return None
+        find: Callable[[str], End] = self.registry.source if side == "source" else self.registry.sink
+        kind = self.known((side, "kind"), find, table.kind)
+        if kind is None:
+            return None
+        rest = {key: item for key, item in value.items() if key not in RESERVED}
+        options = self.structured((side,), rest, kind.options)
+        return None if options is None else (table, Endpoint(kind.name, options))
+
+    def known(self, path: KeyPath, find: Callable[[str], K], name: str) -> K | None:
+        try:
+            return find(name)
+        except PluginError as error:
+            self.fault(path, error.message, error.remedy)
+            return None
+
+    def executor(self, migration: MigrationTable | None) -> ExecutorKind | None:
+        if migration is None:
+            return None
+        return self.known(("migration", "executor"), self.registry.executor, migration.executor)
+
+    def ledger(self, migration: MigrationTable | None) -> str:
+        if migration is None:
+            return ""
+        if "://" not in migration.ledger:
+            return str(self.base / os.path.expanduser(migration.ledger))
+        try:
+            password = urlsplit(migration.ledger).password
+        except ValueError:
+            self.fault(("migration", "ledger"), "ledger is not a URL", "")
+        else:
+            if password is not None or "password=" in migration.ledger:
+                remedy = "leave it out: PGPASSWORD or ~/.pgpass is where PostgreSQL's own tools have it"
+                self.fault(("migration", "ledger"), "ledger has a password in it", remedy)
+        return migration.ledger
+
+    def rows(self, migration: MigrationTable | None) -> list[RosterRow]:
+        """Return the accounts of roster and file; tell what is wrong with them together."""
+        before = len(self.faults)
+        rows = self.inline()
+        if migration and migration.roster:
+            roster = scan_roster(migration.roster, migration.headings)
+            rows = [*roster.rows, *rows]
+            self.roster_faults += roster.faults
+            self.remarks += roster.remarks
+        self.roster_faults += doubled(rows)
+        self.remarks += branching(rows)
+        if not rows and migration and len(self.faults) == before and not self.roster_faults:
+            self.fault(
+                ("migration",), "there is no account", 'name a roster = "FILE", or write [[account]] tables'
+            )
+        return rows
+
+    def inline(self) -> list[RosterRow]:
+        listed = self.document.get("account", [])
+        if not isinstance(listed, list):
+            self.fault(("account",), "account must be written [[account]], since there may be several", "")
+            return []
+        made = [self.account(index, value) for index, value in enumerate(listed)]
+        return [row for row in made if row is not None]
+
+    def account(self, index: int, value: object) -> RosterRow | None:
+        path: KeyPath = ("account", index)
+        table = self.structured(path, value, AccountTable)
+        if table is None:
+            return None
+        before = len(self.faults)
+        for key, address in (
+            ("source_address", table.source_address),
+            ("target_address", table.target_address),
+        ):
+            if fault := address_fault(address):
+                self.fault((*path, key), f"{key} {fault[0]}", fault[1])
+        if len(self.faults) > before:
+            return None
+        return RosterRow(
+            self.where(path),
+            table.source_address,
+            table.target_address,
+            table.source_user,
+            table.target_user,
+            table.source_secret and table.source_secret.labelled(f"source {table.source_address}"),
+            table.target_secret and table.target_secret.labelled(f"target {table.target_address}"),
+        )
+
+    def accounts(
+        self,
+        rows: list[RosterRow],
+        sides: Mapping[str, tuple[EndpointTable, Endpoint] | None],
+        executor: ExecutorKind | None,
+    ) -> tuple[AccountSpec, ...]:
+        source, target = sides["source"], sides["target"]
+        if source is None or target is None:
+            return ()
+        made = [self.account_spec(row, source, target, executor) for row in rows]
+        return tuple(account for account in made if account is not None)
+
+    def account_spec(
+        self,
+        row: RosterRow,
+        source: tuple[EndpointTable, Endpoint],
+        target: tuple[EndpointTable, Endpoint],
+        executor: ExecutorKind | None,
+    ) -> AccountSpec | None:
+        source_secret = self.secret(row, row.source_secret, "source", source[0], executor)
+        target_secret = self.secret(row, row.target_secret, "target", target[0], executor)
+        if source_secret is None or target_secret is None:
+            return None
+        return AccountSpec(
+            row.source_address,
+            row.target_address,
+            source[1],
+            target[1],
+            row.source_user or _login(source[0], row.source_address),
+            row.target_user or _login(target[0], row.target_address),
+            source_secret,
+            target_secret,
+        )
+
+    def secret(
+        self,
+        row: RosterRow,
+        own: Secret | None,
+        side: Side,
+        table: EndpointTable,
+        executor: ExecutorKind | None,
+    ) -> Secret | None:
+        secret = own or (table.secret and table.secret.labelled(f"all of the {side}"))
+        if secret is None:
+            remedy = f'write it there, or secret = "REFERENCE" in [{side}]'
+            self.roster_faults.append(Fault(row.where, f"the {side} password is missing", remedy))
+        elif executor and not executor.same_process and not secret.leaves_process:
+            message = f"the {side} password is asked at a prompt, which executor = {executor.name} cannot do"
+            self.roster_faults.append(
+                Fault(row.where, message, "use another reference, or executor = threads")
+            )
+        return secret
+
+    def where(self, path: KeyPath) -> str:
+        return f"{self.name}:{nearest(self.lines, path)}"
+
+    def fault(self, path: KeyPath, message: str, remedy: str) -> None:
+        self.faults.append((nearest(self.lines, path), Fault(self.where(path), message, remedy)))
+
+    def raise_faults(self) -> None:
+        told = [fault for _, fault in sorted(self.faults, key=lambda item: item[0])] + self.roster_faults
+        if told:
+            raise InputError(f"{self.name} has {count(told)}", told)
+
+
+def _login(table: EndpointTable, address: str) -> str:
+    return address if table.login == "address" else address.rpartition("@")[0]

@@ -1,0 +1,137 @@
+"""The tables of a configuration file. Their fields' texts are the reference and the comments of ``init``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from attrs import Factory, frozen
+
+from alimail_core.contract import option
+from alimail_core.folders import split_path
+from alimail_core.model import SpecialUse
+from alimail_core.options import TransferOptions
+from alimail_core.roster import Column
+from alimail_core.secrets import Secret
+
+Use = Literal["all", "archive", "drafts", "flagged", "important", "junk", "sent", "trash"]
+
+MAX_WORKERS = 1_000
+
+
+@frozen
+class MigrationTable:
+    """What is moved, and how many at once."""
+
+    name: str = option("Binds the ledger to this migration: the ledger of one with another name is refused.")
+    ledger: str = option(
+        "Where it is kept what was carried: a path, relative to this file, or the URL of a PostgreSQL database, "
+        "without a password (PGPASSWORD or ~/.pgpass has that).",
+        default="alimail.db",
+    )
+    roster: Path | None = option("The spreadsheet that lists the accounts, csv or xlsx.", default=None)
+    headings: dict[str, Column] = option(
+        'Further headings of the roster, such as {"Alte Adresse" = "source address"}.', default=Factory(dict)
+    )
+    workers: int = option("How many accounts are carried side by side.", default=4)
+    executor: str = option("What carries them: `threads`, `processes`, or a plug-in's.", default="threads")
+    report_folder: Path | None = option("Where `report` writes. By default beside the ledger.", default=None)
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse what cannot work."""
+        if not self.name.strip() or len(self.name) > 100 or not self.name.isprintable():
+            raise ValueError("'name' must have 1 to 100 visible characters")
+        if not 1 <= self.workers <= MAX_WORKERS:
+            raise ValueError(f"'workers' must be from 1 to {MAX_WORKERS}")
+        if not self.ledger.strip() or "\0" in self.ledger:
+            raise ValueError("'ledger' must be a path or a URL")
+
+
+@frozen
+class EndpointTable:
+    """One side of all accounts. Beside these keys stand the options of the plug-in that ``kind`` names."""
+
+    kind: str = option("The plug-in: `alimail plugins list` names those installed.")
+    login: Literal["address", "local-part"] = option(
+        "The user name of an account that the roster gives none: its whole address, or what stands before the @.",
+        default="address",
+    )
+    secret: Secret | None = option(
+        "The password of accounts that the roster gives none, such as a master user's: `env:NAME`, `file:PATH`, "
+        "`keyring:SERVICE/USER`, `command:PROGRAM ARGS` or `prompt`; never the password itself.",
+        default=None,
+    )
+
+
+@frozen
+class RuleTable:
+    """One rule: the folders that match `source` go to `target`, or are left out. A/B names B in A."""
+
+    source: str = option("A path, where * and ? stand for characters and ** for any number of folders.")
+    target: str | None = option("The folder that takes them.", default=None)
+    skip: bool = option("Leave them out.", default=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse a rule that says both, or nothing."""
+        if (self.target is None) != self.skip:
+            raise ValueError("say either target or skip = true")
+        if not all(split_path(self.source)) or not all(
+            split_path("A" if self.target is None else self.target)
+        ):
+            raise ValueError("a folder must be named here, and each folder that it is in")
+
+
+@frozen
+class FoldersTable:
+    """Where folders go."""
+
+    history: Literal["original", "inbox", "folder"] = option(
+        "`original`: each folder where it was; `inbox`: everything into the inbox; `folder`: everything under one "
+        "folder.",
+        default="original",
+    )
+    folder: str = option('With `history = "folder"`: its path, such as Archive/Old mail.', default="")
+    rules: tuple[RuleTable, ...] = option(
+        'Your own wishes, the first that matches decides: {source = "Projects/**", target = "Archive/Projects"} '
+        'or {source = "Spam", skip = true}.',
+        default=(),
+    )
+    skip: tuple[Use, ...] = option(
+        "Special folders that are left out, since their messages stand in other folders as well.",
+        default=("flagged", "important"),
+    )
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse a policy that lacks its folder."""
+        if self.history == "folder" and not self.folder:
+            raise ValueError("'folder' must be named")
+        if self.folder and not all(split_path(self.folder)):
+            raise ValueError("'folder' has an empty name in it")
+
+    @property
+    def special_uses(self) -> frozenset[SpecialUse]:
+        """Return ``skip`` as the model names it."""
+        return frozenset(SpecialUse[use.upper()] for use in self.skip)
+
+
+@frozen
+class AccountTable:
+    """One account, written here rather than in a roster; the table may be repeated."""
+
+    source_address: str = option("The address at the source.")
+    target_address: str = option("The address at the target.")
+    source_user: str = option("The user name at the source, where it is not as `login` says.", default="")
+    target_user: str = option("The user name at the target, where it is not as `login` says.", default="")
+    source_secret: Secret | None = option("Where the password of the source is found.", default=None)
+    target_secret: Secret | None = option("Where the password of the target is found.", default=None)
+
+
+TABLES: dict[str, type[Any]] = {
+    "migration": MigrationTable,
+    "source": EndpointTable,
+    "target": EndpointTable,
+    "folders": FoldersTable,
+    "transfer": TransferOptions,
+    "account": AccountTable,
+}
+"""The tables by name, in the order in which they are written."""
