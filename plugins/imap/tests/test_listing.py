@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from alimail_core.errors import Transient
+from alimail_core.errors import Throttled, Transient
 from alimail_core.model import PAGE, Changes, Cursor, Folder, Unusable
 from alimail_imap.listing import Mark
 from alimail_imap.source import ImapSource
@@ -338,3 +338,22 @@ def test_highestmodseq_going_back_is_a_new_epoch() -> None:
     cursor = cursor_of(Mailbox((1, 10), modseq=9), QRESYNC)
     found, _ = ask(Mailbox((1, 10), modseq=5), cursor, QRESYNC, STATUS=b"* STATUS Box (MESSAGES 1)\r\n")
     assert pages(found)[0].epoch == f"{CLOCK}.1"
+
+
+def test_a_refused_delta_is_transient_and_never_a_short_answer() -> None:
+    """When CHANGEDSINCE ends in a NO the cursor does not move on."""
+    box = Mailbox((1, 10), modseq=5)
+    cursor = cursor_of(box, QRESYNC)
+    box = Mailbox((1, 10), (2, 20), modseq=9)
+
+    def fetch(command: bytes) -> bytes:
+        return b"{tag} NO cannot\r\n" if b"CHANGEDSINCE" in command else box.uid_fetch(command)
+
+    with pytest.raises(Transient):
+        ask(box, cursor, QRESYNC, UID_FETCH=fetch, STATUS=b"* STATUS Box (MESSAGES 2)\r\n")
+
+
+def test_a_throttled_listing_is_throttled_and_not_unusable() -> None:
+    """The folder is as good as before; the pass backs off."""
+    with pytest.raises(Throttled):
+        ask(Mailbox((1, 10)), FETCH=b"{tag} NO [THROTTLED] slow down\r\n")

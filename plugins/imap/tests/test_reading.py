@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 import pytest
 from attrs import evolve
 
+from alimail_core.errors import Throttled, Transient
 from alimail_core.model import Entry, Folder, Gone, Message, Unreadable
 from alimail_imap.reading import Answer
 from alimail_imap.source import ImapSource
 from alimail_imap.testing import CannedServer, Reply
+from alimail_imap.wire import MAX_LITERAL
 
 BOX = Folder(("Box",))
 OTHER = Folder(("Other",))
@@ -186,3 +188,45 @@ def test_headers_leave_out_what_is_gone() -> None:
         (headers,) = source.headers(BOX, [Entry("1/1"), Entry("1/2")])
     assert (headers.key, headers.octets) == ("1/1", b"Subject: a\r\n\r\n")
     assert all(b"BODY.PEEK[HEADER" in command for command in server.commands(b"UID FETCH"))
+
+
+def test_a_giant_is_not_even_asked_for() -> None:
+    """A message larger than what we take is unreadable, and costs no other message."""
+    replies: dict[bytes, Reply] = {b"EXAMINE": EXAMINE, b"UID FETCH 2": body(2)}
+    entries = [Entry("1/1", size=MAX_LITERAL + 1), Entry("1/2", size=3)]
+    with CannedServer(replies) as server, ImapSource.open(server.options, server.credentials) as source:
+        answers = {answer.key: answer for answer in source.fetch([(BOX, entries)])}
+    assert isinstance(answers["1/1"], Unreadable)
+    assert isinstance(answers["1/2"], Message)
+    assert not server.commands(b"UID FETCH 1")
+
+
+def test_a_throttled_server_is_not_asked_for_one_message_after_another() -> None:
+    """The state of the server is not the fault of a message: the pass backs off."""
+    no = b"{tag} NO [THROTTLED] slow down\r\n"
+    with pytest.raises(Throttled):
+        fetch({b"UID FETCH": no}, (BOX, [Entry("1/1"), Entry("1/2")]))
+
+
+def test_a_look_that_the_server_refuses_is_no_proof_of_absence() -> None:
+    """A key counts as gone only where the server answered: a damaged message is found by its flags."""
+    no = b"{tag} NO [SERVERBUG] cannot read size\r\n"
+    flags = b"* 1 FETCH (UID 1 FLAGS (\\Seen))\r\n"
+    replies: dict[bytes, Reply] = {b"EXAMINE": EXAMINE, b"UID FETCH 1:2 (UID FLAGS INT": no}
+    with CannedServer(replies) as server, ImapSource.open(server.options, server.credentials) as source:
+        server.replies[b"UID FETCH 1:2 (UID FLAGS)"] = flags
+        assert list(source.look(BOX, ["1/1", "1/2"])) == [Entry("1/1", flags=frozenset({"\\Seen"}))]
+        server.replies[b"UID FETCH 1:2 (UID FLAGS)"] = no
+        with pytest.raises(Transient):
+            list(source.look(BOX, ["1/1", "1/2"]))
+
+
+def test_a_look_into_a_folder_that_is_there_and_does_not_open_is_transient() -> None:
+    """Only a folder that is not listed any more has no messages for sure."""
+    no = b"{tag} NO not now\r\n"
+    replies: dict[bytes, Reply] = {b"EXAMINE": no, b"SELECT": no}
+    with CannedServer(replies) as server, ImapSource.open(server.options, server.credentials) as source:
+        assert list(source.look(BOX, ["1/1"])) == []
+        server.replies[b'LIST "" "Box"'] = b'* LIST () "/" Box\r\n'
+        with pytest.raises(Transient):
+            list(source.look(BOX, ["1/1"]))

@@ -14,6 +14,7 @@ from alimail_imap.tokens import Malformed, Response, Token, is_atom
 
 LISTED = b"(UID FLAGS INTERNALDATE RFC822.SIZE)"
 """The items that a listing asks for."""
+LISTED_WITH_LABELS = b"(UID FLAGS INTERNALDATE RFC822.SIZE X-GM-LABELS)"
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MONTH_NUMBERS = {name.lower(): number for number, name in enumerate(_MONTHS, 1)}
@@ -32,6 +33,8 @@ class Fetched:
     flags: frozenset[str] | None = None
     octets: bytes | None = None
     """BODY[], or the part of it that was asked for."""
+    labels: tuple[bytes, ...] = ()
+    """X-GM-LABELS: the other folders on Gmail in which the message stands."""
 
 
 # What Dovecot, Cyrus and most others say when asked for LISTED, and what is said when octets are asked for.
@@ -72,6 +75,8 @@ def _read_item(fetched: Fetched, name: bytes, value: Token) -> None:
         fetched.internal_date = parse_date(value)
     elif name == b"FLAGS" and isinstance(value, list):
         fetched.flags = spell_flags(flag for flag in value if isinstance(flag, bytes))
+    elif name == b"X-GM-LABELS" and isinstance(value, list):
+        fetched.labels = tuple(label for label in value if isinstance(label, bytes))
     elif name.startswith(b"BODY[") and isinstance(value, bytes):
         fetched.octets = value
 

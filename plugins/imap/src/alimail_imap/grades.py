@@ -24,6 +24,7 @@ LOGIN_REMEDY = (
     "Check the user name (most servers want the whole address) and the password; where the server asks for a "
     "password for applications or has IMAP switched off for the account, set that right first."
 )
+LOG_REMEDY = "See the server's own log."
 LATER_REMEDY = "The server asks to try later; alimail does that by itself."
 FEWER_REMEDY = "Lower max_connections, or raise the server's limit of connections for a user or an address."
 
@@ -62,12 +63,14 @@ def _refused(about: str) -> Make:
 
 _LOGIN = frozenset({"login"})
 _APPEND = frozenset({"append"})
+_READ = frozenset({"read"})
 
 CODES: dict[str, list[Rule]] = {
     "UNAVAILABLE": [Rule(_transient, LATER_REMEDY)],
     "INUSE": [Rule(_transient, LATER_REMEDY)],
-    "SERVERBUG": [Rule(_transient, "See the server's own log.")],
-    "EXPUNGEISSUED": [Rule(_transient)],
+    # While reading, one damaged message causes these two again and again: it, and not the account, is at fault.
+    "SERVERBUG": [Rule(_refused("other"), LOG_REMEDY, _READ), Rule(_transient, LOG_REMEDY)],
+    "EXPUNGEISSUED": [Rule(_refused("other"), "", _READ), Rule(_transient)],
     "AUTHENTICATIONFAILED": [Rule(_denied, LOGIN_REMEDY)],
     "AUTHORIZATIONFAILED": [
         Rule(_denied, "Give the administrator (master_user) the right to act for this account.")
@@ -112,6 +115,7 @@ WORDS: list[tuple[re.Pattern[str], Rule]] = [
         r"exceed[^.]{0,20}\bquota|quota[^.]{0,20}\blimit|insufficient (?:storage|space)",
         Rule(_over_quota, QUOTA_REMEDY, frozenset({"append", "folder"})),
     ),
+    _words(r"internal (?:server )?error|system i/o error", Rule(_refused("other"), LOG_REMEDY, _READ)),
     _words(
         r"try (?:again )?later|temporar|unavailable|internal (?:server )?error|shutting down|restart|"
         r"server busy|system busy|please retry|database is locked|system i/o error",

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
 from attrs import evolve, field, frozen
 
-from alimail_core.errors import Refused, Transient
+from alimail_core.errors import Denied, Refused, Transient
 from alimail_core.model import PAGE, Changes, Cursor, Entry, Folder, Unusable
 from alimail_imap.connection import astring, collect, of_kind
-from alimail_imap.fetched import LISTED, Fetched, parse_fetch
+from alimail_imap.fetched import LISTED, LISTED_WITH_LABELS, Fetched, parse_fetch
 from alimail_imap.grades import grade
+from alimail_imap.labels import Rank, owns, rank_folder
+from alimail_imap.mailboxes import list_folders
 from alimail_imap.session import CLOCK_LIKE, Key, Selected, Session, epoch_name
-from alimail_imap.tokens import Response
+from alimail_imap.tokens import Response, Status
 from alimail_imap.uidsets import Range, count, expand, format_sets, parse_set
 
 READ_AHEAD = 64
@@ -85,6 +88,11 @@ class Lister:
         self._session = session
         self._connection = session.connection
         self._write = write
+        # Labels are the source's way to keep one message in many folders; in a sink each entry is one.
+        self._once = (
+            not write and session.options.gmail_labels == "one" and session.connection.offers("X-GM-EXT-1")
+        )
+        self._items = LISTED_WITH_LABELS if self._once else LISTED
 
     def changes(self, requests: Iterable[tuple[Folder, Cursor | None]]) -> Iterator[Changes | Unusable]:
         """See ``Source.changes``."""
@@ -148,6 +156,8 @@ class Lister:
             return
         new = self._next_mark(state, mark)
         self._session.epochs[self._session.names.wire(folder)] = new.epoch
+        if self._once:
+            _ = self._ranks  # Asked for now: while a listing streams nothing else can be asked.
         page = Changes(folder, new.epoch, storable_flags=new.storable)
         if mark is None or mark.epoch != new.epoch or not state.modseq or not mark.modseq:
             yield from self._list_all(page, new)
@@ -223,7 +233,7 @@ class Lister:
             listed = [fetched for uid, fetched in sorted(found.items()) if uid > top]
             top = max(top, *found) if found else top
             witnesses.offer(listed)
-            entries = [_entry(new.epoch, fetched) for fetched in listed]
+            entries = [_entry(new.epoch, fetched) for fetched in listed if self._owns(page.folder, fetched)]
             first, total = last + 1 - expunged, total - expunged
             if first > total:
                 yield self._page(page, entries, self._finish(new, witnesses, top))
@@ -239,7 +249,8 @@ class Lister:
 
     def _window(self, first: int, last: int) -> tuple[dict[int, Fetched], int]:
         """Fetch one window; return what was told by UID, and how many messages were expunged meanwhile."""
-        responses = self._connection.stream(b"FETCH %d:%d " % (first, last), LISTED)
+        responses, status = self._connection.run(b"FETCH %d:%d " % (first, last), self._items)
+        raise_passing(status)
         found: dict[int, Fetched] = {}
         expunged = 0
         for response in responses:
@@ -278,18 +289,22 @@ class Lister:
         gone: list[Range] = []
         entries: list[Entry] = []
         modifiers = b" (CHANGEDSINCE %d%s)" % (mark.modseq or 0, b" VANISHED" if vanished else b"")
-        responses = self._connection.stream(b"UID FETCH 1:* ", LISTED, modifiers)
+        responses = self._connection.stream(b"UID FETCH 1:* ", self._items, modifiers)
         while True:
             try:
                 response = next(responses)
             except StopIteration as stop:
+                raise_passing(stop.value)
                 if not stop.value.ok:
-                    raise grade(stop.value, "read") from None
+                    raise Transient(f"{'/'.join(page.folder.path)}: {stop.value.words()}") from None
                 break
             if response.kind() == b"VANISHED":
                 gone += _vanished(response)
             elif (fetched := _listed(response)) is not None:
                 witnesses.offer([fetched])
+                if not self._owns(page.folder, fetched):
+                    gone.append((fetched.uid or 0, fetched.uid or 0))
+                    continue
                 entries.append(_entry(new.epoch, fetched))
                 if len(entries) == PAGE:
                     yield self._page(page, entries, None)
@@ -300,22 +315,39 @@ class Lister:
 
     # Helpers
 
+    def _owns(self, folder: Folder, fetched: Fetched) -> bool:
+        return not self._once or owns(folder, fetched.labels, self._ranks)
+
+    @cached_property
+    def _ranks(self) -> frozenset[Rank]:
+        """The ranks of the folders that the server shows."""
+        folders = list_folders(self._connection, self._session.names)
+        return frozenset(rank_folder(folder) for folder in folders if folder.selectable)
+
     def fetch_uids(self, uids: Iterable[int], items: bytes) -> Iterator[Fetched]:
         """Fetch some items of some UIDs of the selected folder, those of them that exist, each once."""
         wanted = set(uids)
         for numbers in format_sets(wanted):
-            for response in self._connection.ask(b"UID FETCH ", numbers, b" ", items):
+            responses, status = self._connection.run(b"UID FETCH ", numbers, b" ", items)
+            raise_passing(status)
+            for response in responses:
                 fetched = parse_fetch(response) if response.kind() == b"FETCH" else None
                 if fetched is not None and fetched.uid in wanted:
                     wanted.discard(fetched.uid)
                     yield fetched
 
     def _fetch(self, command: bytes, lowest: int) -> Iterator[Fetched]:
-        for response in self._connection.ask(command):
+        for response in self._connection.run(command)[0]:
             fetched = parse_fetch(response) if response.kind() == b"FETCH" else None
             # ``n:*`` names the last message even where its UID is less than n.
             if fetched is not None and fetched.uid is not None and fetched.uid >= lowest:
                 yield fetched
+
+
+def raise_passing(status: Status) -> None:
+    """Raise what a NO stands for where it is the server's state and not the messages that were asked for."""
+    if not status.ok and isinstance(error := grade(status, "read"), Transient | Denied):
+        raise error
 
 
 class _Witnesses:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from attrs import evolve, frozen
 from imapclient import imap_utf7
 
-from alimail_core.errors import Refused
+from alimail_core.errors import Denied, Refused
 from alimail_core.model import INBOX, Folder, FolderPath, SpecialUse
 from alimail_imap.connection import Connection, Part, of_kind
 from alimail_imap.tokens import Response, Token
@@ -134,6 +134,11 @@ class Listed:
     attributes: frozenset[str]
     """In lower case."""
 
+    @property
+    def selectable(self) -> bool:
+        """Tell whether the folder can hold messages."""
+        return not self.attributes & {"\\noselect", "\\nonexistent"}
+
 
 def parse_list(responses: Iterable[Response]) -> Iterator[Listed]:
     """Read LIST and XLIST responses, passing over what cannot be read."""
@@ -181,7 +186,10 @@ def list_names(connection: Connection, pattern: Part) -> list[Listed]:
         responses, status = connection.run(b'LIST "" ', pattern, b" RETURN (SPECIAL-USE)")
         if status.ok:
             return list(parse_list(responses))
-    return list(parse_list(connection.ask(b'LIST "" ', pattern, doing="folder")))
+    responses, status = connection.run(b'LIST "" ', pattern)
+    if not status.ok:
+        raise Denied(f"the server does not list folders: {status.words()}")
+    return list(parse_list(responses))
 
 
 def _list_all(connection: Connection) -> list[Listed]:
@@ -201,7 +209,7 @@ def _folder(listed: Listed, names: Names) -> Folder:
     return Folder(
         path=path,
         special_use=uses[0] if uses and path != INBOX else None,
-        selectable=not listed.attributes & {"\\noselect", "\\nonexistent"},
+        selectable=listed.selectable,
         inferiors=listed.delimiter is not None and "\\noinferiors" not in listed.attributes,
         handle=raw.decode("latin-1"),
     )

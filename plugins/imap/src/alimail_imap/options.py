@@ -67,7 +67,8 @@ class ImapOptions:
     )
     gmail_labels: Literal["one", "all"] = option(
         "Where a server has labels (X-GM-EXT-1), a message that stands in several folders is carried `one` time, "
-        "in the most specific of them, or in `all` of them.",
+        "in the most specific of them, or in `all` of them. With `one`, a folder that is left out of the migration "
+        "leaves out the messages that it owns.",
         default="one",
     )
 

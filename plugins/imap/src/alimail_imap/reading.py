@@ -7,13 +7,17 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 
 from attrs import define, field
 
-from alimail_core.errors import Denied, Refused
+from alimail_core.errors import Refused, Transient
 from alimail_core.model import BATCH_MESSAGES, BATCH_OCTETS, Entry, Folder, Gone, Headers, Message, Unreadable
-from alimail_imap.connection import collect
+from alimail_imap.connection import astring, collect
 from alimail_imap.fetched import LISTED, Fetched, parse_fetch
 from alimail_imap.grades import grade
+from alimail_imap.listing import raise_passing
+from alimail_imap.mailboxes import list_names
 from alimail_imap.session import Key, Session
+from alimail_imap.tokens import Response, Status
 from alimail_imap.uidsets import format_sets
+from alimail_imap.wire import MAX_LITERAL
 
 IN_FLIGHT = 2
 """Commands in flight: while one is answered the next is with the server already."""
@@ -33,6 +37,13 @@ class _Job:
     """By UID; a key that is none of ours stands under -1, and is gone."""
     select: tuple[bytes, bytes] | None = None
     tags: deque[bytes] = field(factory=deque)
+
+    def take_out_giants(self) -> Iterator[Unreadable]:
+        """Refuse messages larger than any memory should hold, before the server sends them."""
+        for uid, entry in list(self.entries.items()):
+            if (entry.size or 0) > MAX_LITERAL:
+                del self.entries[uid]
+                yield Unreadable(self.folder.path, entry.key, f"{entry.size} octets are more than we take")
 
 
 @define
@@ -61,7 +72,8 @@ class Reader:
         self._open = None
         while True:
             while len(running) < IN_FLIGHT and (job := next(jobs, None)) is not None:
-                yield from self._send(job, running, left)
+                yield from job.take_out_giants()
+                self._send(job, running, left)
             if not running:
                 break
             job = running.popleft()
@@ -72,9 +84,7 @@ class Reader:
         for folder, unanswered in left:
             yield from self._ask_again(folder, unanswered)
 
-    def _send(
-        self, job: _Job, running: deque[_Job], left: list[tuple[Folder, list[_Left]]]
-    ) -> Iterator[Answer]:
+    def _send(self, job: _Job, running: deque[_Job], left: list[tuple[Folder, list[_Left]]]) -> None:
         """Put a job on the wire; its folder is opened in the same breath once we know how that is done here."""
         name = self._session.names.wire(job.folder)
         if name != self._open:
@@ -90,7 +100,6 @@ class Reader:
         for numbers in format_sets(uid for uid in job.entries if uid > 0):
             job.tags.append(self._connection.send(b"UID FETCH ", numbers, _MESSAGE))
         running.append(job)
-        yield from ()
 
     def _answers(self, job: _Job, unanswered: list[_Left]) -> Iterator[Answer]:
         waiting = dict(job.entries)
@@ -125,8 +134,8 @@ class Reader:
             try:
                 response = next(responses)
             except StopIteration as stop:
-                return refused if stop.value.ok or refused else _reason(grade(stop.value, "read"))
-            fetched = parse_fetch(response) if response.kind() == b"FETCH" else None
+                return refused if stop.value.ok or refused else _reason(stop.value)
+            fetched = _fetched(response)
             if refused is None and fetched is not None and fetched.octets is not None:
                 entry = waiting.get(fetched.uid or 0)
                 if entry is not None:
@@ -152,9 +161,9 @@ class Reader:
         key = Key.parse(one.entry.key)
         assert key is not None  # It was listed a moment ago.
         responses, status = self._connection.run(b"UID FETCH %d" % key.uid, _MESSAGE)
-        reason = one.reason if status.ok else _reason(grade(status, "read"))
+        reason = one.reason if status.ok else _reason(status)
         for response in responses:
-            fetched = parse_fetch(response) if response.kind() == b"FETCH" else None
+            fetched = _fetched(response)
             if fetched is not None and fetched.uid == key.uid and fetched.octets is not None:
                 return _answer(folder, one.entry, fetched)
         return Unreadable(folder.path, one.entry.key, reason)
@@ -167,37 +176,62 @@ class Reader:
             yield from self.listed(folder, keys)
 
     def listed(self, folder: Folder, keys: Sequence[str]) -> Iterator[Entry]:
-        """List those keys that exist in the folder, which is selected."""
-        for key, fetched in self._fetch_keys(folder, keys, b" " + LISTED):
-            if fetched.flags is not None:
-                yield Entry(key, fetched.size, fetched.internal_date, fetched.flags)
+        """List those keys that exist in the folder, which is selected; a key that is left out does not exist.
+
+        Raises ``Transient`` where the server does not say.
+        """
+        wanted = self._session.uids(folder, keys)
+        if (yield from self._list(wanted, LISTED)) is None:
+            return
+        # One of them may be damaged, or expunged this moment; flags are told of any that exists.
+        self._session.select(folder, fresh=True)
+        refused = yield from self._list(wanted, b"(UID FLAGS)")
+        if refused is not None:
+            raise Transient(f"{'/'.join(folder.path)}: {refused.words()}")
+
+    def _list(self, wanted: dict[int, str], items: bytes) -> Generator[Entry, None, Status | None]:
+        """List what exists and take it out of ``wanted``; return the NO, if there was one."""
+        refused: Status | None = None
+        for numbers in list(format_sets(wanted)):
+            responses = self._connection.stream(b"UID FETCH ", numbers, b" ", items)
+            try:
+                while True:
+                    fetched = _fetched(next(responses))
+                    # An unasked FETCH tells flags alone, and mostly no UID.
+                    told = fetched is not None and (fetched.size is not None or items is not LISTED)
+                    if told and fetched is not None and fetched.uid in wanted and fetched.flags is not None:
+                        key = wanted.pop(fetched.uid)
+                        yield Entry(key, fetched.size, fetched.internal_date, fetched.flags)
+            except StopIteration as stop:
+                raise_passing(stop.value)
+                refused = refused if stop.value.ok else stop.value
+        return refused
 
     def headers(self, folder: Folder, entries: Sequence[Entry]) -> Iterator[Headers]:
         """See ``Source.headers``."""
-        if self._opened(folder):
-            for key, fetched in self._fetch_keys(folder, [entry.key for entry in entries], _HEADERS):
-                if fetched.octets is not None:
-                    yield Headers(key, fetched.octets)
+        if not self._opened(folder):
+            return
+        wanted = self._session.uids(folder, [entry.key for entry in entries])
+        for numbers in list(format_sets(wanted)):
+            for response in self._connection.stream(b"UID FETCH ", numbers, _HEADERS):
+                fetched = _fetched(response)
+                if fetched is not None and fetched.octets is not None and fetched.uid in wanted:
+                    yield Headers(wanted.pop(fetched.uid), fetched.octets)
 
     def _opened(self, folder: Folder) -> bool:
+        """Open a folder as it is now; return False where it is not there. Raises ``Transient`` where it is."""
         try:
             self._session.select(folder, fresh=True)
-        except Refused:
+        except Refused as error:
+            name = astring(self._session.names.wire(folder))
+            if any(listed.selectable for listed in list_names(self._connection, name)):
+                raise Transient(f"{'/'.join(folder.path)}: {error.message}") from error
             return False
         return True
 
-    def _fetch_keys(self, folder: Folder, keys: Sequence[str], items: bytes) -> Iterator[tuple[str, Fetched]]:
-        wanted = self._session.uids(folder, keys)
-        for numbers in format_sets(wanted):
-            for response in self._connection.stream(b"UID FETCH ", numbers, items):
-                fetched = parse_fetch(response) if response.kind() == b"FETCH" else None
-                if fetched is not None and fetched.uid in wanted and _tells(fetched, items):
-                    yield wanted.pop(fetched.uid), fetched
 
-
-def _tells(fetched: Fetched, items: bytes) -> bool:
-    """Tell an answer from an unasked FETCH, which tells flags alone."""
-    return fetched.octets is not None if items is _HEADERS else fetched.size is not None
+def _fetched(response: Response) -> Fetched | None:
+    return parse_fetch(response) if response.kind() == b"FETCH" else None
 
 
 def _jobs(requests: Iterable[tuple[Folder, Sequence[Entry]]]) -> Iterator[_Job]:
@@ -232,7 +266,7 @@ def _differs(entry: Entry, size: int | None, date: object) -> bool:
     return None not in (entry.internal_date, date) and entry.internal_date != date
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, Denied):
-        raise error
-    return str(error)
+def _reason(status: Status) -> str:
+    """Return why messages were not given. Raises where that is the server's state and not the messages."""
+    raise_passing(status)
+    return grade(status, "read").message

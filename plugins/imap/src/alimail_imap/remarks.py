@@ -10,9 +10,6 @@ from alimail_core.model import Remark
 from alimail_imap.session import Session
 
 _OLD_TLS = ("TLSv1", "TLSv1.1")
-_WANTED = {
-    "UIDPLUS": "it does not tell under which UID a message was stored; alimail reads that back, once a folder",
-}
 
 
 def remarks_of(session: Session, *, sink: bool) -> Iterator[Remark]:
@@ -62,8 +59,9 @@ def _delta(session: Session) -> Iterator[Remark]:
 def _writing(session: Session) -> Iterator[Remark]:
     connection = session.connection
     if not connection.offers("UIDPLUS"):
-        yield Remark("note", f"no UIDPLUS: {_WANTED['UIDPLUS']}")
-        if not connection.offers("MOVE"):
-            yield Remark("note", "messages that move at the source stay where they are in this mailbox")
+        yield Remark("note", "no UIDPLUS: where a message was stored is read back, once a folder")
+        yield Remark(
+            "note", "no UIDPLUS: a message that moves at the source stays where it is in this mailbox"
+        )
     if not (connection.offers("LITERAL+") or connection.offers("LITERAL-")):
         yield Remark("note", "no LITERAL+: each message costs a round trip")

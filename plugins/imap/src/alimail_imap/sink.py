@@ -168,10 +168,9 @@ class ImapSink(ImapSource, Sink):
         # A name with "%" or "*" in it would be a pattern, which matches itself and perhaps more.
         for listed in list_names(self.connection, astring(name)):
             if listed.name == name or (path == INBOX and listed.name.upper() == b"INBOX"):
-                selectable = not listed.attributes & {"\\noselect", "\\nonexistent"}
                 inferiors = "\\noinferiors" not in listed.attributes
                 kept = use if use and use.value.lower() in listed.attributes else None
-                return Folder(path, kept, selectable, inferiors, handle=name.decode("latin-1"))
+                return Folder(path, kept, listed.selectable, inferiors, handle=name.decode("latin-1"))
         return None
 
     # Messages
