@@ -367,7 +367,7 @@ def _of(plugin: _Plugin) -> str:
 
 
 def _tell(error: BaseException) -> str:
-    return printable(f"{type(error).__name__}: {error}".splitlines()[0])
+    return printable(f"{type(error).__name__}: {' '.join(str(error).split())}"[:500])
 
 
 def _core_version() -> str:

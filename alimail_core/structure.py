@@ -19,7 +19,6 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar
 import attrs
 from attrs import frozen
 from cattrs import Converter
-from cattrs.errors import StructureHandlerNotFoundError
 
 from alimail_core.errors import AlimailError
 from alimail_core.secrets import Secret, parse_secret, reference_fault
@@ -100,11 +99,20 @@ def init_fields(options_class: type) -> list[attrs.Attribute[Any]]:
 
 def can_structure(type_: Any) -> bool:
     """Tell whether an option of this type can be written in a configuration."""
-    if isinstance(type_, type) and issubclass(type_, Path | Secret):
-        return True
-    return all(
-        can_structure(inner) for inner in typing.get_args(type_) if typing.get_origin(type_) in _SEQUENCES
-    ) and _has_hook(type_)
+    origin, arguments = typing.get_origin(type_), typing.get_args(type_)
+    if origin is Literal:
+        return all(isinstance(argument, str | int) for argument in arguments)
+    if origin in (UnionType, typing.Union):  # of which only "or None" can be told apart without guessing
+        return len(arguments) == 2 and NoneType in arguments and all(map(can_structure, _but_none(arguments)))
+    if origin is tuple and arguments[-1] is not Ellipsis:
+        return False
+    if origin in _SEQUENCES:
+        return can_structure(arguments[0])
+    if origin in (dict, Mapping):
+        return arguments[0] is str and can_structure(arguments[1])
+    if isinstance(type_, type) and attrs.has(type_) and type_ is not Secret:
+        return all(map(can_structure, typing.get_type_hints(type_).values()))
+    return type_ in (str, int, float, bool, Path, Secret)
 
 
 def is_secret(type_: Any) -> bool:
@@ -147,14 +155,6 @@ def _toml_string(text: str) -> str:
     return '"' + re.sub(r'["\\\x00-\x1f\x7f]', escape, text) + '"'
 
 
-def _has_hook(type_: Any) -> bool:
-    try:
-        _structurer(Path(), False).converter.get_structure_hook(type_)
-    except StructureHandlerNotFoundError:
-        return False
-    return True
-
-
 def _row(attribute: attrs.Attribute[Any], type_: Any) -> OptionRow:
     default = attribute.default
     if isinstance(default, _FACTORY):
@@ -177,7 +177,6 @@ _NAMES: Final[Mapping[Any, str]] = {
     bool: "true or false",
     Path: "path",
     Secret: "reference to a secret",
-    Any: "anything",
 }
 
 
@@ -185,7 +184,7 @@ def type_text(type_: Any) -> str:
     """Name a type for a person who writes TOML."""
     if type_ in _NAMES:
         return _NAMES[type_]
-    arguments = [argument for argument in typing.get_args(type_) if argument is not NoneType]
+    arguments = _but_none(typing.get_args(type_))
     origin = typing.get_origin(type_)
     if origin is Literal:
         return " or ".join(toml_text(argument) for argument in arguments)
@@ -196,6 +195,10 @@ def type_text(type_: Any) -> str:
     if origin in (dict, Mapping):
         return "table"
     return "table" if attrs.has(type_) else getattr(type_, "__name__", str(type_))
+
+
+def _but_none(arguments: Iterable[Any]) -> list[Any]:
+    return [argument for argument in arguments if argument is not NoneType]
 
 
 def _kind(value: object) -> str:
