@@ -447,6 +447,26 @@ class Book:
             where.append(message.c.state.in_(states))
         return self._rows(*where)
 
+    def page(self, folder_id: int, after: int, limit: int = _CHUNK) -> list[Row]:
+        """Return a source folder's next messages by id, to walk through many without holding them all."""
+        c = message.c
+        return self._rows(c.folder_id == folder_id, c.id > after, limit=limit)
+
+    def by_keys(self, folder_id: int, keys: Sequence[str]) -> dict[str, Row]:
+        """Return those messages of a source folder that have one of these keys, by key."""
+        c = message.c
+        rows = [
+            row for chunk in _chunks(keys) for row in self._rows(c.folder_id == folder_id, c.key.in_(chunk))
+        ]
+        return {row.key: row for row in rows if row.key is not None}
+
+    def count(self, folder_id: int, states: Sequence[State]) -> tuple[int, int]:
+        """Return messages and octets of a source folder that stand in one of these states."""
+        c = message.c
+        query = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(c.size), 0))
+        row = self._read(query.where(c.folder_id == folder_id, c.state.in_(states)))[0]
+        return int(row[0]), int(row[1])
+
     def keyless(self, target_id: int) -> list[Row]:
         """List what a target folder is said to have, and whose key there is not known."""
         c = message.c

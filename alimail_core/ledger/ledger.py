@@ -46,6 +46,7 @@ class AccountRow:
     ended: float | None
     octets: int
     owner: str
+    heartbeat: float | None = None
 
 
 @frozen
@@ -79,7 +80,7 @@ class Ledger:
         migration; such a file is not touched.
         """
         if "://" in location:
-            engine = sa.create_engine(location)
+            engine = sa.create_engine(location, max_overflow=-1)
         else:
             path = Path(location)
             _examine_file(path, create)
@@ -269,7 +270,9 @@ class Ledger:
 
 def _sqlite_engine(path: Path) -> sa.Engine:
     engine = sa.create_engine(
-        f"sqlite:///{path}", connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}
+        f"sqlite:///{path}",
+        max_overflow=-1,  # a connection for each book that is open: the workers are the limit
+        connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
     )
 
     @sa.event.listens_for(engine, "connect")

@@ -1,0 +1,146 @@
+"""Try every account before anything moves: secrets, logins, TLS, folders, capabilities, quota. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from attrs import frozen
+
+from alimail_core.contract import Sink, Source
+from alimail_core.ends import Ends
+from alimail_core.errors import AlimailError, InputError, Interrupted
+from alimail_core.model import Folder, Quota, Remark
+from alimail_core.secrets import Secret
+
+LEVELS = ("ok", "note", "warning", "fault")
+"""What a remark's level may be, the mildest first."""
+
+_NEARLY = 0.9
+"""The part of the free storage from which on a mailbox that fits is worth a warning."""
+
+
+@frozen
+class CheckResult:
+    """What was found of one side of one account. ``level`` is the gravest of its remarks'."""
+
+    account: str
+    """The account's source address."""
+    side: str
+    """``"source"`` or ``"target"``."""
+    level: str
+    remarks: tuple[Remark, ...]
+    address: str = ""
+    """The address of this side."""
+
+
+def worst(remarks: Iterable[Remark]) -> str:
+    """Return the gravest level among remarks, ``"ok"`` where there are none."""
+    return max((remark.level for remark in remarks), key=LEVELS.index, default="ok")
+
+
+def fault_of(error: AlimailError) -> list[Remark]:
+    """Tell an error as remarks: its own words, and each fault that it collects."""
+    remarks = [Remark("fault", str(error), error.remedy)]
+    if isinstance(error, InputError):
+        remarks += [Remark("fault", f"{each.where}: {each.message}", each.remedy) for each in error.faults]
+    return remarks
+
+
+def check_account(
+    ends: Ends, *, leaves_process: bool, tell_bug: Callable[[Exception], None]
+) -> Iterator[CheckResult]:
+    """Try both sides of an account, and give one result for each. Raises ``Interrupted`` and nothing else.
+
+    ``leaves_process``: its work will be done in another process, so its secrets must be found there.
+    """
+    account = ends.account
+    measured: list[Folder] = []
+
+    def source() -> Iterator[Remark]:
+        yield from _secret_remarks(account.source_secret, leaves_process)
+        with ends.source_alone() as side:
+            yield from _look_at_source(side, measured)
+
+    def target() -> Iterator[Remark]:
+        yield from _secret_remarks(account.target_secret, leaves_process)
+        with ends.sink_alone() as side:
+            yield from _look_at_sink(side, measured)
+
+    for name, address, look in (
+        ("source", account.source_address, source),
+        ("target", account.target_address, target),
+    ):
+        remarks = tuple(_collected(look(), tell_bug))
+        yield CheckResult(account.source_address, name, worst(remarks), remarks, address)
+
+
+def _collected(remarks: Iterator[Remark], tell_bug: Callable[[Exception], None]) -> Iterator[Remark]:
+    """Give remarks until an error ends them; then give the error as one."""
+    try:
+        yield from remarks
+    except Interrupted:
+        raise
+    except AlimailError as error:
+        yield from fault_of(error)
+    except Exception as bug:  # noqa: BLE001 - one account's bug must not end the check of the others
+        tell_bug(bug)
+        yield Remark("fault", f"{type(bug).__name__}: a bug in alimail or in a plug-in", "Report it.")
+
+
+def _secret_remarks(secret: Secret, leaves_process: bool) -> Iterator[Remark]:
+    remark = secret.check()
+    if remark is not None:
+        yield remark
+    if leaves_process and not secret.leaves_process:
+        yield prompt_remark(secret)
+
+
+def prompt_remark(secret: Secret) -> Remark:
+    """Say that a secret cannot be had in another process."""
+    return Remark(
+        "fault",
+        f"the secret ({secret.reference}) is known to this process alone, and the work is done in others",
+        'Use env:NAME or file:PATH, or executor = "threads".',
+    )
+
+
+def _look_at_source(side: Source, measured: list[Folder]) -> Iterator[Remark]:
+    folders = list(side.folders())
+    measured += folders
+    yield Remark("ok", f"{_count(len(folders), 'folder')}, {_size(folders)}")
+    yield from side.remarks()
+
+
+def _look_at_sink(side: Sink, measured: list[Folder]) -> Iterator[Remark]:
+    folders = list(side.folders())
+    yield Remark("ok", f"{_count(len(folders), 'folder')}, {_size(folders)}")
+    yield from side.remarks()
+    quota = side.quota()
+    yield Remark("note", "the server tells no quota") if quota is None else _fits(quota, measured)
+
+
+def _fits(quota: Quota, measured: Iterable[Folder]) -> Remark:
+    """Compare the free storage with the source's size, as far as its listing tells it."""
+    free = max(quota.limit - quota.used, 0)
+    wanted = sum(folder.octets or 0 for folder in measured)
+    storage = f"{free:,} octets free of {quota.limit:,}"
+    if wanted > free:
+        return Remark(
+            "fault",
+            f"{storage}, and the source has {wanted:,}",
+            "Enlarge the mailbox, or leave folders out with rules.",
+        )
+    if wanted > free * _NEARLY:
+        return Remark("warning", f"{storage}, and the source has {wanted:,}", "Enlarge the mailbox a little.")
+    return Remark("ok", storage)
+
+
+def _size(folders: Iterable[Folder]) -> str:
+    known = [folder.messages for folder in folders if folder.messages is not None]
+    octets = [folder.octets for folder in folders if folder.octets is not None]
+    text = _count(sum(known), "message") if known else "messages not counted"
+    return f"{text}, {sum(octets):,} octets" if octets else text
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

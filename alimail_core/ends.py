@@ -1,0 +1,80 @@
+"""Open the two ends of an account: the plug-in's factory, the secret, and a slot of the server."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from alimail_core.contract import Credentials, Sink, Source
+from alimail_core.governor import GovernedSink, GovernedSource, Governor
+from alimail_core.registry import Registry
+from alimail_core.seam import Clock
+from alimail_core.spec import AccountSpec, Endpoint
+
+
+def endpoint_name(endpoint: Endpoint) -> str:
+    """Name an endpoint for the ledger: its kind and, where it has one, its host."""
+    host = getattr(endpoint.options, "host", None)
+    return f"{endpoint.kind}:{host}" if host else endpoint.kind
+
+
+@frozen
+class Ends:
+    """How to open the ends of one account, each as often as wished.
+
+    ``source`` takes the slots of both ends at once and ``sink`` uses the second of them: they are opened in this
+    order, as ``with ends.source() as source, ends.sink() as sink``. ``source_alone`` and ``sink_alone`` take one.
+    """
+
+    account: AccountSpec
+    registry: Registry
+    governor: Governor
+    clock: Clock
+
+    def source(self) -> Source:
+        """Open the source, with a slot for the sink kept free."""
+        self.governor.take([self._of_source, self._of_sink])
+        try:
+            return self._open_source()
+        except BaseException:
+            self.governor.give_back(self._of_sink)
+            raise
+
+    def sink(self) -> Sink:
+        """Open the sink in the slot that ``source`` has taken."""
+        return self._open_sink()
+
+    def source_alone(self) -> Source:
+        """Open the source, where the sink is not wanted."""
+        self.governor.take([self._of_source])
+        return self._open_source()
+
+    def sink_alone(self) -> Sink:
+        """Open the sink, where the source is not wanted."""
+        self.governor.take([self._of_sink])
+        return self._open_sink()
+
+    @property
+    def _of_source(self) -> str:
+        return f"source {self.account.source.kind} {self.account.source.options!r}"
+
+    @property
+    def _of_sink(self) -> str:
+        return f"sink {self.account.target.kind} {self.account.target.options!r}"
+
+    def _open_source(self) -> Source:
+        account = self.account
+        login = Credentials(account.source_user, account.source_secret.get)
+        side = self.governor.open(
+            self._of_source,
+            lambda: self.registry.source(account.source.kind).open(account.source.options, login, self.clock),
+        )
+        return GovernedSource(side, self.governor, self._of_source)
+
+    def _open_sink(self) -> Sink:
+        account = self.account
+        login = Credentials(account.target_user, account.target_secret.get)
+        side = self.governor.open(
+            self._of_sink,
+            lambda: self.registry.sink(account.target.kind).open(account.target.options, login, self.clock),
+        )
+        return GovernedSink(side, self.governor, self._of_sink)

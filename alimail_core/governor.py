@@ -1,0 +1,252 @@
+"""Hold the connections to each server under its limit, and lower the pace where a server asks for that.
+
+Every open side holds one slot of its server, which is known by ``traits.host``. Until a first side of an endpoint
+has been open, nothing is known of its server, and one account at a time is let in. A server that throttles halves
+what is let in at once and gets the time that it asked for; each side that then ends in peace lets one more in.
+
+The slots are those of one process. Workers in other processes hold slots of their own.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+from attrs import define
+
+from alimail_core.contract import Sink, Source
+from alimail_core.errors import Interrupted, Throttled
+from alimail_core.model import (
+    Batch,
+    Changes,
+    Cursor,
+    Entry,
+    FlagChange,
+    Folder,
+    FolderPath,
+    Gone,
+    Headers,
+    Message,
+    Moved,
+    NotStored,
+    Quota,
+    Remark,
+    SinkTraits,
+    SpecialUse,
+    Stored,
+    Traits,
+    Unreadable,
+    Unusable,
+)
+from alimail_core.seam import Clock, Stop
+
+_LOOK = 0.5
+"""Seconds of real time after which somebody who waits for a slot looks whether to stop."""
+
+_Side = TypeVar("_Side", bound=Source)
+
+
+@define(eq=False)
+class _Server:
+    """One server, or an endpoint of which the server is not known yet. ``limit`` of ``None``: none is known."""
+
+    limit: int | None = 1
+    held: int = 0
+    pace: int | None = None
+    """How many are let in at once since it throttled; ``None``: it never did."""
+    not_before: float = 0.0
+    """By the monotonic clock."""
+
+    def has_room(self, wanted: int) -> bool:
+        """Tell whether so many slots are free; an account that is alone is always let in."""
+        limits = [limit for limit in (self.limit, self.pace) if limit is not None]
+        return self.held == 0 or self.held + wanted <= min(limits, default=self.held + wanted)
+
+
+class Governor:
+    """The slots of all servers that one process works with. Safe to use from several threads."""
+
+    def __init__(self, clock: Clock, stop: Stop) -> None:
+        self._clock = clock
+        self._stop = stop
+        self._changed = threading.Condition()
+        self._servers: dict[str, _Server] = {}
+        self._by_host: dict[str, _Server] = {}
+
+    def take(self, endpoints: Sequence[str]) -> None:
+        """Wait until each of the endpoints has a slot free, and take them all at once.
+
+        All or none: two accounts that each hold one and wait for the other's would wait for ever. Raises
+        ``Interrupted`` where somebody asks to stop.
+        """
+        while True:
+            if self._stop.is_set():
+                raise Interrupted("stopped on request", signal=self._stop.signal)
+            with self._changed:
+                wanted = Counter(id(self._server(name)) for name in endpoints)
+                servers = {id(server): server for server in map(self._server, endpoints)}
+                pause = max(server.not_before for server in servers.values()) - self._clock.monotonic()
+                if pause <= 0:
+                    if all(server.has_room(wanted[key]) for key, server in servers.items()):
+                        for key, server in servers.items():
+                            server.held += wanted[key]
+                        return
+                    self._changed.wait(_LOOK)
+            if pause > 0:
+                self._clock.sleep(pause, self._stop.event)
+
+    def give_back(self, endpoint: str, *, in_peace: bool = True) -> None:
+        """Give one slot back. ``in_peace``: the server did not throttle meanwhile."""
+        with self._changed:
+            server = self._server(endpoint)
+            server.held -= 1
+            if server.pace is not None and in_peace:
+                server.pace += 1
+            self._changed.notify_all()
+
+    def learn(self, endpoint: str, traits: Traits) -> None:
+        """Take in what an open side tells of its server."""
+        with self._changed:
+            server = self._server(endpoint)
+            limit = traits.max_connections
+            known = self._by_host.setdefault(traits.host, server) if traits.host else server
+            if known is not server:
+                known.held += server.held
+                self._servers[endpoint] = known
+                limit = min((each for each in (limit, known.limit) if each is not None), default=None)
+            known.limit = limit
+            self._changed.notify_all()
+
+    def slow_down(self, endpoint: str, retry_after: float | None) -> None:
+        """Halve what is let in at a server at once, and let nobody in before it is ready again."""
+        with self._changed:
+            server = self._server(endpoint)
+            server.pace = max(1, server.held // 2)
+            if retry_after is not None:
+                server.not_before = max(server.not_before, self._clock.monotonic() + retry_after)
+
+    def open(self, endpoint: str, opener: Callable[[], _Side]) -> _Side:
+        """Open a side in a slot that was taken; a side that does not open gives it back."""
+        try:
+            side = opener()
+        except Throttled as error:
+            self.slow_down(endpoint, error.retry_after)
+            self.give_back(endpoint, in_peace=False)
+            raise
+        except BaseException:
+            self.give_back(endpoint)
+            raise
+        self.learn(endpoint, side.traits)
+        return side
+
+    def _server(self, endpoint: str) -> _Server:
+        return self._servers.setdefault(endpoint, _Server())
+
+
+class GovernedSource(Source):
+    """A source around a source: holds a slot until it is closed, and tells the governor when it is throttled."""
+
+    def __init__(self, source: Source, governor: Governor, endpoint: str) -> None:
+        self._source = source
+        self._governor = governor
+        self._endpoint = endpoint
+        self._throttled = False
+        self._closed = False
+
+    @property
+    def traits(self) -> Traits:
+        """Tell what the wrapped source is like."""
+        return self._source.traits
+
+    def folders(self) -> Iterable[Folder]:
+        """List the folders."""
+        with self._watched():
+            return list(self._source.folders())
+
+    def changes(self, requests: Iterable[tuple[Folder, Cursor | None]]) -> Iterator[Changes | Unusable]:
+        """List what folders hold."""
+        with self._watched():
+            yield from self._source.changes(requests)
+
+    def headers(self, folder: Folder, entries: Sequence[Entry]) -> Iterator[Headers]:
+        """Give headers."""
+        with self._watched():
+            yield from self._source.headers(folder, entries)
+
+    def fetch(
+        self, requests: Iterable[tuple[Folder, Sequence[Entry]]]
+    ) -> Iterator[Message | Gone | Unreadable]:
+        """Give messages."""
+        with self._watched():
+            yield from self._source.fetch(requests)
+
+    def look(self, folder: Folder, keys: Sequence[str]) -> Iterator[Entry]:
+        """List keys."""
+        with self._watched():
+            yield from self._source.look(folder, keys)
+
+    def remarks(self) -> Iterable[Remark]:
+        """Tell the wrapped source's remarks."""
+        return self._source.remarks()
+
+    def close(self) -> None:
+        """Close the wrapped source and give the slot back."""
+        if not self._closed:
+            self._closed = True
+            self._source.close()
+            self._governor.give_back(self._endpoint, in_peace=not self._throttled)
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        try:
+            yield
+        except Throttled as error:
+            self._throttled = True
+            self._governor.slow_down(self._endpoint, error.retry_after)
+            raise
+
+
+class GovernedSink(GovernedSource, Sink):
+    """A sink around a sink; see ``GovernedSource``."""
+
+    def __init__(self, sink: Sink, governor: Governor, endpoint: str) -> None:
+        super().__init__(sink, governor, endpoint)
+        self._sink = sink
+
+    @property
+    def traits(self) -> SinkTraits:
+        """Tell what the wrapped sink is like and can do."""
+        return self._sink.traits
+
+    def quota(self) -> Quota | None:
+        """Tell the quota."""
+        with self._watched():
+            return self._sink.quota()
+
+    def create(self, wanted: Sequence[tuple[FolderPath, SpecialUse | None]]) -> Iterator[Folder | Unusable]:
+        """Make folders."""
+        with self._watched():
+            yield from self._sink.create(wanted)
+
+    def append(self, batches: Iterable[Batch]) -> Iterator[Stored | NotStored]:
+        """Store messages."""
+        with self._watched():
+            yield from self._sink.append(batches)
+
+    def change_flags(self, folder: Folder, changes: Sequence[FlagChange]) -> None:
+        """Add and remove flags."""
+        with self._watched():
+            self._sink.change_flags(folder, changes)
+
+    def move(self, folder: Folder, keys: Sequence[str], to: Folder) -> Iterator[Moved]:
+        """Move messages."""
+        with self._watched():
+            yield from self._sink.move(folder, keys, to)
+
+    def remove(self, folder: Folder, keys: Sequence[str]) -> Iterator[str]:
+        """Remove messages."""
+        with self._watched():
+            yield from self._sink.remove(folder, keys)

@@ -1,0 +1,477 @@
+"""All accounts of a migration: run, check, plan, status, verify, report, enable and disable.
+
+A ``Migration`` is what a program that embeds alimail works with, and what the command line stands on. It keeps no
+global state, so several may live in one process. One account that fails never stops the others.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
+from contextlib import ExitStack, closing
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from attrs import asdict, evolve, frozen
+
+from alimail_core.check import CheckResult, check_account, prompt_remark
+from alimail_core.contract import ExecutorKind, MapContext
+from alimail_core.ends import Ends, endpoint_name
+from alimail_core.errors import AlimailError, Denied, Interrupted
+from alimail_core.events import Event, Observer, PassEnded
+from alimail_core.executors import in_order
+from alimail_core.governor import Governor
+from alimail_core.ledger import Ledger
+from alimail_core.logs import JsonLog, trace_of
+from alimail_core.model import Remark
+from alimail_core.plan import AccountPlan, plan_account
+from alimail_core.registry import Registry
+from alimail_core.report import report_folder, write_report
+from alimail_core.seam import Clock, Stop
+from alimail_core.spec import AccountSpec, MigrationSpec
+from alimail_core.status import AccountStatus, status_of
+from alimail_core.transfer import PassSummary, run_pass
+from alimail_core.verify import AccountProof, MessageProof, verify_account
+
+__all__ = [
+    "AccountPlan",
+    "AccountProof",
+    "AccountStatus",
+    "CheckResult",
+    "Migration",
+    "MigrationSummary",
+    "run_account",
+]
+
+_LOOK = 0.5
+"""Seconds between two looks at whether to stop, while others than this process work."""
+
+_log = logging.getLogger(__name__)
+
+
+@frozen
+class MigrationSummary:
+    """How a run ended: one summary for each account, in the roster's order."""
+
+    accounts: tuple[PassSummary, ...]
+    signal: int | None = None
+    """What asked to stop, where something did."""
+
+    @property
+    def exit_code(self) -> int:
+        """0: all there; 3: done, with problems; 1: something could not go on; 130 or 143: interrupted."""
+        states = {each.state for each in self.accounts}
+        if self.signal is not None and "stopped" in states:
+            return 128 + self.signal
+        if "failed" in states:
+            return 1
+        return 3 if states & {"problems", "stopped"} else 0
+
+
+class Migration:
+    """One migration, opened by whoever works with it. Close it, or use it as a context manager.
+
+    ``observers`` see every event, from several threads but one at a time. ``stop`` ends a run between two batches.
+    The ledger is opened when it is first needed, and made by ``run``, ``enable`` and ``disable`` alone.
+    """
+
+    def __init__(
+        self,
+        spec: MigrationSpec,
+        registry: Registry,
+        *,
+        observers: Sequence[Observer] = (),
+        clock: Clock | None = None,
+        stop: Stop | None = None,
+    ) -> None:
+        self.spec = spec
+        self.registry = registry
+        self.clock = clock or Clock()
+        self.stop = stop or Stop()
+        self._observers = tuple(observers)
+        self._observing = threading.RLock()
+        self._governor = Governor(self.clock, self.stop)
+        self._ledger: Ledger | None = None
+        self._opening = threading.Lock()
+
+    def __enter__(self) -> Self:
+        """Return the migration itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close, whatever happened inside."""
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the ledger. Idempotent."""
+        if self._ledger is not None:
+            self._ledger.close()
+            self._ledger = None
+
+    # what moves mail
+
+    def run(self, search: str = "", *, refill: bool = False) -> MigrationSummary:
+        """Make one pass over every account that has ``search`` in one of its addresses, several side by side.
+
+        ``refill`` also copies again what is in the target no more, and what it refused. Raises ``LedgerError``
+        where the ledger cannot be opened and ``PluginError`` for an executor that is not there; whatever befalls
+        one account is in its summary.
+        """
+        accounts = self._matching(search)
+        self._made_ledger()
+        kind = self.registry.executor(self.spec.executor)
+        done = _Run(self, kind, accounts, refill).finish()
+        return MigrationSummary(tuple(done), self.stop.signal if self.stop.is_set() else None)
+
+    def run_account(self, account: AccountSpec, *, refill: bool = False) -> PassSummary:
+        """Make one pass over one account in this thread. Raises nothing but what ends a process."""
+        try:
+            return self._pass(account, refill)
+        except Interrupted as error:
+            return self.ended(account, "stopped", str(error), error.remedy)
+        except AlimailError as error:
+            return self.ended(account, "failed", str(error), error.remedy)
+        except Exception as bug:  # noqa: BLE001 - one account's bug must not stop the others
+            self.tell_bug(account, bug)
+            return self.ended(account, "failed", *bug_words(bug))
+
+    def _pass(self, account: AccountSpec, refill: bool) -> PassSummary:
+        if self.stop.is_set():
+            raise Interrupted("stopped on request", signal=self.stop.signal)
+        ledger = self._made_ledger()
+        account_id = ledger.account(account.source_address, account.target_address)
+        if not self.is_enabled(account):
+            raise Interrupted("the account is disabled", remedy="`alimail enable` lets it go on.")
+        ends = self._ends(account)
+        context = MapContext(account.source_address, account.target_address, self.spec.policy.history)
+        return run_pass(
+            account=account.source_address,
+            ledger=ledger,
+            account_id=account_id,
+            open_source=ends.source,
+            open_sink=ends.sink,
+            options=self.spec.options,
+            policy=self.spec.policy,
+            map_folder=lambda folder: self.registry.map_folder(folder, context),
+            observe=self.observe,
+            clock=self.clock,
+            stop=self.stop,
+            refill=refill,
+            endpoints=(endpoint_name(account.source), endpoint_name(account.target)),
+        )
+
+    def ended(self, account: AccountSpec, state: str, reason: str, remedy: str) -> PassSummary:
+        """Sum up, and tell the observers of, a pass that could not tell of its own end."""
+        summary = PassSummary(account.source_address, 0, state, reason=reason, remedy=remedy)
+        self.tell_end(summary)
+        return summary
+
+    def tell_end(self, summary: PassSummary) -> None:
+        """Tell the observers of a pass whose own events did not reach them."""
+        self.observe(PassEnded(**asdict(summary)))
+
+    def enable(self, search: str) -> list[str]:
+        """Let the accounts that match run; return their source addresses."""
+        return self.switch(self._matching(search), True)
+
+    def disable(self, search: str) -> list[str]:
+        """Keep the accounts that match from running; one that runs stops before its next batch."""
+        return self.switch(self._matching(search), False)
+
+    def switch(self, accounts: Sequence[AccountSpec], enabled: bool) -> list[str]:
+        """Enable or disable exactly these accounts; return their source addresses."""
+        ledger = self._made_ledger()
+        ledger.enable(
+            [ledger.account(each.source_address, each.target_address) for each in accounts], enabled
+        )
+        return [each.source_address for each in accounts]
+
+    def is_enabled(self, account: AccountSpec) -> bool:
+        """Tell whether an account may run."""
+        ledger = self._made_ledger()
+        account_id = ledger.account(account.source_address, account.target_address)
+        with closing(ledger.read(account_id)) as book:
+            return book.enabled()
+
+    # what only looks
+
+    def check(self, search: str = "") -> Iterator[CheckResult]:
+        """Try both sides of every account that matches; a result for each side, in the roster's order.
+
+        Raises ``PluginError`` for an executor that is not there, and ``Interrupted``; never for one account.
+        """
+        leaves = not self.registry.executor(self.spec.executor).same_process
+
+        def one(account: AccountSpec) -> list[CheckResult]:
+            return list(
+                check_account(self._ends(account), leaves_process=leaves, tell_bug=self._bug_teller(account))
+            )
+
+        for results in in_order(one, self._matching(search), self.spec.workers):
+            yield from results
+
+    def plan(self, search: str = "") -> Iterator[AccountPlan]:
+        """Tell what ``run`` would do with every account that matches; writes nothing anywhere.
+
+        An account with which the migration would exceed its limit of octets is told so. Raises ``LedgerError``
+        and ``Interrupted``; never for one account.
+        """
+        ledger = self._found_ledger()
+        ids = _ids(ledger)
+
+        def one(account: AccountSpec) -> AccountPlan:
+            account_id = ids.get((account.source_address, account.target_address))
+            with ExitStack() as stack:
+                book = None
+                if ledger is not None and account_id is not None:
+                    book = stack.enter_context(closing(ledger.read(account_id)))
+                return plan_account(
+                    self._ends(account), book, self.spec.policy, tell_bug=self._bug_teller(account)
+                )
+
+        total = ledger.total_octets() if ledger else 0
+        for planned in in_order(one, self._matching(search), self.spec.workers):
+            total += planned.octets
+            yield self._within_limit(planned, total)
+
+    def _within_limit(self, planned: AccountPlan, total: int) -> AccountPlan:
+        limit = self.spec.options.limit_octets
+        if limit is None or total <= limit or not planned.octets:
+            return planned
+        text = f"with this account the migration has {total:,} octets, and its limit is {limit:,}"
+        remark = Remark("fault", text, "Ask the target's provider, then raise `limit_octets`.")
+        return evolve(planned, remarks=(*planned.remarks, remark))
+
+    def status(self, search: str = "") -> list[AccountStatus]:
+        """Tell from the ledger how far every account that matches has come; also while another process runs."""
+        ledger = self._found_ledger()
+        return status_of(self._matching(search), ledger, search, now=self.clock.now())
+
+    def verify(
+        self,
+        search: str = "",
+        *,
+        full: bool = False,
+        each_message: Callable[[MessageProof], None] | None = None,
+    ) -> Iterator[AccountProof]:
+        """Hold both sides of every account that matches against the ledger; see ``alimail_core.verify``.
+
+        ``full`` reads every octet back. ``each_message`` is called, one call at a time, for each message that
+        stands in the target; too many to be held in memory, they are for a file. Raises ``LedgerError``,
+        ``Interrupted`` and what ``each_message`` raises; never for one account.
+        """
+        ledger = self._found_ledger()
+        ids = _ids(ledger)
+        told = _one_at_a_time(each_message)
+
+        def one(account: AccountSpec) -> AccountProof:
+            account_id = ids.get((account.source_address, account.target_address))
+            return verify_account(
+                self._ends(account),
+                ledger,
+                account_id,
+                full=full,
+                each_message=told,
+                tell_bug=self._bug_teller(account),
+            )
+
+        yield from in_order(one, self._matching(search), self.spec.workers)
+
+    def report(
+        self, proofs: Sequence[AccountProof] = (), folder: Path | None = None, search: str = ""
+    ) -> list[Path]:
+        """Write the report's files from the ledger and the proofs given, or else those of the last report.
+
+        ``folder``: by default the configuration's, or one beside the ledger. Returns the paths written.
+        """
+        ledger = self._found_ledger()
+        return write_report(
+            self.spec.name,
+            self.status(search),
+            ledger,
+            folder or report_folder(self.spec),
+            proofs=proofs,
+            now=self.clock.now(),
+        )
+
+    # what all of it stands on
+
+    def observe(self, event: Event) -> None:
+        """Tell every observer and every plug-in that observes; one event at a time.
+
+        What an observer raises is logged and stops nothing.
+        """
+        with self._observing:
+            for observer in self._observers:
+                try:
+                    observer(event)
+                except Exception as bug:  # noqa: BLE001 - somebody else's code; it must not stop a migration
+                    _log.warning("an observer failed: %s", " <- ".join(trace_of(bug)))
+            self.registry.observe(event)
+
+    def tell_bug(self, account: AccountSpec, bug: Exception) -> None:
+        """Log where a bug came from, without the exception's text, which may hold a piece of a message."""
+        logs = [observer for observer in self._observers if isinstance(observer, JsonLog)]
+        for log in logs:
+            log.bug(bug)
+        if not logs:
+            _log.error("a bug at the account %s:\n%s", account.source_address, "\n".join(trace_of(bug)))
+
+    def _bug_teller(self, account: AccountSpec) -> Callable[[Exception], None]:
+        return lambda bug: self.tell_bug(account, bug)
+
+    def _ends(self, account: AccountSpec) -> Ends:
+        return Ends(account, self.registry, self._governor, self.clock)
+
+    def _matching(self, search: str) -> list[AccountSpec]:
+        wanted = search.casefold()
+        return [
+            each
+            for each in self.spec.accounts
+            if wanted in each.source_address.casefold() or wanted in each.target_address.casefold()
+        ]
+
+    def _made_ledger(self) -> Ledger:
+        """Open the ledger, made where there is none. Raises ``LedgerError``."""
+        with self._opening:
+            if self._ledger is None:
+                self._ledger = Ledger.open(self.spec.ledger, self.spec.name, self.clock)
+            return self._ledger
+
+    def _found_ledger(self) -> Ledger | None:
+        """Open the ledger; ``None`` where there is none yet. Raises ``LedgerError``."""
+        with self._opening:
+            is_there = (
+                self._ledger is not None or "://" in self.spec.ledger or Path(self.spec.ledger).exists()
+            )
+        return self._made_ledger() if is_there else None
+
+
+def run_account(spec: MigrationSpec, index: int, refill: bool = False) -> PassSummary:
+    """Make one pass over one account of a migration, in a process that has nothing but this plain data.
+
+    It builds its own registry of the installed plug-ins, reads the secrets and opens the ledger. Ctrl-C reaches
+    every process of a terminal; who has started the workers decides, so they leave it to them.
+    """
+    if threading.current_thread() is threading.main_thread() and multiprocessing.parent_process() is not None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with Migration(spec, Registry.load()) as migration:
+        return migration.run_account(spec.accounts[index], refill=refill)
+
+
+def bug_words(bug: BaseException) -> tuple[str, str]:
+    """Return reason and remedy for an exception that nobody foresaw; its text may hold what is private."""
+    return f"{type(bug).__name__}: a bug in alimail or in a plug-in", "Report it, with the log of the run."
+
+
+def _ids(ledger: Ledger | None) -> dict[tuple[str, str], int]:
+    rows = ledger.accounts() if ledger else []
+    return {(row.source_address, row.target_address): row.id for row in rows}
+
+
+def _one_at_a_time(
+    function: Callable[[MessageProof], None] | None,
+) -> Callable[[MessageProof], None]:
+    lock = threading.Lock()
+
+    def call(proof: MessageProof) -> None:
+        if function is not None:
+            with lock:
+                function(proof)
+
+    return call
+
+
+class _Run:
+    """One run under way: the accounts' passes in an executor, and their summaries as they come."""
+
+    def __init__(
+        self, migration: Migration, kind: ExecutorKind, accounts: Sequence[AccountSpec], refill: bool
+    ) -> None:
+        self._migration = migration
+        self._kind = kind
+        self._accounts = accounts
+        self._refill = refill
+        self._futures: dict[Future[PassSummary], int] = {}
+        self._told_to_stop: list[AccountSpec] = []
+
+    def finish(self) -> list[PassSummary]:
+        """Run them all; return the summaries in the accounts' order."""
+        done: dict[int, PassSummary] = {}
+        with self._kind.open(max(self._migration.spec.workers, 1)) as executor:
+            try:
+                for index in range(len(self._accounts)):
+                    self._futures[self._submit(executor, self._accounts[index])] = index
+                for future in self._completed():
+                    done[self._futures[future]] = self._summary(future)
+            except BaseException:
+                self._migration.stop.set()
+                executor.shutdown(wait=False, cancel_futures=True)
+                raise
+            finally:
+                self._let_run_again()
+        return [done[index] for index in range(len(self._accounts))]
+
+    def _submit(self, executor: Executor, account: AccountSpec) -> Future[PassSummary]:
+        if self._kind.same_process:
+            return executor.submit(self._migration.run_account, account, refill=self._refill)
+        if remark := _cannot_leave(account):
+            refused: Future[PassSummary] = Future()
+            refused.set_exception(Denied(remark.text, remedy=remark.remedy))
+            return refused
+        # The account alone: a thousand accounts would otherwise each carry all thousand along.
+        alone = evolve(self._migration.spec, accounts=(account,))
+        return executor.submit(run_account, alone, 0, self._refill)
+
+    def _completed(self) -> Iterator[Future[PassSummary]]:
+        waiting = set(self._futures)
+        while waiting:
+            ended, waiting = wait(
+                waiting, None if self._kind.same_process else _LOOK, return_when=FIRST_COMPLETED
+            )
+            yield from ended
+            if not self._kind.same_process and self._migration.stop.is_set() and not self._told_to_stop:
+                self._stop_others(waiting)
+
+    def _stop_others(self, waiting: Iterable[Future[PassSummary]]) -> None:
+        """Tell other processes to stop, through the one thing that they share with us: the ledger."""
+        running = [self._accounts[self._futures[future]] for future in waiting if not future.cancel()]
+        self._told_to_stop = [each for each in running if self._migration.is_enabled(each)]
+        self._migration.switch(self._told_to_stop, False)
+
+    def _let_run_again(self) -> None:
+        if self._told_to_stop:
+            self._migration.switch(self._told_to_stop, True)
+
+    def _summary(self, future: Future[PassSummary]) -> PassSummary:
+        account, migration = self._accounts[self._futures[future]], self._migration
+        try:
+            summary = future.result()
+        except CancelledError:
+            return migration.ended(account, "stopped", "stopped on request", "")
+        except AlimailError as error:
+            return migration.ended(account, "failed", str(error), error.remedy)
+        except Exception as bug:  # noqa: BLE001 - such as a worker process that was killed
+            migration.tell_bug(account, bug)
+            return migration.ended(
+                account, "failed", f"its worker failed: {type(bug).__name__}", "Run again."
+            )
+        if account in self._told_to_stop and summary.state == "stopped":
+            summary = evolve(summary, reason="stopped on request", remedy="Run the same command again.")
+        if not self._kind.same_process:
+            migration.tell_end(summary)
+        return summary
+
+
+def _cannot_leave(account: AccountSpec) -> Remark | None:
+    for secret in (account.source_secret, account.target_secret):
+        if not secret.leaves_process:
+            return prompt_remark(secret)
+    return None

@@ -1,0 +1,228 @@
+"""What a pass over an account would do: which folder goes where, how much travels, what will not fit. Reads only.
+
+The ledger is read where there is one, so that folders keep the places of earlier passes and only what still must
+travel is counted; neither it nor the target is written. What stands in the target already, and would be adopted
+instead of copied, is counted as travelling: to find it costs a look at every message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from attrs import define, frozen
+
+from alimail_core.check import fault_of, worst
+from alimail_core.contract import MapContext, Sink, Source
+from alimail_core.ends import Ends
+from alimail_core.errors import AlimailError, Interrupted
+from alimail_core.folders import FolderPolicy, Mapped, Skipped, map_folders
+from alimail_core.ledger import Book, Row, State
+from alimail_core.ledger.book import FolderRow, contradicts
+from alimail_core.model import Changes, Cursor, Entry, Folder, FolderPath, Remark, SpecialUse, Unusable
+
+NOT_MOVED = ("rules", "forwards and auto-replies", "signatures", "contacts", "calendars", "rights and shares")
+"""What people take for mail and what no mail protocol carries."""
+
+_TRAVELS = frozenset({State.PENDING, State.SENT, State.UNREADABLE, State.VANISHED})
+
+
+@frozen
+class FolderPlan:
+    """One source folder: where it goes and why, and what of it still must travel (octets as listed)."""
+
+    source: FolderPath
+    target: FolderPath
+    special_use: SpecialUse | None
+    rule: str
+    messages: int
+    octets: int
+    exists: bool
+    """The target has the folder already."""
+
+
+@frozen
+class AccountPlan:
+    """What a pass over one account would do. ``level`` is the gravest of its remarks'."""
+
+    source_address: str
+    target_address: str
+    folders: tuple[FolderPlan, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    remarks: tuple[Remark, ...] = ()
+
+    @property
+    def messages(self) -> int:
+        """How many messages would travel."""
+        return sum(folder.messages for folder in self.folders)
+
+    @property
+    def octets(self) -> int:
+        """How many octets would travel, as the source lists them."""
+        return sum(folder.octets for folder in self.folders)
+
+    @property
+    def level(self) -> str:
+        """How grave it is: ``"fault"`` where something will not go."""
+        return worst(self.remarks)
+
+
+def plan_account(
+    ends: Ends, book: Book | None, policy: FolderPolicy, *, tell_bug: Callable[[Exception], None]
+) -> AccountPlan:
+    """Plan one account; ``book`` of ``None``: it never ran. Raises ``Interrupted`` and nothing else."""
+    account = ends.account
+    try:
+        with ends.source() as source, ends.sink() as sink:
+            return _Planner(ends, book, policy, source, sink).plan()
+    except Interrupted:
+        raise
+    except AlimailError as error:
+        remarks = tuple(fault_of(error))
+    except Exception as bug:  # noqa: BLE001 - one account's bug must not end the plan of the others
+        tell_bug(bug)
+        remarks = (Remark("fault", f"{type(bug).__name__}: a bug in alimail or in a plug-in", "Report it."),)
+    return AccountPlan(account.source_address, account.target_address, remarks=remarks)
+
+
+@define
+class _Load:
+    """What one folder has that still must travel."""
+
+    messages: int = 0
+    octets: int = 0
+    too_large: int = 0
+
+
+class _Planner:
+    """One account's plan under way."""
+
+    def __init__(
+        self, ends: Ends, book: Book | None, policy: FolderPolicy, source: Source, sink: Sink
+    ) -> None:
+        self._ends = ends
+        self._book = book
+        self._policy = policy
+        self._source = source
+        self._sink = sink
+        self._rows: dict[FolderPath, FolderRow] = {}
+        self._remarks: list[Remark] = []
+        self._too_large = 0
+
+    def plan(self) -> AccountPlan:
+        """Map the folders, count what travels, and see whether it fits."""
+        sources = list(self._source.folders())
+        targets = list(self._sink.folders())
+        mapped, skipped = self._map(sources, targets)
+        loads = self._loads(
+            [folder for folder in sources if folder.selectable], {row.source for row in mapped}
+        )
+        there = {folder.path for folder in targets}
+        folders = tuple(_folder_plan(row, loads.get(row.source, _Load()), there) for row in mapped)
+        account = self._ends.account
+        self._see_whether_it_fits(sum(folder.octets for folder in folders))
+        return AccountPlan(
+            account.source_address, account.target_address, folders, tuple(skipped), tuple(self._remarks)
+        )
+
+    def _map(
+        self, sources: Sequence[Folder], targets: Sequence[Folder]
+    ) -> tuple[list[Mapped], list[Skipped]]:
+        previous: dict[FolderPath, FolderPath] = {}
+        if self._book is not None:
+            known = {row.id: row.path for row in self._book.folders("target")}
+            self._rows = {row.path: row for row in self._book.folders("source")}
+            previous = {
+                path: known[row.target_id] for path, row in self._rows.items() if row.target_id in known
+            }
+        account = self._ends.account
+        context = MapContext(account.source_address, account.target_address, self._policy.history)
+        return map_folders(
+            sources,
+            self._policy,
+            self._sink.traits.rules,
+            target_folders=targets,
+            previous=previous,
+            override=lambda folder: self._ends.registry.map_folder(folder, context),
+        )
+
+    def _loads(self, sources: Iterable[Folder], moving: set[FolderPath]) -> dict[FolderPath, _Load]:
+        """List what changed in each folder since its last pass, and count what travels."""
+        loads: dict[FolderPath, _Load] = {}
+        wanted = ((folder, self._cursor(folder)) for folder in sources if folder.path in moving)
+        for page in self._source.changes(wanted):
+            if isinstance(page, Unusable):
+                name = "/".join(page.path)
+                self._remarks.append(
+                    Remark(
+                        "warning",
+                        f"the folder {name} cannot be listed: {page.reason}",
+                        "See to it at the source.",
+                    )
+                )
+                continue
+            load = loads.get(page.folder.path)
+            if load is None:
+                load = loads[page.folder.path] = self._begun(page)
+            self._count(load, page)
+        return loads
+
+    def _cursor(self, folder: Folder) -> Cursor | None:
+        row = self._rows.get(folder.path)
+        return row.cursor if row else None
+
+    def _begun(self, page: Changes) -> _Load:
+        """Begin with what an earlier pass left to do, where the listing tells only what changed since."""
+        row = self._rows.get(page.folder.path)
+        if page.complete or row is None or self._book is None:
+            return _Load()
+        return _Load(*self._book.count(row.id, tuple(_TRAVELS - {State.VANISHED})))
+
+    def _count(self, load: _Load, page: Changes) -> None:
+        largest = self._sink.traits.max_message_octets
+        for entry in self._travelling(page):
+            load.messages += 1
+            load.octets += entry.size or 0
+            self._too_large += largest is not None and (entry.size or 0) > largest
+
+    def _travelling(self, page: Changes) -> Iterator[Entry]:
+        """Give the entries of a page that no earlier pass has dealt with."""
+        row = self._rows.get(page.folder.path)
+        known = {}
+        if self._book is not None and row is not None and row.epoch == page.epoch:
+            known = self._book.by_keys(row.id, [entry.key for entry in page.entries])
+        for entry in page.entries:
+            found = known.get(entry.key)
+            if found is None or contradicts(found.size, found.date, entry) or self._is_open(found, page):
+                yield entry
+
+    @staticmethod
+    def _is_open(found: Row, page: Changes) -> bool:
+        """Tell whether a message that the ledger knows still travels and was not counted by ``_begun``."""
+        return page.complete and found.state in _TRAVELS
+
+    def _see_whether_it_fits(self, octets: int) -> None:
+        if self._too_large:
+            self._remarks.append(
+                Remark(
+                    "warning",
+                    f"messages larger than the target takes "
+                    f"({self._sink.traits.max_message_octets:,} octets): {self._too_large:,}",
+                    "They stay behind and the report names them. Raise the target's limit, if it can be.",
+                )
+            )
+        quota = self._sink.quota()
+        free = max(quota.limit - quota.used, 0) if quota else None
+        if free is not None and octets > free:
+            self._remarks.append(
+                Remark(
+                    "fault",
+                    f"{octets:,} octets would travel, and {free:,} are free in the target",
+                    "Enlarge the mailbox, or leave folders out with rules.",
+                )
+            )
+
+
+def _folder_plan(row: Mapped, load: _Load, there: set[FolderPath]) -> FolderPlan:
+    return FolderPlan(
+        row.source, row.target, row.special_use, row.rule, load.messages, load.octets, row.target in there
+    )

@@ -1,0 +1,112 @@
+"""How far every account has come, from the ledger alone; also while another process works on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from attrs import frozen
+
+from alimail_core.ledger import AccountRow, Ledger
+from alimail_core.ledger.lease import is_alive
+from alimail_core.spec import AccountSpec
+
+_SETTLED = ("STORED", "MOVING", "COLLAPSED")
+_OPEN = ("PENDING", "SENT", "UNREADABLE")
+
+
+@frozen
+class AccountStatus:
+    """One account as the ledger has it; messages and octets as the source listed them."""
+
+    source_address: str
+    target_address: str
+    state: str = ""
+    """How its last pass ended, ``"running"``, ``"interrupted"`` where its process is gone, ``""`` if it never ran."""
+    enabled: bool = True
+    in_roster: bool = True
+    """False: the ledger knows it, and the configuration no longer does."""
+    passes: int = 0
+    started: datetime | None = None
+    ended: datetime | None = None
+    settled_messages: int = 0
+    settled_octets: int = 0
+    pending_messages: int = 0
+    """Listed, and not yet dealt with. What was never listed is not known here."""
+    pending_octets: int = 0
+    quarantined: int = 0
+    problems: int = 0
+    written_octets: int = 0
+    """What this migration has written, over all passes."""
+    octets_per_second: float | None = None
+    """Over the first pass, the only one whose beginning is at zero; ``None`` where unknown."""
+    reason: str = ""
+    remedy: str = ""
+
+
+def status_of(
+    accounts: Iterable[AccountSpec], ledger: Ledger | None, search: str = "", *, now: datetime
+) -> list[AccountStatus]:
+    """Tell the state of the accounts given, then of those that only the ledger knows."""
+    rows = (
+        {(row.source_address, row.target_address): row for row in ledger.accounts(search)} if ledger else {}
+    )
+    told = []
+    for account in accounts:
+        row = rows.pop((account.source_address, account.target_address), None)
+        if ledger is not None and row is not None:
+            told.append(_status(ledger, row, now, in_roster=True))
+        else:
+            told.append(AccountStatus(account.source_address, account.target_address))
+    if ledger is not None:
+        told += [_status(ledger, row, now, in_roster=False) for row in rows.values()]
+    return told
+
+
+def _status(ledger: Ledger, row: AccountRow, now: datetime, *, in_roster: bool) -> AccountStatus:
+    counts = ledger.counts(row.id)
+    settled, pending = _sum(counts, _SETTLED), _sum(counts, _OPEN)
+    return AccountStatus(
+        row.source_address,
+        row.target_address,
+        state=_state(row, now),
+        enabled=row.enabled,
+        in_roster=in_roster,
+        passes=row.passes,
+        started=_date(row.started),
+        ended=_date(row.ended),
+        settled_messages=settled[0],
+        settled_octets=settled[1],
+        pending_messages=pending[0],
+        pending_octets=pending[1],
+        quarantined=counts.get("REFUSED", (0, 0))[0],
+        problems=len(ledger.problems(row.id)),
+        written_octets=row.octets,
+        octets_per_second=_pace(row, now),
+        reason=row.reason,
+        remedy=row.remedy,
+    )
+
+
+def _state(row: AccountRow, now: datetime) -> str:
+    """A pass whose process is gone cannot say so itself."""
+    if row.state != "running":
+        return row.state
+    silent_for = now.timestamp() - (row.heartbeat or 0.0)
+    return "running" if row.owner and is_alive(row.owner, silent_for) else "interrupted"
+
+
+def _pace(row: AccountRow, now: datetime) -> float | None:
+    if row.passes != 1 or row.started is None:
+        return None
+    seconds = (row.ended or now.timestamp()) - row.started
+    return row.octets / seconds if seconds > 0 else None
+
+
+def _sum(counts: dict[str, tuple[int, int]], states: Iterable[str]) -> tuple[int, int]:
+    found = [counts[state] for state in states if state in counts]
+    return sum(messages for messages, _ in found), sum(octets for _, octets in found)
+
+
+def _date(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
