@@ -35,8 +35,8 @@ from alimail_core.identity import (
     nominees,
 )
 
-properly = settings(deadline=None, derandomize=True, max_examples=150)
-slowly = settings(deadline=None, derandomize=True, max_examples=60)
+properly = settings(deadline=None, derandomize=True, max_examples=100)
+slowly = settings(deadline=None, derandomize=True, max_examples=50)
 
 LINE_END = re.compile(rb"\r\n|\r|\n")
 
@@ -44,9 +44,10 @@ LINE_END = re.compile(rb"\r\n|\r|\n")
 PIECES = [
     b"\r\n", b"\n", b"\r", b"\r\r\n", b"\0", b" ", b"\t", b":", b"--b", b"--b--", b"a", b"\xff\xfe", b"=",
     b"=\n", b"=?", b"Message-ID: <a@b>", b"From: x@y", b"Subject: s", b"Date: Mon, 1 Jan 2024 00:00:00 +0800",
-    b"Date: 99999999999", b"Date: 1 Jan 99999 00:00:00 +0000", b"Date: Mon, 45 Foo -1 99:99 zz", b"Subject: =?utf-8?B?/?=", b"=?punycode?q?a?=",
+    b"Date: 99999999999", b"Date: 1 Jan 99999 00:00:00 +0000", b"Date: Mon, 45 Foo -1 99:99 zz",
+    b"Subject: =?utf-8?B?/?=", b"=?punycode?q?a?=",
     b"=?utf-16?b?AA?=", b"=?x?B??=", b"Content-Type: multipart/mixed; boundary=b",
-    b'Content-Type: multipart/x; boundary="', b"Content-Type: ;", b"Content-Type: message/rfc822", b"Date: 1 Jan 99999 00:00:00 +0800",
+    b'Content-Type: multipart/x; boundary="', b"Content-Type: ;", b"Content-Type: message/rfc822",
     b"Content-Type: text/plain; charset=nonsense", b"Content-Type: text/html; charset=utf-16",
     b"Content-Transfer-Encoding: base64", b"Content-Transfer-Encoding: quoted-printable", b"AAAA=A",
     b"From sender",
@@ -282,7 +283,7 @@ def test_two_fields_do_not_run_into_one() -> None:
 def test_a_hostile_charset_is_not_decoded() -> None:
     """Codecs that are no charset of text, or whose cost grows out of proportion, are never run."""
     for charset in ("punycode", "idna", "zlib", "hex", "unicode_escape", "nonsense", "\0", "a" * 10_000):
-        assert decoded(b"mnchen-3ya\xff", charset) == "mnchen-3ya\xff"
+        assert decoded(b"mnchen-3ya", charset) == "mnchen-3ya"
 
 
 # -- the content digest
