@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import attrs
 
-from alimail_core.contract import Command, ExecutorKind, Sink, SinkKind, SourceKind
+from alimail_core.contract import Command, ExecutorKind, Sink, SinkKind, Source, SourceKind
 from alimail_core.structure import can_structure, init_fields, is_secret
 from alimail_core.text import printable
 
@@ -65,12 +65,13 @@ def _option(field: attrs.Attribute[Any], type_: Any) -> str:
 def _opened(factory: Any, kind_type: type) -> str:
     """Look at what the factory says that it returns: a class of the plug-in's own can be held to the contract."""
     made = factory if isinstance(factory, type) else _return_type(factory)
-    if not isinstance(made, type) or made.__module__ == "alimail_core.contract":
+    if not isinstance(made, type) or made is Any or made in (Source, Sink):
         return ""
-    if kind_type is SinkKind and not issubclass(made, Sink):
-        return f"{made.__name__} is not a Sink"
-    missing = sorted(getattr(made, "__abstractmethods__", ()))
-    return f"{made.__name__} lacks {', '.join(missing)}" if inspect.isabstract(made) else ""
+    due = Sink if kind_type is SinkKind else Source
+    if not issubclass(made, due):
+        return f"{made.__name__} is not a {due.__name__}"
+    missing = ", ".join(sorted(made.__abstractmethods__))
+    return f"{made.__name__} lacks {missing}" if missing else ""
 
 
 def _return_type(factory: Any) -> object:
