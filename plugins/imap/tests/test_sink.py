@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from alimail_core.errors import Denied, InDoubt
+from alimail_core.errors import Denied, InDoubt, Refused
 from alimail_core.model import INBOX, FlagChange, Folder, FolderPath, Moved, Quota, SpecialUse, Unusable
 from alimail_imap.mailboxes import Names
 from alimail_imap.sink import ImapSink
@@ -197,6 +197,34 @@ def test_a_move_whose_answer_is_lost_is_in_doubt() -> None:
         pytest.raises(InDoubt),
     ):
         list(sink.move(BOX, [key(2)], TO))
+
+
+@pytest.mark.parametrize(
+    ("told", "kind"), [(b"* 1 EXPUNGE\r\n", InDoubt), (b"* VANISHED 1\r\n", InDoubt), (b"", Refused)]
+)
+def test_a_move_that_stopped_half_way_is_in_doubt(told: bytes, kind: type[Exception]) -> None:
+    """A NO after some messages have moved leaves open which; a NO before leaves all where they were."""
+    no = told + b"{tag} NO [CANNOT] target is odd\r\n"
+    replies: dict[bytes, Reply] = {b"SELECT": SELECT, b"UID FETCH": there(1, 2), b"UID MOVE": no}
+    with (
+        CannedServer(replies, capabilities=RICH) as server,
+        ImapSink.open(server.options, server.credentials) as sink,
+        pytest.raises(kind),
+    ):
+        list(sink.move(BOX, [key(1), key(2)], TO))
+
+
+def test_a_copy_whose_original_stays_is_in_doubt() -> None:
+    """Then the message stands in both folders, which only a look can tell."""
+    replies: dict[bytes, Reply] = {
+        b"SELECT": SELECT,
+        b"UID FETCH": there(2),
+        b"UID STORE": b"{tag} NO read-only\r\n",
+    }
+    with CannedServer(replies) as server, ImapSink.open(server.options, server.credentials) as sink:
+        with pytest.raises(InDoubt) as caught:
+            list(sink.move(BOX, [key(2)], TO))
+    assert caught.value.over
 
 
 def test_removal_touches_the_keys_and_nothing_else() -> None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import socket
+from itertools import pairwise
+
 import pytest
 from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
 
 from alimail_core.errors import Throttled, Transient
 from alimail_core.model import Changes, Entry, Folder, Message
@@ -148,3 +153,38 @@ def test_a_large_literal_arrives_whole() -> None:
         (message,) = source.fetch([(BOX, [Entry("1/7")])])
         assert isinstance(message, Message)
         assert message.octets == octets
+
+
+class Pieces(wire.Wire):
+    """A wire on which octets come in the pieces that a test chooses."""
+
+    def __init__(self, octets: bytes, cuts: list[int]) -> None:
+        places = [0, *sorted(cut % (len(octets) + 1) for cut in cuts), len(octets)]
+        self.pieces = [octets[start:end] for start, end in pairwise(places) if start < end]
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self._own = socket.create_connection(listener.getsockname())
+        super().__init__(self._own, 1.0)
+
+    def _receive_now(self, most: int) -> bytes | None:
+        if not self.pieces:
+            raise self.fail("no more")
+        piece, rest = self.pieces[0][:most], self.pieces[0][most:]
+        self.pieces[:1] = [rest] if rest else []
+        return piece
+
+
+LITERALS = st.lists(st.binary(max_size=40) | st.just(b"* OK\r\n") | st.just(b"{3}\r\n"), max_size=4)
+
+
+@given(st.lists(LITERALS, min_size=1, max_size=5), st.lists(st.integers(0, 500), max_size=20))
+def test_responses_are_the_same_however_they_are_cut(said: list[list[bytes]], cuts: list[int]) -> None:
+    """Lines and literals come apart in the same places whatever pieces the network makes of them."""
+    octets = b"".join(
+        b"* X" + b"".join(b" {%d}\r\n%s" % (len(literal), literal) for literal in literals) + b"\r\n"
+        for literals in said
+    )
+    pieces = Pieces(octets, cuts)
+    for literals in said:
+        assert pieces.read().parts[1::2] == literals
+    with pytest.raises(Transient, match="no more"):
+        pieces.read()

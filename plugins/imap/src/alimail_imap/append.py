@@ -19,8 +19,19 @@ from typing import Protocol, TypeAlias
 
 from attrs import define, field, frozen
 
-from alimail_core.errors import AlimailError, InDoubt, Refused, Transient
-from alimail_core.model import BATCH_MESSAGES, BATCH_OCTETS, Batch, Delivery, Folder, NotStored, Stored
+from alimail_core import (
+    BATCH_MESSAGES,
+    BATCH_OCTETS,
+    AlimailError,
+    Batch,
+    Delivery,
+    Folder,
+    InDoubt,
+    NotStored,
+    Refused,
+    Stored,
+    Transient,
+)
 from alimail_imap.connection import Connection
 from alimail_imap.fetched import write_date, write_flags
 from alimail_imap.grades import grade

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from attrs import frozen
 
-from alimail_core.errors import Transient
+from alimail_core import Transient
 from alimail_imap.grades import Doing, grade, grade_bye
 from alimail_imap.tokens import Malformed, Response, Status, parse_status, quotable, quote, shown
 from alimail_imap.wire import Wire

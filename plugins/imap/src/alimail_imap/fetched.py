@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from attrs import define
 
-from alimail_core.model import SYSTEM_FLAGS
+from alimail_core import SYSTEM_FLAGS
 from alimail_imap.tokens import Malformed, Response, Token, is_atom
 
 LISTED = b"(UID FLAGS INTERNALDATE RFC822.SIZE)"

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 
 from attrs import frozen
 
-from alimail_core.errors import AlimailError, Denied, OverQuota, Refused, Throttled, Transient
+from alimail_core import AlimailError, Denied, OverQuota, Refused, Throttled, Transient
 from alimail_imap.tokens import Status
 
 Doing: TypeAlias = Literal["login", "append", "folder", "read"]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from alimail_core.model import INBOX, Folder, SpecialUse
+from alimail_core import INBOX, Folder, SpecialUse
 from alimail_imap.mailboxes import decode_name
 
 Rank = tuple[int, int, str]

@@ -14,8 +14,7 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
-from alimail_core.errors import Denied, Refused, Transient
-from alimail_core.model import PAGE, Changes, Cursor, Entry, Folder, Unusable
+from alimail_core import PAGE, Changes, Cursor, Denied, Entry, Folder, Refused, Transient, Unusable
 from alimail_imap.connection import astring, collect, of_kind
 from alimail_imap.fetched import LISTED, LISTED_WITH_LABELS, Fetched, parse_fetch
 from alimail_imap.grades import grade

@@ -8,8 +8,7 @@ import socket
 import ssl
 import warnings
 
-from alimail_core.contract import Credentials
-from alimail_core.errors import Denied, InputError, Transient
+from alimail_core import Credentials, Denied, InputError, Transient
 from alimail_imap.connection import Connection, astring
 from alimail_imap.grades import grade, grade_bye
 from alimail_imap.options import ImapOptions

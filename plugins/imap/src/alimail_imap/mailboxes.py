@@ -11,8 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from attrs import evolve, frozen
 from imapclient import imap_utf7
 
-from alimail_core.errors import Denied, Refused
-from alimail_core.model import INBOX, Folder, FolderPath, SpecialUse
+from alimail_core import INBOX, Denied, Folder, FolderPath, Refused, SpecialUse
 from alimail_imap.connection import Connection, Part, of_kind
 from alimail_imap.tokens import Response, Token
 

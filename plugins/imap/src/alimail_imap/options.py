@@ -6,7 +6,7 @@ from typing import Literal
 
 from attrs import frozen
 
-from alimail_core.contract import option
+from alimail_core import option
 
 IMPLICIT_PORT = 993
 CLEARTEXT_PORT = 143

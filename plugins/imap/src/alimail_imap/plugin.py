@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from alimail_core.contract import SinkKind, SourceKind
-from alimail_core.hookspec import hookimpl
+from alimail_core import SinkKind, SourceKind, hookimpl
 from alimail_imap.options import ImapOptions
 from alimail_imap.sink import open_sink
 from alimail_imap.source import open_source

@@ -7,8 +7,18 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 
 from attrs import define, field
 
-from alimail_core.errors import Refused, Transient
-from alimail_core.model import BATCH_MESSAGES, BATCH_OCTETS, Entry, Folder, Gone, Headers, Message, Unreadable
+from alimail_core import (
+    BATCH_MESSAGES,
+    BATCH_OCTETS,
+    Entry,
+    Folder,
+    Gone,
+    Headers,
+    Message,
+    Refused,
+    Transient,
+    Unreadable,
+)
 from alimail_imap.connection import astring, collect
 from alimail_imap.fetched import LISTED, Fetched, parse_fetch
 from alimail_imap.grades import grade

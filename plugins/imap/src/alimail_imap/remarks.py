@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from alimail_core.model import Remark
+from alimail_core import Remark
 from alimail_imap.session import Session
 
 _OLD_TLS = ("TLSv1", "TLSv1.1")

@@ -11,8 +11,7 @@ from collections.abc import Iterable
 
 from attrs import frozen
 
-from alimail_core.contract import Credentials
-from alimail_core.model import Folder
+from alimail_core import Credentials, Folder
 from alimail_imap.connection import Connection, Part, astring
 from alimail_imap.fetched import spell_flags
 from alimail_imap.grades import grade

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from alimail_core.contract import Credentials, Sink
-from alimail_core.errors import Denied, InDoubt, Refused, Transient
-from alimail_core.model import (
+from alimail_core import (
     INBOX,
+    AlimailError,
     Batch,
+    Clock,
+    Credentials,
+    Denied,
     FlagChange,
     Folder,
     FolderPath,
+    InDoubt,
     Moved,
     NotStored,
     PathRules,
     Quota,
+    Refused,
     Remark,
+    Sink,
     SinkTraits,
     SpecialUse,
     Stored,
+    Transient,
     Unusable,
 )
-from alimail_core.seam import Clock
 from alimail_imap.append import AppendStrategy, choose
 from alimail_imap.connection import Connection, astring, of_kind
 from alimail_imap.fetched import write_flags
@@ -33,7 +38,7 @@ from alimail_imap.options import ImapOptions
 from alimail_imap.remarks import remarks_of
 from alimail_imap.session import Session
 from alimail_imap.source import ImapSource
-from alimail_imap.tokens import Status, Token, parse_status, quotable, quote
+from alimail_imap.tokens import Response, Status, Token, parse_status, quotable, quote
 from alimail_imap.uidsets import expand, format_sets, parse_set
 
 _MARK = frozenset({"\\Deleted"})
@@ -230,9 +235,9 @@ class ImapSink(ImapSource, Sink):
         try:
             responses, status = self.connection.run(b"UID ", verb, b" ", numbers, b" ", name, doing="folder")
             if not status.ok:
-                raise grade(status, "folder")
+                raise _refused_move(responses, status)
             if verb == b"COPY":
-                self._expunge(numbers)
+                self._expunge_copied(numbers)
         except Transient as error:
             raise InDoubt(f"the answer to a move was lost: {error.message}") from error
         codes = [status, *(found for one in responses if (found := parse_status(one.head)) is not None)]
@@ -240,6 +245,12 @@ class ImapSink(ImapSource, Sink):
         for uid, key in part.items():
             uidvalidity, copy = new.get(uid, (0, 0))
             yield Moved(key, self.key(to, uidvalidity, copy) if copy else None)
+
+    def _expunge_copied(self, numbers: bytes) -> None:
+        try:
+            self._expunge(numbers)
+        except Refused as error:
+            raise InDoubt(f"copied, and then not removed: {error.message}", over=True) from error
 
     def remove(self, folder: Folder, keys: Sequence[str]) -> Iterator[str]:
         """Remove exactly these messages by UID EXPUNGE; others that are marked deleted stay."""
@@ -265,6 +276,14 @@ class ImapSink(ImapSource, Sink):
     def remarks(self) -> Iterable[Remark]:
         """Tell what the server can do and cannot, and how the connection is protected."""
         return remarks_of(self.session, sink=True)
+
+
+def _refused_move(responses: list[Response], status: Status) -> AlimailError:
+    """Return the error of a NO to a move; a server may have moved some of the messages before (RFC 6851 §4.3)."""
+    error = grade(status, "folder")
+    if any(response.kind() in (b"EXPUNGE", b"VANISHED") for response in responses):
+        return InDoubt(f"moved in part: {error.message}", over=True)
+    return error
 
 
 def _storage(resources: list[Token]) -> Quota | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from alimail_core.contract import Credentials, Source
-from alimail_core.model import (
+from alimail_core import (
     Changes,
+    Clock,
+    Credentials,
     Cursor,
     Entry,
     Folder,
@@ -14,11 +15,11 @@ from alimail_core.model import (
     Headers,
     Message,
     Remark,
+    Source,
     Traits,
     Unreadable,
     Unusable,
 )
-from alimail_core.seam import Clock
 from alimail_imap.listing import Lister
 from alimail_imap.mailboxes import list_folders
 from alimail_imap.options import ImapOptions

@@ -12,7 +12,7 @@ import socket
 import ssl
 from collections.abc import Iterable
 
-from alimail_core.errors import Transient
+from alimail_core import Transient
 from alimail_imap.tokens import Response
 
 MAX_TEXT = 16 * 1024 * 1024
