@@ -1,0 +1,94 @@
+"""What ``migrate`` and ``copy`` share: ask for passwords, run with progress, tell how it ended, prove it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from alimail_core.cli.output import count_text, octets_text, say, table
+from alimail_core.cli.progress import STATE_WORDS, make_progress
+
+if TYPE_CHECKING:
+    from alimail_core.cli.frame import Frame
+    from alimail_core.events import Observer
+    from alimail_core.migration import MigrationSummary
+    from alimail_core.spec import AccountSpec, MigrationSpec
+    from alimail_core.transfer import PassSummary
+
+MANY = 20
+"""Beyond so many accounts the closing table has only those that need a look."""
+
+
+@frozen
+class Looks:
+    """How a user wants to see a run, and where it is logged."""
+
+    quiet: bool
+    plain: bool
+    log: Path | None
+
+
+def carry(
+    frame: Frame,
+    spec: MigrationSpec,
+    looks: Looks,
+    *,
+    search: str = "",
+    refill: bool = False,
+    expected: Mapping[str, tuple[int, int]] | None = None,
+) -> MigrationSummary:
+    """Run one pass over the accounts, drawn from its events, and tell how it ended."""
+    accounts = matching(spec, search)
+    ask_secrets(accounts)
+    with ExitStack() as stack:
+        observers: list[Observer] = []
+        if not looks.quiet:
+            progress = make_progress(len(accounts), frame.clock, expected, plain=looks.plain)
+            observers.append(stack.enter_context(progress))
+        migration = stack.enter_context(frame.migration(spec, observers, looks.log))
+        summary = migration.run(search, refill=refill)
+    if not looks.quiet:
+        show_summary(summary.accounts)
+    return summary
+
+
+def matching(spec: MigrationSpec, search: str) -> list[AccountSpec]:
+    """Return the accounts that have a text in one of their addresses."""
+    return [
+        each
+        for each in spec.accounts
+        if search.casefold() in f"{each.source_address}\n{each.target_address}".casefold()
+    ]
+
+
+def ask_secrets(accounts: Sequence[AccountSpec]) -> None:
+    """Ask for what is to be asked at a prompt now, before progress is drawn over the question."""
+    for account in accounts:
+        for secret in (account.source_secret, account.target_secret):
+            if not secret.leaves_process:
+                secret.get()
+
+
+def show_summary(accounts: Sequence[PassSummary]) -> None:
+    """Write the closing table: every account, or where there are many those that need a look, and the sum."""
+    shown = [each for each in accounts if each.state != "done"] if len(accounts) > MANY else accounts
+    rows = [_row(each) for each in shown]
+    copied, adopted = sum(each.copied for each in accounts), sum(each.adopted for each in accounts)
+    octets, problems = sum(each.octets for each in accounts), sum(each.problems for each in accounts)
+    if len(accounts) != 1:
+        done = sum(each.state == "done" for each in accounts)
+        state = f"{done:,} of {count_text(len(accounts), 'account')} all there"
+        rows.append(("total", state, copied, adopted, octets_text(octets), problems))
+    table(("Account", "State", "Copied", "Were there", "Octets", "Problems"), rows)
+    for each in shown:
+        if each.reason:
+            say(f"{each.account}: {each.reason}", *([f"  -> {each.remedy}"] if each.remedy else []))
+
+
+def _row(each: PassSummary) -> tuple[object, ...]:
+    state = STATE_WORDS.get(each.state, each.state)
+    return each.account, state, each.copied, each.adopted, octets_text(each.octets), each.problems

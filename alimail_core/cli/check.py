@@ -1,0 +1,78 @@
+"""``alimail check``: try everything before anything moves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from alimail_core.cli import options
+from alimail_core.cli.carry import ask_secrets, matching
+from alimail_core.cli.frame import Frame
+from alimail_core.cli.output import MARKS, count_text, remark_lines, say, write_json
+
+if TYPE_CHECKING:
+    from alimail_core.check import CheckResult
+    from alimail_core.model import Remark
+
+
+def check(
+    context: typer.Context,
+    config: options.Config = options.CONFIG,
+    search: options.Search = "",
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> int:
+    """Read the configuration and the roster, then try every account on both sides. Nothing is written.
+
+    Logins, TLS, folders, what the servers can do, and storage; each fault with what to do about it.
+
+    \b
+    Examples:
+      alimail check
+      alimail check --search anna@old.example
+      alimail check --json | jq '.accounts[] | select(.level == "fault")'
+
+    \b
+    Exit code 0: nothing is in the way; 3: a side of an account has a fault; 2: the configuration has.
+    JSON: {remarks: [{level, text, remedy}],
+           accounts: [{account, side, address, level, remarks: [{level, text, remedy}]}]}
+    """
+    frame = Frame.of(context)
+    spec = frame.load(config)
+    ask_secrets(matching(spec, search))
+    results: list[CheckResult] = []
+    if not json:
+        say(*(line for remark in spec.remarks for line in remark_lines(remark)))
+    with frame.migration(spec) as migration:
+        for result in migration.check(search):
+            results.append(result)
+            if not (json or (quiet and result.level != "fault")):
+                _show(result)
+    faulty = sum(result.level == "fault" for result in results)
+    if json:
+        write_json({"remarks": remarks_json(spec.remarks), "accounts": [_json(result) for result in results]})
+    else:
+        sides = count_text(len(results), "side")
+        say(f"{faulty:,} of {sides} with a fault" if faulty else f"{sides} tried: nothing is in the way")
+    return 3 if faulty else 0
+
+
+def _show(result: CheckResult) -> None:
+    say(f"{result.address or result.account} ({result.side}): {MARKS.get(result.level, result.level)}")
+    say(*(line for remark in result.remarks for line in remark_lines(remark)))
+
+
+def remarks_json(remarks: tuple[Remark, ...]) -> list[dict[str, Any]]:
+    """Return remarks as JSON holds them."""
+    return [{"level": each.level, "text": each.text, "remedy": each.remedy} for each in remarks]
+
+
+def _json(result: CheckResult) -> dict[str, Any]:
+    return {
+        "account": result.account,
+        "side": result.side,
+        "address": result.address,
+        "level": result.level,
+        "remarks": remarks_json(result.remarks),
+    }

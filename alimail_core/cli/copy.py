@@ -1,0 +1,139 @@
+"""``alimail copy``: one mailbox, without a configuration file."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from alimail_core.cli import options
+from alimail_core.cli.carry import Looks, carry
+from alimail_core.cli.frame import Frame
+from alimail_core.cli.output import complain, say
+from alimail_core.cli.verify import prove
+from alimail_core.errors import InputError
+
+if TYPE_CHECKING:
+    from alimail_core.secrets import Secret
+    from alimail_core.spec import Endpoint, MigrationSpec
+
+SecretOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="REF",
+        help="Where the password is: env:NAME, file:PATH, keyring:SERVICE/USER, command:PROGRAM ARGS, or prompt "
+        "(the default on a terminal).",
+        show_default=False,
+    ),
+]
+
+
+def copy(
+    context: typer.Context,
+    source_url: Annotated[str, typer.Argument(metavar="SOURCE_URL", help="Where the mail is.")],
+    target_url: Annotated[str, typer.Argument(metavar="TARGET_URL", help="Where it goes.")],
+    source_secret: SecretOption = None,
+    target_secret: SecretOption = None,
+    ledger: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="Where it is kept what was copied. Default: a file for these two addresses in your state directory.",
+            show_default=False,
+        ),
+    ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Then read every message back and compare.")
+    ] = False,
+    quiet: options.Quiet = False,
+    plain: options.Plain = False,
+    log: options.Log = None,
+) -> int:
+    """Copy one mailbox. Run the same command again for what is new since: nothing is copied twice.
+
+    \b
+    Examples:
+      alimail copy imap://anna@mail.old.example alimail://anna@new.example
+      alimail copy "imap://anna@10.0.0.5:143?tls=starttls&ca=old-ca.pem" "alimail://anna@new.example?region=sg"
+      alimail copy --source-secret env:OLD --target-secret file:new.txt --verify \\
+          imap://anna%40old.example@mail.old.example alimail://anna@new.example
+
+    \b
+    URLs: KIND://USER@HOST:PORT?OPTION=VALUE. A user with an @ in it is written with %40, except in alimail URLs,
+    where the address is the user. `alimail plugins list` names the kinds, `alimail plugins show KIND` its options.
+    Quote a URL with ? or & in it, or your shell reads it.
+    """
+    frame = Frame.of(context)
+    spec = one_mailbox(frame, source_url, target_url, (source_secret, target_secret), ledger)
+    code = carry(frame, spec, Looks(quiet, plain, log)).exit_code
+    if verify and code in (0, 3):
+        return max(code, prove(frame, spec, full=True))
+    if code > 128:
+        complain("Interrupted between two batches; nothing is lost. The same command again goes on.")
+    elif not quiet:
+        say("Next: the same command again brings what is new since; with --verify it proves what is there.")
+    return code
+
+
+def one_mailbox(
+    frame: Frame,
+    source_url: str,
+    target_url: str,
+    secrets: tuple[str | None, str | None],
+    ledger: Path | None,
+) -> MigrationSpec:
+    """Make a migration of one account from two URLs. Raises ``InputError``."""
+    from alimail_core.spec import AccountSpec, MigrationSpec
+    from alimail_core.urls import parse_url
+
+    source, source_user = parse_url(source_url, frame.registry, "source")
+    target, target_user = parse_url(target_url, frame.registry, "target")
+    source_address, target_address = _address(source, source_user), _address(target, target_user)
+    account = AccountSpec(
+        source_address,
+        target_address,
+        source,
+        target,
+        source_user,
+        target_user,
+        _secret(secrets[0], "source", source_address),
+        _secret(secrets[1], "target", target_address),
+    )
+    path = ledger or default_ledger(source_address, target_address)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return MigrationSpec(f"copy {source_address} {target_address}", str(path), (account,), workers=1)
+
+
+def default_ledger(source_address: str, target_address: str) -> Path:
+    """Return where the ledger of a pair of addresses is kept: readable, safe as a file name, one for each pair."""
+    from platformdirs import user_state_path
+
+    pair = f"{source_address}\0{target_address}".encode()
+    words = [
+        re.sub(r"[^A-Za-z0-9@._+-]", "_", each)[:60].strip(".") for each in (source_address, target_address)
+    ]
+    name = f"{'--'.join(words)}-{hashlib.sha256(pair).hexdigest()[:12]}.ledger"
+    return user_state_path("alimail", appauthor=False) / "copies" / name
+
+
+def _address(endpoint: Endpoint, user: str) -> str:
+    """Return who a mailbox belongs to: the user, at its host where the user is no address; domains in lower case."""
+    local, at, domain = user.rpartition("@")
+    if not at:
+        local, domain = user, str(getattr(endpoint.options, "host", "") or endpoint.kind)
+    return f"{local}@{domain.lower()}"
+
+
+def _secret(reference: str | None, side: str, address: str) -> Secret:
+    from alimail_core.secrets import parse_secret
+
+    if reference is None and not sys.stdin.isatty():
+        raise InputError(
+            f"no password for the {side}, and there is no terminal to ask on",
+            remedy=f"Say where it is, such as --{side}-secret env:NAME or --{side}-secret file:PATH.",
+        )
+    return parse_secret(reference or "prompt", label=f"{side} {address}")

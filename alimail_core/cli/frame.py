@@ -1,0 +1,155 @@
+"""What every verb stands in: errors as plain words, signals, and what one call of the command line works with."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from attrs import define, field
+
+from alimail_core.cli.output import complain
+from alimail_core.errors import AlimailError, Fault, InputError, Interrupted
+from alimail_core.seam import Clock, Stop
+
+if TYPE_CHECKING:
+    import typer
+
+    from alimail_core.events import Observer
+    from alimail_core.migration import Migration
+    from alimail_core.registry import Registry
+    from alimail_core.spec import MigrationSpec
+
+
+@define
+class Frame:
+    """One call of the command line. A verb finds it in ``context.obj``."""
+
+    given: Registry | None = None
+    clock: Clock = field(factory=Clock)
+    stop: Stop = field(factory=Stop)
+    log_path: Path | None = None
+
+    @staticmethod
+    def of(context: typer.Context) -> Frame:
+        """Return the frame that ``main`` has made."""
+        return cast(Frame, context.obj)
+
+    @property
+    def registry(self) -> Registry:
+        """Return the plug-ins, loaded when they are first needed."""
+        if self.given is None:
+            from alimail_core.registry import Registry
+
+            self.given = Registry.load()
+        return self.given
+
+    def load(self, config: Path) -> MigrationSpec:
+        """Read a configuration. Raises ``InputError`` with all its faults."""
+        from alimail_core.config import load
+
+        if not config.exists():
+            raise InputError(
+                f"there is no {config}",
+                remedy="`alimail init` writes one; `--config FILE` names another; `alimail copy` needs none.",
+            )
+        return load(config, self.registry)
+
+    @contextmanager
+    def migration(
+        self, spec: MigrationSpec, observers: Sequence[Observer] = (), log: Path | None = None
+    ) -> Iterator[Migration]:
+        """Open a migration, with a log where one is wished; signals ask it to stop between two batches."""
+        from alimail_core.migration import Migration
+
+        with ExitStack() as stack:
+            if log is not None:
+                from alimail_core.logs import JsonLog
+
+                observers = [*observers, stack.enter_context(JsonLog(log, spec.name, self.clock))]
+                self.log_path = log
+            stack.enter_context(heeding_signals(self.stop))
+            migration = Migration(spec, self.registry, observers=observers, clock=self.clock, stop=self.stop)
+            stack.callback(migration.close)
+            yield migration
+
+
+@contextmanager
+def heeding_signals(stop: Stop) -> Iterator[None]:
+    """Let the first SIGINT or SIGTERM ask to stop, and the second end the process at once.
+
+    Ending at once is safe at any instant: the ledger tells the next run what may have happened.
+    """
+
+    def heed(number: int, _frame: Any) -> None:
+        if stop.is_set():
+            _write_now("ended at once; run the same command again to go on\n")
+            os._exit(128 + number)
+        _write_now("stopping after the batches under way; once more ends at once\n")
+        stop.set(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may change handlers; who embeds the command line has their own
+        return
+    before = {number: signal.signal(number, heed) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _write_now(text: str) -> None:
+    # A handler may have interrupted a print to the same stream, so it goes around Python's buffers. The first
+    # sequence shows the cursor again where live progress had hidden it.
+    show_cursor = "\x1b[?25h" if sys.__stderr__ is not None and sys.__stderr__.isatty() else ""
+    os.write(2, f"{show_cursor}\n{text}".encode())
+
+
+def show_error(error: AlimailError) -> int:
+    """Print an error as message, faults and remedy; return the exit code."""
+    complain(f"alimail: {error.message}")
+    if isinstance(error, InputError):
+        complain(*_fault_lines(error.faults))
+    if error.remedy:
+        complain(f"  -> {error.remedy}")
+    if isinstance(error, Interrupted):
+        return 128 + error.signal
+    return error.exit_code
+
+
+def _fault_lines(faults: Iterable[Fault]) -> Iterator[str]:
+    for fault in faults:
+        yield f"{fault.where}: {fault.message}"
+        if fault.remedy:
+            yield f"  -> {fault.remedy}"
+
+
+def show_bug(bug: BaseException, log_path: Path | None) -> int:
+    """Say in one line that something unforeseen happened and where its trace lies; return the exit code."""
+    from platformdirs import user_log_path
+
+    from alimail_core.logs import JsonLog
+
+    path = log_path or user_log_path("alimail", appauthor=False) / "bugs.jsonl"
+    try:
+        with JsonLog(path, "") as log:
+            log.bug(bug)
+        where = f"Its trace is in {path}: please report it with that; it holds no mail and no password."
+    except InputError as error:
+        where = f"Its trace could not be kept: {error.message}"
+    complain(f"alimail: a bug ({type(bug).__name__}). {where}")
+    return 1
+
+
+def give_up_output() -> int:
+    """Nobody reads our output any more: let the interpreter's last flush go nowhere; return the exit code."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+    return 1

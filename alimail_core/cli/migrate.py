@@ -1,0 +1,83 @@
+"""``alimail migrate``: carry everything that is new, changed or moved at the source."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from alimail_core.cli import options
+from alimail_core.cli.carry import Looks, ask_secrets, carry, matching
+from alimail_core.cli.frame import Frame
+from alimail_core.cli.output import say
+from alimail_core.cli.plan import show_plans
+
+if TYPE_CHECKING:
+    from alimail_core.spec import MigrationSpec
+
+
+def migrate(
+    context: typer.Context,
+    config: options.Config = options.CONFIG,
+    search: options.Search = "",
+    refill: Annotated[
+        bool,
+        typer.Option(
+            "--refill",
+            help="Also copy again what was carried and is not in the target any more, and what was refused.",
+        ),
+    ] = False,
+    yes: options.Yes = False,
+    quiet: options.Quiet = False,
+    plain: options.Plain = False,
+    log: options.Log = None,
+) -> int:
+    """Move the mail. Run it again at any time, also after a crash: it goes on, and copies nothing twice.
+
+    On a terminal it first shows what would move and asks; elsewhere, or with --yes, it goes on by itself.
+    Ctrl-C finishes the batches under way and stops; a second Ctrl-C ends at once, also without any loss.
+
+    \b
+    Examples:
+      alimail migrate
+      alimail migrate --search anna@old.example
+      alimail migrate -c branch.toml --yes --log branch.jsonl
+      alimail migrate --refill --search anna    after Anna's new mailbox was made anew
+    """
+    frame = Frame.of(context)
+    spec = frame.load(config)
+    expected = None
+    if not (yes or quiet) and sys.stdin.isatty() and sys.stdout.isatty():
+        expected = _ask(frame, spec, search)
+    summary = carry(frame, spec, Looks(quiet, plain, log), search=search, refill=refill, expected=expected)
+    code = summary.exit_code
+    if code > 128 or not quiet:
+        say(_next_step(code, config), stream=sys.stderr if code > 128 else None)
+    return code
+
+
+def _ask(frame: Frame, spec: MigrationSpec, search: str) -> dict[str, tuple[int, int]]:
+    """Show what would move and ask; return each account's messages and octets."""
+    ask_secrets(matching(spec, search))
+    with frame.migration(spec) as migration:
+        plans = list(migration.plan(search))
+    show_plans(plans)
+    if not typer.confirm("Move it?", default=True):
+        say("Nothing was moved.")
+        raise typer.Exit(1)
+    return {plan.source_address: (plan.messages, plan.octets) for plan in plans}
+
+
+def _next_step(code: int, config: Path) -> str:
+    given = "" if config == options.CONFIG else f" -c {config}"
+    match code:
+        case 0:
+            return f"Next: `alimail verify --full{given}` for a proof, `alimail report{given}` for the files."
+        case 3:
+            return f"Next: `alimail report{given}` names the problems; `alimail migrate{given}` tries again."
+        case 130 | 143:
+            return f"Interrupted between two batches; nothing is lost. `alimail migrate{given}` goes on."
+        case _:
+            return f"Not everything could go on; see above. `alimail migrate{given}` tries again."

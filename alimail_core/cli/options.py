@@ -1,0 +1,30 @@
+"""The options that several verbs share, each spelt once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+CONFIG = Path("alimail.toml")
+
+Config = Annotated[
+    Path, typer.Option("--config", "-c", metavar="FILE", help="The configuration of the migration.")
+]
+Search = Annotated[
+    str, typer.Option(metavar="TEXT", help="Only accounts with this text in one of their two addresses.")
+]
+Json = Annotated[
+    bool, typer.Option("--json", help="Write one JSON document, for programs; its keys are told above.")
+]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Show no progress and no table; the exit code and errors tell.")
+]
+Plain = Annotated[
+    bool, typer.Option("--plain", help="Show progress as lines that stay, as it is done off a terminal.")
+]
+Log = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Append what happens to this file, as JSON lines.")
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")]

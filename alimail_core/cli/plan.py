@@ -1,0 +1,125 @@
+"""``alimail plan``: what would move, and where to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from alimail_core.cli import options
+from alimail_core.cli.carry import ask_secrets, matching
+from alimail_core.cli.check import remarks_json
+from alimail_core.cli.frame import Frame
+from alimail_core.cli.output import octets_text, path_text, remark_lines, say, table, write_json
+
+if TYPE_CHECKING:
+    from alimail_core.plan import AccountPlan, FolderPlan
+
+
+def plan(
+    context: typer.Context,
+    config: options.Config = options.CONFIG,
+    search: options.Search = "",
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> int:
+    """Show which folder goes where, what still must travel, and what will not go. Nothing is written.
+
+    What stands in the target already is found while migrating, and is not taken off here.
+
+    \b
+    Examples:
+      alimail plan
+      alimail plan --search anna@old.example
+      alimail plan --quiet           only the sum of each account
+      alimail plan --json > plan.json
+
+    \b
+    Exit code 0: all of it can go; 3: something cannot, and is named.
+    JSON: {accounts: [{account, target, messages, octets, level, remarks: [{level, text, remedy}],
+           folders: [{source, target, special_use, rule, messages, octets, exists}],
+           skipped: [{source, reason}]}], not_moved: [text]}
+    """
+    from alimail_core.plan import NOT_MOVED
+
+    frame = Frame.of(context)
+    spec = frame.load(config)
+    ask_secrets(matching(spec, search))
+    plans: list[AccountPlan] = []
+    with frame.migration(spec) as migration:
+        for each in migration.plan(search):
+            plans.append(each)
+            if not (json or quiet):
+                _show_folders(each)
+    if json:
+        write_json({"accounts": [_json(each) for each in plans], "not_moved": list(NOT_MOVED)})
+    else:
+        show_plans(plans)
+        say(f"Not moved with mail, whatever is used: {', '.join(NOT_MOVED)}.")
+    return 3 if any(each.level == "fault" for each in plans) else 0
+
+
+def show_plans(plans: Sequence[AccountPlan]) -> None:
+    """Write the sum of each account and of all, and what is in the way."""
+    rows = [_row(each) for each in plans]
+    if len(plans) != 1:
+        messages, octets = sum(each.messages for each in plans), sum(each.octets for each in plans)
+        rows.append(("total", "", sum(len(each.folders) for each in plans), messages, octets_text(octets)))
+    table(("Account", "Target", "Folders", "Messages", "Octets"), rows)
+    for each in plans:
+        if each.remarks:
+            say(
+                f"{each.source_address}:", *(line for remark in each.remarks for line in remark_lines(remark))
+            )
+
+
+def _row(plan: AccountPlan) -> tuple[object, ...]:
+    return (
+        plan.source_address,
+        plan.target_address,
+        len(plan.folders),
+        plan.messages,
+        octets_text(plan.octets),
+    )
+
+
+def _show_folders(plan: AccountPlan) -> None:
+    say(f"{plan.source_address} -> {plan.target_address}")
+    rows = [
+        (
+            f"  {path_text(each.source)}",
+            path_text(each.target),
+            "" if each.exists else "is made",
+            each.messages,
+            octets_text(each.octets),
+        )
+        for each in plan.folders
+    ]
+    table(("  Folder", "Goes to", "", "Messages", "Octets"), rows)
+    say(*(f"  {path_text(each.source)} is left out: {each.reason}" for each in plan.skipped), "")
+
+
+def _json(plan: AccountPlan) -> dict[str, Any]:
+    return {
+        "account": plan.source_address,
+        "target": plan.target_address,
+        "messages": plan.messages,
+        "octets": plan.octets,
+        "level": plan.level,
+        "remarks": remarks_json(plan.remarks),
+        "folders": [_folder_json(each) for each in plan.folders],
+        "skipped": [{"source": list(each.source), "reason": each.reason} for each in plan.skipped],
+    }
+
+
+def _folder_json(folder: FolderPlan) -> dict[str, Any]:
+    return {
+        "source": list(folder.source),
+        "target": list(folder.target),
+        "special_use": folder.special_use.value if folder.special_use else None,
+        "rule": folder.rule,
+        "messages": folder.messages,
+        "octets": folder.octets,
+        "exists": folder.exists,
+    }

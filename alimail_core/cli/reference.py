@@ -1,0 +1,35 @@
+"""The reference of the command line, made from its own help: ``python -m alimail_core.cli.reference FILE``."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from pathlib import Path
+from unittest import mock
+
+from alimail_core.cli import VERBS, main
+
+HEAD = """# The command line
+
+Made from `--help` by `python -m alimail_core.cli.reference docs/reference/cli.md`; a test holds it current.
+"""
+
+
+def reference() -> str:
+    """Return the help of every verb as Markdown, laid out the same whatever the terminal is."""
+    parts = [HEAD, f"## alimail\n\n{_help()}"]
+    parts += [f"## alimail {verb}\n\n{_help(verb)}" for verb in VERBS]
+    return "\n".join(parts)
+
+
+def _help(*words: str) -> str:
+    text = io.StringIO()
+    with mock.patch.dict(os.environ, {"COLUMNS": "110"}), contextlib.redirect_stdout(text):
+        main([*words, "--help"])
+    return f"```text\n{text.getvalue().rstrip()}\n```\n"
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(reference(), "utf-8")

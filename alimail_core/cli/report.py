@@ -1,0 +1,47 @@
+"""``alimail report``: what was moved, what was not and why, written down."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from alimail_core.cli import options
+from alimail_core.cli.frame import Frame
+from alimail_core.cli.output import plain, say, write_json
+
+
+def report(
+    context: typer.Context,
+    config: options.Config = options.CONFIG,
+    search: options.Search = "",
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="Where the files go. Default: `report_folder` of the configuration, or beside the ledger.",
+            show_default=False,
+        ),
+    ] = None,
+    json: options.Json = False,
+) -> int:
+    """Write the report's files from the ledger and the last proof, and tell where they are. No server is asked.
+
+    \b
+    Examples:
+      alimail report
+      alimail verify --full && alimail report
+      alimail report --folder /srv/www/migration --search @sales.example
+
+    \b
+    JSON: {files: [text]}
+    """
+    frame = Frame.of(context)
+    with frame.migration(frame.load(config)) as migration:
+        paths = migration.report(folder=folder, search=search)
+    if json:
+        write_json({"files": plain(paths)})
+    else:
+        say("The report:", *(f"  {path}" for path in paths))
+    return 0

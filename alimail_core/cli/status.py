@@ -1,0 +1,80 @@
+"""``alimail status``: how far everything has come, from the ledger; also while a run goes on elsewhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from alimail_core.cli import options
+from alimail_core.cli.frame import Frame
+from alimail_core.cli.output import count_text, duration_text, octets_text, plain, say, table, write_json
+from alimail_core.cli.progress import STATE_WORDS
+
+if TYPE_CHECKING:
+    from alimail_core.seam import Clock
+    from alimail_core.status import AccountStatus
+
+
+def status(
+    context: typer.Context,
+    config: options.Config = options.CONFIG,
+    search: options.Search = "",
+    json: options.Json = False,
+) -> int:
+    """Show the state of every account, from the ledger alone: no server is asked, no password needed.
+
+    It may be asked at any time, also while `alimail migrate` runs in another terminal.
+
+    \b
+    Examples:
+      alimail status
+      alimail status --search @sales.example
+      alimail status --json | jq '.accounts[] | select(.problems > 0) | .source_address'
+
+    \b
+    JSON: {accounts: [{source_address, target_address, state, enabled, in_roster, passes, started, ended,
+           settled_messages, settled_octets, pending_messages, pending_octets, quarantined, problems,
+           written_octets, octets_per_second, reason, remedy}]}; times are ISO 8601 in UTC, or null
+    """
+    frame = Frame.of(context)
+    with frame.migration(frame.load(config)) as migration:
+        rows = migration.status(search)
+    if json:
+        write_json({"accounts": [plain(row) for row in rows]})
+        return 0
+    table(
+        ("Account", "Target", "State", "Since", "There", "Octets", "Left", "Problems"),
+        [_row(row, frame.clock) for row in rows],
+    )
+    for row in rows:
+        if row.reason:
+            say(f"{row.source_address}: {row.reason}", *([f"  -> {row.remedy}"] if row.remedy else []))
+    settled, left = sum(row.settled_messages for row in rows), sum(row.pending_messages for row in rows)
+    there = f"{count_text(settled, 'message')} ({octets_text(sum(row.settled_octets for row in rows))})"
+    say(f"{count_text(len(rows), 'account')}: {there} there, {left:,} known to be left")
+    return 0
+
+
+def _row(row: AccountStatus, clock: Clock) -> tuple[object, ...]:
+    return (
+        row.source_address,
+        row.target_address,
+        _state(row),
+        _since(row, clock),
+        row.settled_messages,
+        octets_text(row.settled_octets),
+        row.pending_messages,
+        row.problems,
+    )
+
+
+def _state(row: AccountStatus) -> str:
+    words = STATE_WORDS.get(row.state, row.state) or "not begun"
+    words += "" if row.enabled else ", disabled"
+    return words if row.in_roster else f"{words}, not in the roster any more"
+
+
+def _since(row: AccountStatus, clock: Clock) -> str:
+    at = row.started if row.state == "running" else row.ended or row.started
+    return f"{duration_text((clock.now() - at).total_seconds())} ago" if at else ""
