@@ -260,7 +260,12 @@ def test_a_deleted_witness_says_nothing() -> None:
     assert keys(ask(box, cursor)[0]) == ["1/1"]
 
 
-@pytest.mark.parametrize("cursor", [{}, {"uidvalidity": "x"}, {"witnesses": 5}, {"v": 9, "uidvalidity": 1}])
+BAD_DATE: Cursor = {**Mark(CLOCK).cursor(), "witnesses": [[1, 10, "yesterday"]]}
+
+
+@pytest.mark.parametrize(
+    "cursor", [{}, {"uidvalidity": "x"}, {"witnesses": 5}, {"v": 9, "uidvalidity": 1}, BAD_DATE]
+)
 def test_a_cursor_that_cannot_be_read_is_none(cursor: Cursor) -> None:
     """Whatever a ledger hands back, the folder is listed whole."""
     (page,) = pages(ask(Mailbox((1, 10)), cursor)[0])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 
 import pytest
 from attrs import evolve
 
 from alimail_core.contract import Credentials
 from alimail_core.errors import AlimailError, Denied, InputError, OverQuota, Refused, Throttled, Transient
+from alimail_core.testing.certificates import make_certificate
 from alimail_imap.grades import Doing, grade
 from alimail_imap.login import connect
 from alimail_imap.options import ImapOptions
@@ -234,3 +236,20 @@ def test_remarks_name_what_matters() -> None:
         texts = " ".join(remark.text for remark in source.remarks())
     assert "not encrypted" in texts
     assert "Maintenance on Sunday" in texts
+
+
+def test_words_slipped_in_before_tls_do_not_count(tmp_path: Path) -> None:
+    """What somebody on the way adds to the answer to STARTTLS is thrown away, and capabilities are asked anew."""
+    certificate = make_certificate(tmp_path)
+    replies: dict[bytes, Reply] = {
+        b"STARTTLS": b"{tag} OK begin\r\n* CAPABILITY IMAP4rev1 SLIPPED-IN\r\nA2 OK [CAPABILITY SLIPPED-IN] x\r\n"
+    }
+    server = CannedServer(replies, capabilities=b"IMAP4rev1 STARTTLS UIDPLUS", tls=certificate.context())
+    options = evolve(server.options, tls="starttls", ca=str(certificate.ca_file))
+    with server:
+        connection = connect(options, server.credentials)
+        assert connection.offers("UIDPLUS")
+        assert not connection.offers("SLIPPED-IN")
+        assert connection.wire.tls is not None
+        connection.close()
+    assert server.received.index(b"STARTTLS") < server.received.index(server.commands(b"LOGIN")[0])

@@ -14,7 +14,7 @@ def test_imap_is_a_source_and_a_sink() -> None:
     registry = Registry.load(only=["imap"])
     assert registry.source("imap").options is ImapOptions
     assert registry.sink("imap").options is ImapOptions
-    assert registry.problems() == () if callable(registry.problems) else registry.problems == ()
+    assert registry.problems == ()
 
 
 def test_a_url_names_a_server() -> None:

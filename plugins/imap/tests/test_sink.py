@@ -221,9 +221,12 @@ def test_a_copy_whose_original_stays_is_in_doubt() -> None:
         b"UID FETCH": there(2),
         b"UID STORE": b"{tag} NO read-only\r\n",
     }
-    with CannedServer(replies) as server, ImapSink.open(server.options, server.credentials) as sink:
-        with pytest.raises(InDoubt) as caught:
-            list(sink.move(BOX, [key(2)], TO))
+    with (
+        CannedServer(replies) as server,
+        ImapSink.open(server.options, server.credentials) as sink,
+        pytest.raises(InDoubt) as caught,
+    ):
+        list(sink.move(BOX, [key(2)], TO))
     assert caught.value.over
 
 

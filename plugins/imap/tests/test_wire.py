@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from alimail_core.errors import Throttled, Transient
 from alimail_core.model import Changes, Entry, Folder, Message
+from alimail_imap import connection as connection_module
 from alimail_imap import wire
 from alimail_imap.connection import Connection
 from alimail_imap.login import connect
@@ -188,3 +189,24 @@ def test_responses_are_the_same_however_they_are_cut(said: list[list[bytes]], cu
         assert pieces.read().parts[1::2] == literals
     with pytest.raises(Transient, match="no more"):
         pieces.read()
+
+
+def test_a_response_of_many_literals_is_bounded_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred literals are no way around the bound on one."""
+    monkeypatch.setattr(wire, "MAX_LITERAL", 1_000)
+    monkeypatch.setattr(wire, "MAX_TEXT", 1_000)
+    words = b"* X" + b" {900}\r\n" + b"x" * 900 + b" {900}\r\n" + b"x" * 900 + b" {900}\r\n" + CLOSE
+    with CannedServer({b"NOOP": words}) as server:
+        connection = opened(server)
+        with pytest.raises(Transient, match="more than we take"):
+            connection.run(b"NOOP")
+
+
+def test_an_answer_without_end_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short responses for ever do not fill our memory either."""
+    monkeypatch.setattr(connection_module, "MAX_ANSWER", 10_000)
+    with CannedServer({b"NOOP": b"* 1 RECENT\r\n" * 2_000}) as server:
+        connection = opened(server)
+        with pytest.raises(Transient, match="longer than we take"):
+            connection.run(b"NOOP")
+        connection.close()

@@ -57,6 +57,9 @@ class Link(Protocol):
     def mailbox(self, folder: Folder) -> bytes:
         """Write a folder's name as an argument that needs no go-ahead."""
 
+    def flags(self, delivery: Delivery) -> frozenset[str]:
+        """Return those of a message's flags that its folder can store, as far as that is known."""
+
     def key(self, folder: Folder, uidvalidity: int, uid: int) -> str | None:
         """Return the key of a UID that APPENDUID told; ``None`` where it would not be a safe name."""
 
@@ -196,7 +199,7 @@ class Run:
         chunks: list[bytes] = [line]
         size = 0
         for delivery in command.deliveries:
-            chunks += (_arguments(delivery), b" {%d+}\r\n" % len(delivery.octets), delivery.octets)
+            chunks += (self._arguments(delivery), b" {%d+}\r\n" % len(delivery.octets), delivery.octets)
             size += len(delivery.octets)
             command.begun += 1
             if size > 65_536:
@@ -207,7 +210,7 @@ class Run:
     def _send_in_turn(self, command: Command, line: bytes) -> None:
         """Send literals after the server's go-ahead; before it come the answers to earlier commands."""
         for delivery in command.deliveries:
-            self.connection.wire.write([line, _arguments(delivery), b" {%d}\r\n" % len(delivery.octets)])
+            self.connection.wire.write([line, self._arguments(delivery), b" {%d}\r\n" % len(delivery.octets)])
             while (response := self.connection.receive()).tag != b"+":
                 self._note(response)
                 if command.tag not in self.flying:
@@ -216,6 +219,11 @@ class Run:
             self.connection.wire.write([delivery.octets])
             line = b""
         self.connection.wire.write([b"\r\n"])
+
+    def _arguments(self, delivery: Delivery) -> bytes:
+        flags = self.link.flags(delivery)
+        written = b" " + write_flags(flags) if flags else b""
+        return written + (b" " + write_date(delivery.internal_date) if delivery.internal_date else b"")
 
     # Hearing
 
@@ -297,12 +305,6 @@ class _MultiRun(Run):
 
     def doubt(self, command: Command) -> None:
         self._alone.update(hash(one.octets) for one in command.deliveries)
-
-
-def _arguments(delivery: Delivery) -> bytes:
-    flags = b" " + write_flags(delivery.flags) if delivery.flags else b""
-    date = b" " + write_date(delivery.internal_date) if delivery.internal_date else b""
-    return flags + date
 
 
 def read_appenduid(status: Status, messages: int) -> tuple[int, list[int | None]]:

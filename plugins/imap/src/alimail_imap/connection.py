@@ -8,7 +8,7 @@ next command, so that the connection never falls out of step.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import TypeAlias
 
 from attrs import frozen
@@ -16,7 +16,10 @@ from attrs import frozen
 from alimail_core import Transient
 from alimail_imap.grades import Doing, grade, grade_bye
 from alimail_imap.tokens import Malformed, Response, Status, parse_status, quotable, quote, shown
-from alimail_imap.wire import Wire
+from alimail_imap.wire import MAX_LITERAL, MAX_TEXT, Wire
+
+MAX_ANSWER = MAX_LITERAL + MAX_TEXT
+"""The most octets of the answer to one command that are kept at once."""
 
 
 @frozen
@@ -207,19 +210,20 @@ class Connection:
         self.wire.close()
 
 
-def collect(
-    responses: Generator[Response, None, Status], keep: Callable[[Response], bool] | None = None
-) -> tuple[list[Response], Status]:
-    """Run a stream of responses to its end; return those to keep, and the status."""
+def collect(responses: Generator[Response, None, Status]) -> tuple[list[Response], Status]:
+    """Run a stream of responses to its end; return them, and the status. Raises ``Transient`` where it is endless."""
     kept: list[Response] = []
+    octets = 0
     while True:
         try:
             response = next(responses)
         except StopIteration as stop:
             status: Status = stop.value
             return kept, status
-        if keep is None or keep(response):
-            kept.append(response)
+        octets += sum(map(len, response.parts))
+        if octets > MAX_ANSWER:
+            raise Transient("the server's answer to one command is longer than we take")
+        kept.append(response)
 
 
 def of_kind(responses: Sequence[Response], *kinds: bytes) -> Iterator[Response]:

@@ -70,14 +70,25 @@ class Mark:
             return None
         values: dict[str, Any] = dict(cursor)
         try:
-            witnesses = tuple((int(uid), int(size), str(date)) for uid, size, date in values["witnesses"])
-            storable = None if values["storable"] is None else frozenset(values["storable"])
-            numbers = {name: values[name] for name in ("marker", "uidnext", "modseq", "exists")}
             return cls(
-                uidvalidity=int(values["uidvalidity"]), witnesses=witnesses, storable=storable, **numbers
+                uidvalidity=int(values["uidvalidity"]),
+                marker=int(values["marker"]),
+                uidnext=_optional(values["uidnext"]),
+                modseq=_optional(values["modseq"]),
+                exists=int(values["exists"]),
+                witnesses=tuple(_read_witness(*witness) for witness in values["witnesses"]),
+                storable=None if values["storable"] is None else frozenset(map(str, values["storable"])),
             )
         except (KeyError, TypeError, ValueError):
             return None
+
+
+def _optional(value: Any) -> int | None:
+    return None if value is None else int(value)
+
+
+def _read_witness(uid: Any, size: Any, date: Any) -> Witness:
+    return int(uid), int(size), datetime.fromisoformat(date).isoformat()
 
 
 class Lister:
@@ -100,7 +111,7 @@ class Lister:
             unchanged = self._ask_unchanged(part)
             for place, (folder, mark) in enumerate(part):
                 if mark is not None and place in unchanged:
-                    self._session.epochs[self._session.names.wire(folder)] = mark.epoch
+                    self._note(folder, mark)
                     yield Changes(folder, mark.epoch, cursor=mark.cursor(), storable_flags=mark.storable)
                 else:
                     yield from self._list(folder, mark)
@@ -154,7 +165,7 @@ class Lister:
             yield Unusable(folder.path, error.message)
             return
         new = self._next_mark(state, mark)
-        self._session.epochs[self._session.names.wire(folder)] = new.epoch
+        self._note(folder, new)
         if self._once:
             _ = self._ranks  # Asked for now: while a listing streams nothing else can be asked.
         page = Changes(folder, new.epoch, storable_flags=new.storable)
@@ -299,6 +310,8 @@ class Lister:
                 break
             if response.kind() == b"VANISHED":
                 gone += _vanished(response)
+                if len(gone) > MAX_VANISHED:
+                    raise Transient("the server says that more messages vanished than a folder can hold")
             elif (fetched := _listed(response)) is not None:
                 witnesses.offer([fetched])
                 if not self._owns(page.folder, fetched):
@@ -313,6 +326,12 @@ class Lister:
         yield self._page(page, entries, evolve(new, witnesses=witnesses.best()))
 
     # Helpers
+
+    def _note(self, folder: Folder, mark: Mark) -> None:
+        """Let the session know what keys and flags of this folder are now."""
+        name = self._session.names.wire(folder)
+        self._session.epochs[name] = mark.epoch
+        self._session.storable[name] = mark.storable
 
     def _owns(self, folder: Folder, fetched: Fetched) -> bool:
         return not self._once or owns(folder, fetched.labels, self._ranks)

@@ -37,7 +37,7 @@ class ImapOptions:
         default="1.2",
     )
     timeout: float = option(
-        "Seconds without one octet after which a connection counts as lost.", default=120.0
+        "Seconds without one octet after which a connection counts as lost.", default=180.0
     )
     auth: Literal["auto", "login", "plain", "xoauth2"] = option(
         "How to log in. `auto` takes SASL PLAIN where the server offers it and it is needed, otherwise LOGIN. "

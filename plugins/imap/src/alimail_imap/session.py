@@ -72,6 +72,8 @@ class Session:
         self.state = Selected()
         self.epochs: dict[bytes, str] = {}
         """The epoch of each folder that was listed over this session, by its wire name."""
+        self.storable: dict[bytes, frozenset[str] | None] = {}
+        """What flags can be stored in each of them; ``None``: any keyword."""
         self._examine = b"EXAMINE"
         self.examine_is_known = False
 

@@ -10,6 +10,7 @@ from alimail_core import (
     Batch,
     Clock,
     Credentials,
+    Delivery,
     Denied,
     FlagChange,
     Folder,
@@ -195,6 +196,11 @@ class ImapSink(ImapSource, Sink):
             return b"{%d+}\r\n%s" % (len(name), name)
         # A server that lists 8-bit names takes them so.
         return quote(name)
+
+    def flags(self, delivery: Delivery) -> frozenset[str]:
+        """Return the flags that the folder can store: what it cannot must not cost the message."""
+        storable = self.session.storable.get(self.session.names.wire(delivery.folder))
+        return delivery.flags if storable is None else delivery.flags & storable
 
     def key(self, folder: Folder, uidvalidity: int, uid: int) -> str | None:
         """Return the key of a UID that the server just gave; ``None`` where it might name another message too."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, BinaryIO, Self, TypeAlias
@@ -32,7 +33,7 @@ class CannedServer:
 
     ``received`` holds every command without its tag. ``literals`` maps a command's prefix to what is said instead
     of ``+`` when it announces a literal. ``late`` answers to APPEND are kept until the next command has begun: a
-    client that waits for them waits for ever.
+    client that waits for them waits for ever. With ``tls`` it encrypts after STARTTLS.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class CannedServer:
         greeting: bytes = GREETING,
         literals: Mapping[bytes, bytes] | None = None,
         late: int = 0,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.replies: dict[bytes, Reply] = {
             b"CAPABILITY": b"* CAPABILITY " + capabilities + b"\r\n",
@@ -53,6 +55,7 @@ class CannedServer:
         self.literals = dict(literals or {})
         self._late = late
         self._owed = b""
+        self._tls = tls
         self.received: list[bytes] = []
         self.failure: BaseException | None = None
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -98,8 +101,8 @@ class CannedServer:
                     sock, _ = self._listener.accept()
                 except OSError:
                     return
-                with sock, sock.makefile("rb") as stream, contextlib.suppress(ConnectionError):
-                    self._converse(_Peer(sock, stream))
+                with contextlib.closing(_Peer(sock)) as peer, contextlib.suppress(ConnectionError):
+                    self._converse(peer)
         except BaseException as error:  # noqa: BLE001  (told to the test by close)
             self.failure = error
 
@@ -116,6 +119,8 @@ class CannedServer:
                 self._owed = answer
             elif not peer.say(answer):
                 return
+            elif command == b"STARTTLS" and self._tls is not None:
+                peer.encrypt(self._tls)
 
     def _answer(self, tag: bytes, command: bytes) -> bytes:
         found = max((prefix for prefix in self.replies if command.startswith(prefix)), key=len, default=b"")
@@ -162,9 +167,18 @@ def credentials_for(server: Dovecot, user: str) -> Credentials:
 class _Peer:
     """One connection, seen from the server."""
 
-    def __init__(self, sock: socket.socket, stream: BinaryIO) -> None:
+    def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        self._stream = stream
+        self._stream: BinaryIO = sock.makefile("rb")
+
+    def encrypt(self, context: ssl.SSLContext) -> None:
+        self._stream.close()
+        self._sock = context.wrap_socket(self._sock, server_side=True)
+        self._stream = self._sock.makefile("rb")
+
+    def close(self) -> None:
+        self._stream.close()
+        self._sock.close()
 
     def line(self) -> bytes:
         return self._stream.readline()

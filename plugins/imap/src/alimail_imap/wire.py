@@ -73,9 +73,11 @@ class Wire:
         text = self._read_line(MAX_TEXT)
         tag, _, rest = text.partition(b" ")
         response = Response(tag, [rest])
+        taken = 0
         while (match := _LITERAL_END.search(rest)) is not None and tag == b"*":
             size = int(match[1])
-            if size > MAX_LITERAL or len(response.parts) > 100_000:
+            taken += size + len(rest)
+            if taken > MAX_LITERAL + MAX_TEXT or size > MAX_LITERAL:
                 raise self.fail(f"the server announced a literal of {size} octets, more than we take")
             literal = self._read_octets(size)
             rest = self._read_line(MAX_TEXT)
