@@ -36,13 +36,13 @@ _NOT_BASE64 = bytes(
 )
 _ADDRESS = re.compile(r"(?<![^\s<>\"(),;:@])[^\s<>\"(),;:@]++@[^\s<>\"(),;:@]++")
 
-_CHARSETS = {normalize_encoding(name).lower() for pair in aliases.items() for name in pair}
-# Not charsets of text, or of a cost that a hostile message could choose.
-_CHARSETS -= {
-    "base64_codec", "bz2_codec", "hex_codec", "quopri_codec", "rot_13", "uu_codec", "zlib_codec", "mbcs",
-    "base64", "base_64", "bz2", "hex", "quopri", "quoted_printable", "quotedprintable", "rot13", "uu", "zip", "zlib",
-    "idna", "punycode", "raw_unicode_escape", "unicode_escape", "undefined",
-}  # fmt: skip
+# The named charsets of the standard library. Not among them are the codecs whose cost a hostile message could
+# choose (punycode, idna) or that are no charset (unicode_escape); mbcs means another thing on each Windows.
+_CHARSETS = {normalize_encoding(name).lower() for pair in aliases.items() for name in pair} - {
+    "mbcs",
+    "ansi",
+    "dbcs",
+}
 # Mail says the small set and means the large one that contains it.
 _MEANT = {"gb2312": "gb18030", "gbk": "gb18030", "cp936": "gb18030", "ms936": "gb18030"}
 
