@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 
 import pytest
 
+from alimail_core.testing.alibaba import AlibabaServer
 from alimail_core.testing.servers import Dovecot
 
 
@@ -28,6 +29,7 @@ class LoggedServer(Protocol):
 
 Server = TypeVar("Server", bound=LoggedServer)
 StartDovecot: TypeAlias = Callable[..., Dovecot]
+StartAlibaba: TypeAlias = Callable[..., AlibabaServer]
 
 _SERVERS = pytest.StashKey[list[LoggedServer]]()
 
@@ -66,6 +68,13 @@ def dovecot(request: pytest.FixtureRequest) -> Iterator[StartDovecot]:
         yield _starter(request, Dovecot, stack)
 
 
+@pytest.fixture
+def alibaba(request: pytest.FixtureRequest) -> Iterator[StartAlibaba]:
+    """Start servers that present themselves as Alibaba Mail; they end with the test."""
+    with ExitStack() as stack:
+        yield _starter(request, AlibabaServer, stack)
+
+
 @pytest.fixture(scope="session")
 def source_server(request: pytest.FixtureRequest) -> Iterator[Dovecot]:
     """A Dovecot with everything, for the whole run: take ``new_user()`` for each test."""
@@ -78,3 +87,10 @@ def target_server(request: pytest.FixtureRequest) -> Iterator[Dovecot]:
     """Another Dovecot with everything, for the whole run: take ``new_user()`` for each test."""
     with ExitStack() as stack:
         yield _starter(request, Dovecot, stack)()
+
+
+@pytest.fixture(scope="session")
+def alibaba_server(request: pytest.FixtureRequest) -> Iterator[AlibabaServer]:
+    """A server that presents itself as Alibaba Mail, for the whole run: take ``new_user()`` for each test."""
+    with ExitStack() as stack:
+        yield _starter(request, AlibabaServer, stack)()

@@ -78,7 +78,7 @@ class Dovecot:
     mail_format: str = "maildir"
     """Dovecot's driver for the mail: ``maildir`` (what ``deliver`` needs), ``sdbox`` or ``mdbox``."""
     layout: str = "fs"
-    """``fs``; ``maildir++``; or ``index``, which takes folder names of any length and form."""
+    """How a Maildir's folders lie on disk: ``fs`` or ``maildir++``."""
     fsync: bool = False
     """Write as durably as Dovecot does by default (for benchmarks) instead of as fast as it can."""
     settings: str = ""

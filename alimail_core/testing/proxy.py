@@ -1,0 +1,399 @@
+"""A proxy on loopback that stands before an IMAP server: it makes the way long, and breaks it where told.
+
+::
+
+    with DelayProxy((server.host, server.imap_port), round_trip=0.05) as proxy:
+        ...  # connect to proxy.port
+
+Octets pass untouched. It runs in a thread of its own, so that it may be used from any test, and all its methods
+may be called from any thread. The server behind it is spoken to in clear.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from typing import Any, ClassVar, Literal, Self, TypeVar
+
+from attrs import define, field
+
+from alimail_core.testing.certificates import Certificate
+from alimail_core.testing.streams import Item, Line, Stream
+
+HOST = "127.0.0.1"
+_CHUNK = 256 * 1024
+_WAITING_CHUNKS = 256
+_START_SECONDS = 20.0
+
+Direction = Literal["up", "down"]
+T = TypeVar("T")
+
+
+class CutError(Exception):
+    """The connection is to be broken here. Never leaves this module."""
+
+    def __init__(self, held: bytes | None = None) -> None:
+        super().__init__()
+        self.held = held
+
+
+class Lane:
+    """One direction's way out: what is sent arrives ``delay`` seconds later, in order."""
+
+    def __init__(self, writer: asyncio.StreamWriter, delay: float, flowing: asyncio.Event) -> None:
+        self._writer = writer
+        self._delay = delay
+        self._flowing = flowing
+        self._queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_WAITING_CHUNKS)
+        self._task = asyncio.create_task(self._carry()) if delay else None
+        # What was sent has left us, so that a connection is broken after exactly the octets that were told.
+        writer.transport.set_write_buffer_limits(0)
+
+    async def send(self, data: bytes) -> None:
+        """Send, or wait until there is room. What the other end no longer takes is dropped."""
+        if self._task is None:
+            await self._write(data)
+        else:
+            await self._queue.put((asyncio.get_running_loop().time() + self._delay, data))
+
+    async def finish(self) -> None:
+        """Wait until everything has arrived, then tell the other end that no more comes."""
+        if self._task is not None:
+            await self._queue.join()
+            self._task.cancel()
+        if not self._writer.is_closing():
+            if self._writer.can_write_eof():
+                self._writer.write_eof()
+            else:
+                self._writer.close()
+
+    def abort(self) -> None:
+        """Break off at once."""
+        if self._task is not None:
+            self._task.cancel()
+        self._writer.transport.abort()
+
+    async def _carry(self) -> None:
+        clock = asyncio.get_running_loop().time
+        while True:
+            due, data = await self._queue.get()
+            await asyncio.sleep(due - clock())
+            await self._write(data)
+            self._queue.task_done()
+
+    async def _write(self, data: bytes) -> None:
+        await self._flowing.wait()
+        if self._writer.is_closing():
+            return
+        self._writer.write(data)
+        try:
+            await self._writer.drain()
+        except ConnectionError:
+            self._writer.transport.abort()
+
+
+class Session:
+    """One client's connection and the one to the server that belongs to it."""
+
+    def __init__(
+        self,
+        proxy: DelayProxy,
+        client: asyncio.StreamReader,
+        up: Lane,
+        server: asyncio.StreamReader,
+        down: Lane,
+    ) -> None:
+        self.proxy = proxy
+        self.up = up
+        self.down = down
+        self.commands = Stream(client=True)
+        self.responses = Stream(client=False)
+        self._client = client
+        self._server = server
+        self._to_server: list[bytes] = []
+        self._to_client: list[bytes] = []
+        self._appending: bytes | None = None
+        """The tag of the APPEND that is being sent."""
+        self._deaf = False
+        """The client is gone, and what the server says is dropped."""
+        self._awaited: bytes | None = None
+        """With ``_deaf``: the session ends when the server has answered this tag."""
+
+    # -- what a proxy with a mind of its own overrides
+
+    async def command(self, item: Item) -> None:
+        """Take a piece of what the client says."""
+        if isinstance(item, Line) and item.first:
+            self.begin(item)
+        await self.pass_on(item)
+
+    def response(self, item: Item) -> None:
+        """Take a piece of what the server says."""
+        if isinstance(item, Line) and item.first and item.octets.startswith(b"+"):
+            self.commands.grant()
+        self.say(item.octets)
+
+    # -- what it uses for that
+
+    def begin(self, line: Line) -> None:
+        """Note which command begins."""
+        tag, name, _ = line.words
+        self._appending = tag if name == b"APPEND" else None
+
+    async def pass_on(self, item: Item) -> None:
+        """Hand octets on to the server; raises ``CutError`` at the end of an APPEND that is to be cut."""
+        ends = isinstance(item, Line) and item.literal is None
+        if ends and self._appending is not None and self.proxy.strikes_append():
+            self._awaited = self._appending
+            raise CutError(item.octets)
+        self._to_server.append(item.octets)
+
+    def say(self, octets: bytes) -> None:
+        """Say something to the client."""
+        self._to_client.append(octets)
+
+    async def flush(self) -> None:
+        """Let go what was collected for either side."""
+        up, self._to_server = b"".join(self._to_server), []
+        down, self._to_client = b"".join(self._to_client), []
+        if up:
+            await self._send(self.up, up, "up")
+        if down and not self._deaf:
+            await self._send(self.down, down, "down")
+
+    # -- its life
+
+    async def run(self) -> None:
+        """Carry until both ends are done, or the way is cut."""
+        up, down = asyncio.create_task(self._carry_up()), asyncio.create_task(self._carry_down())
+        try:
+            await down
+            if up.done():
+                up.result()
+        finally:
+            up.cancel()
+            down.cancel()
+            self.abort()
+
+    def abort(self) -> None:
+        """Break both connections."""
+        self.up.abort()
+        self.down.abort()
+
+    async def _carry_up(self) -> None:
+        try:
+            while data := await _read(self._client):
+                for item in self.commands.feed(data):
+                    await self.command(item)
+                await self.flush()
+            await self.up.finish()
+        except CutError as cut:
+            await self._cut(cut)
+        except BaseException:
+            self.abort()
+            raise
+
+    async def _carry_down(self) -> None:
+        try:
+            while data := await _read(self._server):
+                for item in self.responses.feed(data):
+                    self.response(item)
+                    if self._deaf and isinstance(item, Line) and item.words[0] == self._awaited:
+                        return self.proxy.finished.set()
+                await self.flush()
+            if not self._deaf:
+                await self.down.finish()
+        except CutError:
+            self.abort()
+        return None
+
+    async def _cut(self, cut: CutError) -> None:
+        """End the client's connection; where an APPEND was cut, let the server have its end."""
+        self._deaf = cut.held is not None
+        if cut.held is None:
+            return self.abort()
+        await self.flush()
+        self.down.abort()
+        await self.proxy.may_finish.wait()
+        await self.up.send(cut.held)
+        return None
+
+    async def _send(self, lane: Lane, data: bytes, direction: Direction) -> None:
+        room, cut = self.proxy.room(direction, len(data))
+        await lane.send(data[:room])
+        if cut:
+            await lane.finish()
+            raise CutError
+
+
+async def _read(reader: asyncio.StreamReader) -> bytes:
+    try:
+        return await reader.read(_CHUNK)
+    except ConnectionError:
+        return b""
+
+
+@define(eq=False)
+class DelayProxy:
+    """Adds a round trip's time, breaks connections, refuses them, stalls. See the methods."""
+
+    upstream: tuple[str, int]
+    round_trip: float = 0.0
+    """Seconds; half of them each way, and once more to connect."""
+    certificate: Certificate | None = None
+    """With it, ``tls_port`` speaks implicit TLS."""
+    max_connections: int | None = None
+    """Clients beyond this many at once hear BYE."""
+    host: str = field(default=HOST, init=False)
+    port: int = field(default=0, init=False)
+    tls_port: int = field(default=0, init=False)
+    accepted: int = field(default=0, init=False)
+    """Connections so far, without those that were refused."""
+    finished: threading.Event = field(factory=threading.Event, init=False, repr=False)
+    """Set when the server has answered an APPEND that ``cut_append`` cut."""
+    may_finish: asyncio.Event = field(factory=asyncio.Event, init=False, repr=False)
+
+    _loop: asyncio.AbstractEventLoop = field(init=False, repr=False)
+    _thread: threading.Thread | None = field(default=None, init=False, repr=False)
+    _listeners: list[asyncio.Server] = field(factory=list, init=False, repr=False)
+    _sessions: dict[asyncio.Task[None], Session | None] = field(factory=dict, init=False, repr=False)
+    _flowing: asyncio.Event = field(factory=asyncio.Event, init=False, repr=False)
+    _cuts: dict[Direction, int] = field(factory=dict, init=False, repr=False)
+    _append_cut: int = field(default=0, init=False, repr=False)
+
+    session: ClassVar[type[Session]] = Session
+
+    def start(self) -> Self:
+        """Listen, from a thread of its own."""
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
+        self._thread.start()
+        self._do(self._listen())
+        return self
+
+    def stop(self) -> None:
+        """Break all connections and end. Idempotent."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._do(self._end())
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            thread.join()
+            self._loop.close()
+
+    def __enter__(self) -> Self:
+        """Start."""
+        return self.start()
+
+    def __exit__(self, *exception: object) -> None:
+        """Stop."""
+        self.stop()
+
+    # -- faults
+
+    def cut_after(self, octets: int, direction: Direction) -> None:
+        """Pass this many octets more in one direction (all connections together), then break that connection."""
+        self._cuts[direction] = octets
+
+    def cut_append(self, number: int = 1, *, hold: bool = False) -> None:
+        """Break the connection of the APPEND that is the ``number``-th from now to be sent in full.
+
+        The server gets all of it and answers; the client never hears the answer. With ``hold`` the command's
+        last octets wait until ``release``, so that the server finishes long after the connection died.
+        """
+        self.finished.clear()
+        self._append_cut = number
+        self._call(self.may_finish.clear if hold else self.may_finish.set)
+
+    def release(self) -> None:
+        """Let the server have the end of the APPEND that was cut; returns when it has answered."""
+        self._call(self.may_finish.set)
+        if not self.finished.wait(_START_SECONDS):
+            raise TimeoutError("no APPEND was cut, or its server does not answer")
+
+    def stall(self) -> None:
+        """Let nothing pass, in either direction, until ``resume``."""
+        self._call(self._flowing.clear)
+
+    def resume(self) -> None:
+        """Let octets pass again."""
+        self._call(self._flowing.set)
+
+    def drop_all(self) -> None:
+        """Break all connections at once."""
+        self._call(self._drop)
+
+    # -- what sessions ask
+
+    def strikes_append(self) -> bool:
+        """Count an APPEND that was sent in full; True if it is the one to cut."""
+        self._append_cut -= 1
+        return self._append_cut == 0
+
+    def room(self, direction: Direction, octets: int) -> tuple[int, bool]:
+        """Return how many of these octets may pass, and whether the connection is broken then; count them."""
+        left = self._cuts.get(direction)
+        if left is None or octets < left:
+            if left is not None:
+                self._cuts[direction] = left - octets
+            return octets, False
+        del self._cuts[direction]
+        return left, True
+
+    # -- inside its thread
+
+    def _call(self, function: Any) -> None:
+        async def run() -> None:
+            function()
+
+        self._do(run())
+
+    def _do(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(_START_SECONDS)
+
+    async def _listen(self) -> None:
+        self._flowing.set()
+        self.may_finish.set()
+        plain = await asyncio.start_server(self._accept, HOST, self.port)
+        self._listeners.append(plain)
+        self.port = plain.sockets[0].getsockname()[1]
+        if self.certificate is not None:
+            secure = await asyncio.start_server(
+                self._accept, HOST, self.tls_port, ssl=self.certificate.context()
+            )
+            self._listeners.append(secure)
+            self.tls_port = secure.sockets[0].getsockname()[1]
+
+    async def _end(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
+        self._drop()
+        await asyncio.gather(*self._sessions, return_exceptions=True)
+
+    def _drop(self) -> None:
+        for task, session in self._sessions.items():
+            if session is not None:
+                session.abort()
+            task.cancel()
+
+    async def _accept(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        if self.max_connections is not None and len(self._sessions) >= self.max_connections:
+            to_client.write(b"* BYE Too many connections\r\n")
+            to_client.close()
+            return
+        self.accepted += 1
+        self._sessions[task] = None
+        try:
+            await asyncio.sleep(self.round_trip)
+            server, to_server = await asyncio.open_connection(*self.upstream)
+            delay = self.round_trip / 2
+            up, down = Lane(to_server, delay, self._flowing), Lane(to_client, delay, self._flowing)
+            session = self._sessions[task] = self.session(self, client, up, server, down)
+            await session.run()
+        except (ConnectionError, asyncio.CancelledError):
+            to_client.transport.abort()
+        finally:
+            del self._sessions[task]
