@@ -90,7 +90,7 @@ def _syntax(message: str, text: str) -> tuple[str, int]:
     match = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", message)
     line = int(match.group(1)) if match and match.group(1) else text.count("\n") + 1
     # What it quotes of the file may be any character, and is cut off: a line may hold a secret put there by mistake.
-    sentence = message[: match.start()] if match else message
+    sentence = re.sub(r"\(.*", "a key twice", message[: match.start()] if match else message)
     return printable(re.sub(r": .*| '.*", "", sentence)).lower(), line
 
 
@@ -109,13 +109,14 @@ class _Reading:
     def spec(self) -> MigrationSpec:
         self.unknown_tables()
         migration = self.table("migration", MigrationTable)
+        read = migration or self.what_is_right()
         options = self.table("transfer", TransferOptions, optional=True)
         policy = self.policy()
         sides = {"source": self.endpoint("source"), "target": self.endpoint("target")}
-        rows = self.rows(migration)
-        executor = self.executor(migration)
+        rows = self.rows(read)
+        executor = self.executor(read)
         accounts = self.accounts(rows, sides, executor)
-        ledger = self.ledger(migration)
+        ledger = self.ledger(read)
         self.raise_faults()
         assert migration is not None
         assert options is not None
@@ -151,6 +152,18 @@ class _Reading:
                 about = item.text if item.path else f"[{printable(str(path[0]))}] {item.message}"
                 self.fault((*path, *item.path), about, item.remedy)
             return None
+
+    def what_is_right(self) -> MigrationTable | None:
+        """Return a faulty [migration] without its faults, so that what hangs on the rest is looked at as well."""
+        value = self.document.get("migration")
+        if not isinstance(value, dict):
+            return None
+        try:
+            return structure(value, MigrationTable, base=self.base)
+        except Misfits as error:
+            wrong = {item.path[0] for item in error.items if item.path}
+        rest = {key: item for key, item in value.items() if key not in wrong}
+        return structure(rest | {"name": "unnamed"}, MigrationTable, base=self.base)
 
     def policy(self) -> FolderPolicy | None:
         table = self.table("folders", FoldersTable, optional=True)

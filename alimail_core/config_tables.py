@@ -37,14 +37,20 @@ class MigrationTable:
     executor: str = option("What carries them: `threads`, `processes`, or a plug-in's.", default="threads")
     report_folder: Path | None = option("Where `report` writes. By default beside the ledger.", default=None)
 
-    def __attrs_post_init__(self) -> None:
-        """Refuse what cannot work."""
-        if not self.name.strip() or len(self.name) > 100 or not self.name.isprintable():
-            raise ValueError("'name' must have 1 to 100 visible characters")
-        if not 1 <= self.workers <= MAX_WORKERS:
-            raise ValueError(f"'workers' must be from 1 to {MAX_WORKERS}")
-        if not self.ledger.strip() or "\0" in self.ledger:
-            raise ValueError("'ledger' must be a path or a URL")
+    @name.validator
+    def _check_name(self, _: object, value: str) -> None:
+        if not value.strip() or len(value) > 100 or not value.isprintable():
+            raise ValueError("must have 1 to 100 visible characters")
+
+    @workers.validator
+    def _check_workers(self, _: object, value: int) -> None:
+        if not 1 <= value <= MAX_WORKERS:
+            raise ValueError(f"must be from 1 to {MAX_WORKERS}")
+
+    @ledger.validator
+    def _check_ledger(self, _: object, value: str) -> None:
+        if not value.strip() or "\0" in value:
+            raise ValueError("must be a path or a URL")
 
 
 @frozen

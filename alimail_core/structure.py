@@ -351,20 +351,44 @@ def _structurer(base: Path, from_text: bool) -> _Structurer:
 def _make(
     cls: type, fields: Mapping[str, attrs.Attribute[Any]], given: dict[str, object], misfits: list[Misfit]
 ) -> object:
-    """Make the instance; where a validator objects, go on without that field to hear the others as well."""
-    while all(key in given or attribute.default is not attrs.NOTHING for key, attribute in fields.items()):
+    """Make the instance; where something is wrong with it already, find what else its class objects to."""
+    for misfit in _objections(cls, fields, given):
+        misfits.append(misfit)
+        given.pop(str(misfit.path[0]))
+    if all(key in given or attribute.default is not attrs.NOTHING for key, attribute in fields.items()):
         try:
             made: object = cls(**given)
         except (ValueError, TypeError, AlimailError) as error:
-            key = _blamed(error, fields)
-            misfits.append(_objection(error, key))
-            if given.pop(key, None) is None:
-                break
+            misfits += _news(_objection(error, _blamed(error, fields)), misfits)
         else:
             if not misfits:
                 return made
-            break
     raise Misfits(misfits)
+
+
+def _objections(
+    cls: type, fields: Mapping[str, attrs.Attribute[Any]], given: Mapping[str, object]
+) -> list[Misfit]:
+    """Run each validator by itself, on an instance that has no more than what was given."""
+    bare: object = object.__new__(cls)
+    for key, value in given.items():
+        object.__setattr__(bare, fields[key].name, value)
+    misfits = []
+    for key, value in given.items():
+        validator = fields[key].validator
+        try:
+            if validator is not None and fields[key].converter is None:
+                validator(bare, fields[key], value)
+        except AttributeError:  # it looks at a field that is not there; judged when the instance is made
+            continue
+        except (ValueError, TypeError, AlimailError) as error:
+            misfits.append(_objection(error, key))
+    return misfits
+
+
+def _news(misfit: Misfit, known: Iterable[Misfit]) -> list[Misfit]:
+    """Leave out what is said of a key that something was said of already."""
+    return [] if misfit.path and any(other.path[:1] == misfit.path for other in known) else [misfit]
 
 
 def _objection(error: Exception, key: str) -> Misfit:
@@ -376,10 +400,8 @@ def _objection(error: Exception, key: str) -> Misfit:
 
 
 def _blamed(error: Exception, fields: Mapping[str, attrs.Attribute[Any]]) -> str:
-    """Name the field that a validator objected to; empty where the error does not tell."""
-    named = [argument.name for argument in error.args if isinstance(argument, attrs.Attribute)]
-    text = str(error)
-    return next((key for key, item in fields.items() if item.name in named or f"'{item.name}'" in text), "")
+    """Name the field that an error in quotation marks names, as attrs's own do; empty where it names none."""
+    return next((key for key, attribute in fields.items() if f"'{attribute.name}'" in str(error)), "")
 
 
 def _is_literal(type_: Any) -> bool:

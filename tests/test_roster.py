@@ -133,15 +133,29 @@ def test_no_octets_raise_anything_else(tmp_path: Path, octets: bytes) -> None:
     assert roster.rows or roster.faults
 
 
+_damage = st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=4)
+
+
+def _damaged(octets: bytes, damage: list[tuple[float, int]], keep: int = 0) -> bytes:
+    """Change octets at these fractions of the whole; the first ``keep`` stay."""
+    changed = bytearray(octets)
+    for fraction, octet in damage:
+        changed[keep + int(fraction * (len(changed) - keep))] = octet
+    return bytes(changed)
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data())
-def test_no_damage_to_a_workbook_raises_anything_else(tmp_path: Path, data: st.DataObject) -> None:
-    """A workbook with octets changed or cut off gives rows or faults."""
-    octets = bytearray(_xlsx(tmp_path / "good.xlsx", [FIRST, ["a@b", "c@d"]]).read_bytes())
-    for _ in range(data.draw(st.integers(1, 4))):
-        octets[data.draw(st.integers(4, len(octets) - 1))] = data.draw(st.integers(0, 255))
-    path = tmp_path / "bad.xlsx"
-    path.write_bytes(octets[: data.draw(st.integers(4, len(octets)))])
+@given(damage=_damage, cut=st.floats(0, 1) | st.just(1.0), inside=st.booleans())
+def test_no_damage_to_a_workbook_raises_anything_else(
+    tmp_path: Path, damage: list[tuple[float, int]], cut: float, inside: bool
+) -> None:
+    """A workbook, or the XML in it, with octets changed or cut off gives rows or faults."""
+    path = _xlsx(tmp_path / "good.xlsx", [FIRST, ["a@b", "c@d"]])
+    if inside:
+        path = _replaced(path, lambda xml: _damaged(xml, damage)[: int(cut * len(xml))])
+    else:
+        octets = _damaged(path.read_bytes(), damage, keep=4)
+        path.write_bytes(octets[: max(4, int(cut * len(octets)))])
     roster = scan_roster(path)
     assert roster.rows or roster.faults
 
