@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from alimail_core.cli.output import count_text, octets_text, say, table
-from alimail_core.cli.progress import STATE_WORDS, make_progress
+from alimail_core.cli.output import STATE_WORDS, count_text, octets_text, say, table
 
 if TYPE_CHECKING:
     from alimail_core.cli.frame import Frame
@@ -47,6 +46,8 @@ def carry(
     with ExitStack() as stack:
         observers: list[Observer] = []
         if not looks.quiet:
+            from alimail_core.cli.progress import make_progress
+
             progress = make_progress(len(accounts), frame.clock, expected, plain=looks.plain)
             observers.append(stack.enter_context(progress))
         migration = stack.enter_context(frame.migration(spec, observers, looks.log))

@@ -13,6 +13,14 @@ from alimail_core.text import printable
 if TYPE_CHECKING:
     from alimail_core.model import FolderPath, Remark
 
+STATE_WORDS = {
+    "done": "all there",
+    "problems": "done, with problems",
+    "stopped": "stopped",
+    "failed": "FAILED",
+}
+"""The words for how a pass ended."""
+
 MARKS = {"ok": "ok", "note": "note", "warning": "warning", "fault": "FAULT"}
 """The words for a remark's level, so that no meaning hangs on colour."""
 

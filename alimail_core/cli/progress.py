@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
-from alimail_core.cli.output import count_text, duration_text, is_dumb, octets_text, path_text
+from alimail_core.cli.output import STATE_WORDS, count_text, duration_text, is_dumb, octets_text, path_text
 from alimail_core.cli.tally import AccountTally, Tally
 from alimail_core.events import Event, FolderListed, FolderSettled, Noted, PassEnded, ProblemFound, Waiting
 from alimail_core.seam import Clock
@@ -28,13 +28,6 @@ SUMMARY_SECONDS = 30.0
 
 LOUD = 10
 """Problems, and notes, that are shown as they come; further ones are counted and stand in the report."""
-
-STATE_WORDS = {
-    "done": "all there",
-    "problems": "done, with problems",
-    "stopped": "stopped",
-    "failed": "FAILED",
-}
 
 Size = tuple[int, int]
 

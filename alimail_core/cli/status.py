@@ -8,8 +8,16 @@ import typer
 
 from alimail_core.cli import options
 from alimail_core.cli.frame import Frame
-from alimail_core.cli.output import count_text, duration_text, octets_text, plain, say, table, write_json
-from alimail_core.cli.progress import STATE_WORDS
+from alimail_core.cli.output import (
+    STATE_WORDS,
+    count_text,
+    duration_text,
+    octets_text,
+    plain,
+    say,
+    table,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from alimail_core.seam import Clock

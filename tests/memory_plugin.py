@@ -1,0 +1,101 @@
+"""A plug-in whose servers are in memory, for tests of everything above the engine."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from attrs import field, frozen
+
+from alimail_core.contract import Argument, Command, Credentials, SinkKind, SourceKind, option
+from alimail_core.errors import Denied
+from alimail_core.hookspec import hookimpl
+from alimail_core.model import Entry, Folder, Gone, Message, Unreadable
+from alimail_core.registry import Registry
+from alimail_core.seam import Clock
+from alimail_core.testing import MemoryMailbox, MemorySink, MemorySource
+
+PASSWORD = "correct horse"
+
+
+@frozen
+class MemoryOptions:
+    """The options of a server in memory."""
+
+    host: str = option("The server's name.")
+    region: str = option("Where it would stand, if it stood anywhere.", default="here")
+
+
+class HookedSource(MemorySource):
+    """A source that lets a test act whenever messages are asked for."""
+
+    def __init__(self, mailbox: MemoryMailbox, before_fetch: Callable[[], None]) -> None:
+        super().__init__(mailbox)
+        self._before_fetch = before_fetch
+
+    def fetch(
+        self, requests: Iterable[tuple[Folder, Sequence[Entry]]]
+    ) -> Iterator[Message | Gone | Unreadable]:
+        """Let the test act before each message."""
+        for answer in super().fetch(requests):
+            self._before_fetch()
+            yield answer
+
+
+@frozen
+class MemoryPlugin:
+    """All servers of one test. ``boxes`` has each mailbox by its user and host."""
+
+    boxes: dict[str, MemoryMailbox] = field(factory=lambda: defaultdict(MemoryMailbox))
+    before_fetch: list[Callable[[], None]] = field(factory=list)
+    said: list[dict[str, str | bool | None]] = field(factory=list)
+
+    @hookimpl
+    def alimail_sources(self) -> list[SourceKind[MemoryOptions]]:
+        """Register the source."""
+        return [SourceKind("mem", "A mailbox in memory.", MemoryOptions, self._source)]
+
+    @hookimpl
+    def alimail_sinks(self) -> list[SinkKind[MemoryOptions]]:
+        """Register the sink."""
+        return [SinkKind("mem", "A mailbox in memory.", MemoryOptions, self._sink)]
+
+    @hookimpl
+    def alimail_commands(self) -> list[Command]:
+        """Register a verb."""
+        arguments = (
+            Argument("words", "What to say."),
+            Argument("--to", "Whom to.", default="all"),
+            Argument("--loud", "Louder.", flag=True),
+        )
+        return [Command("say-it", "Say something.", self._say, arguments)]
+
+    def _say(self, arguments: dict[str, str | bool | None]) -> int:
+        self.said.append(arguments)
+        return 7
+
+    def _box(self, options: MemoryOptions, credentials: Credentials) -> MemoryMailbox:
+        if credentials.password() != PASSWORD:
+            raise Denied(
+                f"login of {credentials.user} refused: \x1b]0;evil\x07\u202e[red]no",
+                remedy="See the password.",
+            )
+        user = credentials.user if "@" in credentials.user else f"{credentials.user}@{options.host}"
+        return self.boxes[user]
+
+    def _source(self, options: MemoryOptions, credentials: Credentials, _clock: Clock) -> MemorySource:
+        return HookedSource(self._box(options, credentials), self._act)
+
+    def _sink(self, options: MemoryOptions, credentials: Credentials, _clock: Clock) -> MemorySink:
+        return MemorySink(self._box(options, credentials))
+
+    def _act(self) -> None:
+        for action in self.before_fetch:
+            action()
+
+
+def registry_of(plugin: MemoryPlugin) -> Registry:
+    """Return a registry with the plug-in and no other."""
+    registry = Registry()
+    registry.register(plugin, name="mem", distribution="alimail-mem", version="1.0")
+    return registry

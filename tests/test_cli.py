@@ -1,0 +1,512 @@
+"""The command line: what it prints, what it returns, what it never lets through."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import alimail_core
+from alimail_core.cli import VERBS, main
+from alimail_core.cli.copy import default_ledger
+from alimail_core.cli.reference import reference
+from alimail_core.model import INBOX
+from alimail_core.testing import FakeClock, message
+from tests.memory_plugin import PASSWORD, MemoryPlugin, registry_of
+
+ROOT = Path(__file__).parent.parent
+HEAVY = ("sqlalchemy", "imapclient", "rich", "openpyxl", "mailparser", "structlog", "alimail_imap", "cattrs")
+
+CONFIG = """
+[migration]
+name = "test"
+[source]
+kind = "mem"
+host = "old.example"
+secret = "env:OLD"
+[target]
+kind = "mem"
+host = "new.example"
+secret = "env:NEW"
+[[account]]
+source_address = "anna@old.example"
+target_address = "anna@new.example"
+[[account]]
+source_address = "bert@old.example"
+target_address = "bert@new.example"
+"""
+
+Run = Callable[..., int]
+
+
+@pytest.fixture
+def plugin() -> MemoryPlugin:
+    """Return two servers in memory, with two mailboxes on the old one."""
+    plugin = MemoryPlugin()
+    for name in ("anna", "bert"):
+        for number in range(3):
+            plugin.boxes[f"{name}@old.example"].deliver(INBOX, message(f"Letter {number}"))
+        plugin.boxes[f"{name}@new.example"].make(INBOX)
+    return plugin
+
+
+@pytest.fixture
+def run(plugin: MemoryPlugin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Return the command line, in a folder of its own with a configuration for both accounts."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OLD", PASSWORD)
+    monkeypatch.setenv("NEW", PASSWORD)
+    for name in ("XDG_STATE_HOME", "HOME", "LOCALAPPDATA"):
+        monkeypatch.setenv(name, str(tmp_path / "home"))
+    Path("alimail.toml").write_text(CONFIG)
+    return lambda *words: main(words, registry_of(plugin), FakeClock())
+
+
+def evil(text: str) -> bool:
+    """Tell whether text would act upon a terminal."""
+    return not all(each.isprintable() or each == "\n" for each in text)
+
+
+# the promise of a quick and teaching help
+
+
+@pytest.mark.parametrize("words", [["--help"], ["copy", "--help"], ["migrate", "--help"], ["--version"]])
+def test_help_loads_nothing_heavy(words: list[str]) -> None:
+    """Help needs no database, no protocol, no drawing: that is why it is there at once."""
+    script = (
+        "import sys; from alimail_core.cli import main; code = main(sys.argv[1:]);"
+        f"heavy = [each for each in {HEAVY!r} if each in sys.modules];"
+        "sys.exit(code or (f'loaded: {heavy}' if heavy else 0))"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "alimail" in done.stdout
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_of_each_verb_has_examples(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever asks a verb for help sees how it is called."""
+    assert main([verb, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "Example" in text
+    assert f"alimail {verb}" in text
+
+
+@pytest.mark.parametrize("verb", ["check", "plan", "status", "verify", "report", "plugins"])
+def test_each_reading_verb_tells_the_keys_of_its_json(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Programs that read JSON find its keys in the help."""
+    main([verb, "--help"])
+    assert "JSON" in capsys.readouterr().out
+
+
+def test_reference_is_current() -> None:
+    """The page of the command line in the documentation is what the help says today."""
+    page = ROOT / "docs" / "reference" / "cli.md"
+    assert page.read_text("utf-8") == reference(), f"python -m alimail_core.cli.reference {page}"
+
+
+def test_public_names_are_all_there() -> None:
+    """Each name of ``__all__`` can be imported from the package, and the package lists it."""
+    for name in alimail_core.__all__:
+        assert getattr(alimail_core, name) is not None
+    assert set(alimail_core.__all__) <= set(dir(alimail_core))
+    with pytest.raises(AttributeError, match="no attribute 'Nonsense'"):
+        alimail_core.Nonsense  # noqa: B018
+
+
+# wrong calls and wrong configurations
+
+
+@pytest.mark.parametrize(
+    "words", [["--nonsense"], ["nonsense"], ["migrate", "--nonsense"], ["copy", "one"], []]
+)
+def test_wrong_call_is_exit_code_2(words: list[str], run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """A call that cannot be understood says how it is meant, and no traceback."""
+    assert run(*words) == 2
+    text = capsys.readouterr()
+    assert "Usage: alimail" in text.err + text.out
+    assert "Traceback" not in text.err
+
+
+def test_missing_configuration_says_how_to_get_one(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a configuration a user is told of ``init``."""
+    assert run("status", "-c", "other.toml") == 2
+    error = capsys.readouterr().err
+    assert "there is no other.toml" in error
+    assert "alimail init" in error
+
+
+def test_faults_of_a_configuration_are_told_together(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each fault is a line with file and line number, and its remedy below; nothing is begun."""
+    Path("alimail.toml").write_text(CONFIG.replace('"mem"', '"men"').replace("host", "hosst"))
+    assert run("check") == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert sum(line.startswith("alimail.toml:") for line in lines) >= 2
+    assert "Traceback" not in "\n".join(lines)
+
+
+# the main way
+
+
+def test_migration_runs_and_runs_again(
+    run: Run, plugin: MemoryPlugin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The mail is there, once, and a second run copies nothing."""
+    assert run("migrate") == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[0].split() == ["Account", "State", "Copied", "Were", "there", "Octets", "Problems"]
+    assert out[3].startswith("total")
+    assert "2 of 2 accounts all there" in out[3]
+    assert "alimail verify --full" in out[-1]
+    for name in ("anna", "bert"):
+        there = plugin.boxes[f"{name}@new.example"].everything()
+        assert there == plugin.boxes[f"{name}@old.example"].everything()
+    assert run("migrate", "--quiet") == 0
+    assert capsys.readouterr().out == ""
+    assert plugin.boxes["anna@new.example"].everything().total() == 3
+
+
+def test_progress_goes_to_standard_error_as_plain_lines(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """Off a terminal, standard error has a line for each folder and account."""
+    assert run("migrate", "--search", "anna") == 0
+    error = capsys.readouterr().err
+    assert "anna@old.example: INBOX: 3 messages" in error
+    assert "anna@old.example: all there, 3 copied" in error
+    assert "bert" not in error
+
+
+def test_log_has_each_event(run: Run) -> None:
+    """A log holds the run as JSON lines, of one migration."""
+    assert run("migrate", "--log", "run.jsonl") == 0
+    events = [json.loads(line) for line in Path("run.jsonl").read_text().splitlines()]
+    assert {"pass_started", "folder_listed", "batch_settled", "folder_settled", "pass_ended"} <= {
+        each["event"] for each in events
+    }
+    assert {each["migration"] for each in events} == {"test"}
+    assert PASSWORD not in Path("run.jsonl").read_text()
+
+
+def test_status_reads_the_ledger(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before a run nothing is there; after it, what was carried; as a table and as JSON."""
+    assert run("status") == 0
+    assert "not begun" in capsys.readouterr().out
+    run("migrate", "--quiet")
+    assert run("status", "--search", "anna") == 0
+    assert "1 account: 3 messages" in capsys.readouterr().out
+    assert run("status", "--json") == 0
+    accounts = json.loads(capsys.readouterr().out)["accounts"]
+    assert [each["settled_messages"] for each in accounts] == [3, 3]
+    assert accounts[0]["state"] == "done"
+    assert accounts[0]["started"].endswith("+00:00")
+
+
+def test_plan_shows_what_would_move_and_moves_nothing(
+    run: Run, plugin: MemoryPlugin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A plan counts each folder, says where it goes, and writes nothing."""
+    plugin.boxes["anna@old.example"].make(("项目", "a\x1bb"))
+    assert run("plan") == 0
+    out = capsys.readouterr().out
+    assert "项目 / a\\x1bb" in out
+    assert "contacts" in out
+    assert run("plan", "--json") == 0
+    (anna, bert) = json.loads(capsys.readouterr().out)["accounts"]
+    assert (anna["messages"], bert["messages"]) == (3, 3)
+    assert ["项目", "a\x1bb"] in [each["source"] for each in anna["folders"]]
+    assert not plugin.boxes["anna@new.example"].everything()
+    assert not Path("alimail.db").exists()
+
+
+def test_check_names_the_side_that_fails(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A refused login is a fault of its side with a remedy, and exit code 3."""
+    assert run("check", "--search", "anna") == 0
+    assert "nothing is in the way" in capsys.readouterr().out
+    monkeypatch.setenv("NEW", "wrong")
+    assert run("check") == 3
+    out = capsys.readouterr().out
+    assert "FAULT: login of anna@new.example refused" in out
+    assert "-> See the password." in out
+    assert not evil(out)
+    assert run("check", "--json") == 3
+    results = json.loads(capsys.readouterr().out)["accounts"]
+    assert [(each["side"], each["level"]) for each in results][:2] == [("source", "ok"), ("target", "fault")]
+
+
+def test_account_that_fails_is_told_and_the_others_go_on(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A refused login ends in exit code 1 with the server's words made harmless, and no password anywhere."""
+    monkeypatch.setenv("NEW", "wrong")
+    assert run("migrate") == 1
+    told = capsys.readouterr()
+    assert "FAILED" in told.out
+    assert "\\x1b]0;evil\\x07\\u202e[red]no" in told.out
+    assert not evil(told.out + told.err)
+    assert PASSWORD not in told.out + told.err
+
+
+def test_disabled_accounts_do_not_run(
+    run: Run, plugin: MemoryPlugin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``disable`` keeps an account from running until ``enable`` lets it go on."""
+    assert run("disable", "anna") == 0
+    assert capsys.readouterr().out == "disabled: anna@old.example\n"
+    run("migrate", "--quiet")
+    assert not plugin.boxes["anna@new.example"].everything()
+    assert plugin.boxes["bert@new.example"].everything().total() == 3
+    assert run("enable", "ALL") == 0
+    assert run("migrate", "--quiet") == 0
+    assert plugin.boxes["anna@new.example"].everything().total() == 3
+    assert run("disable", "nobody@nowhere") == 2
+
+
+def test_verify_answers_first(run: Run, plugin: MemoryPlugin, capsys: pytest.CaptureFixture[str]) -> None:
+    """The first line says whether it is all there, and the exit code says the same."""
+    run("migrate", "--quiet")
+    capsys.readouterr()
+    assert run("verify", "--full") == 0
+    assert capsys.readouterr().out.startswith("All there: 6 messages of 2 accounts")
+    plugin.boxes["anna@old.example"].deliver(INBOX, message("Letter 99"))
+    assert run("verify") == 3
+    out = capsys.readouterr().out
+    assert out.startswith("NOT all there: of 7 messages of 2 accounts: 1 pending")
+    assert run("verify", "--json") == 3
+    told = json.loads(capsys.readouterr().out)
+    assert told["complete"] is False
+    assert told["accounts"][0]["folders"][0]["pending"] == 1
+
+
+def test_report_tells_where_it_is(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """The report's files exist where the command says."""
+    run("migrate", "--quiet")
+    capsys.readouterr()
+    assert run("report", "--json") == 0
+    files = json.loads(capsys.readouterr().out)["files"]
+    assert files
+    assert all(Path(each).exists() for each in files)
+    assert run("report") == 0
+    assert files[0] in capsys.readouterr().out
+
+
+# copy
+
+
+COPY = ("copy", "mem://anna@old.example", "mem://carl@new.example", "--source-secret", "env:OLD")
+
+
+def test_copy_needs_no_file_and_the_second_is_a_delta(
+    run: Run, plugin: MemoryPlugin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One mailbox moves by its URLs; the ledger in the state directory makes the second call a delta."""
+    Path("alimail.toml").unlink()
+    words = (*COPY, "--target-secret", "env:NEW")
+    assert run(*words) == 0
+    assert plugin.boxes["carl@new.example"].everything().total() == 3
+    capsys.readouterr()
+    plugin.boxes["anna@old.example"].deliver(INBOX, message("Letter 50"))
+    assert run(*words, "--verify") == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[1].split()[:4] == ["anna@old.example", "all", "there", "1"]
+    assert "All there: 4 messages of 1 account" in out
+    assert plugin.boxes["carl@new.example"].everything().total() == 4
+    ledgers = list(Path("home").rglob("*.ledger"))
+    assert len(ledgers) == 1
+
+
+def test_copy_asks_for_no_password_off_a_terminal(
+    run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nobody can answer, the remedy names the option."""
+    monkeypatch.setattr("sys.stdin", open(os.devnull))  # noqa: SIM115 - closed below
+    try:
+        assert run(*COPY) == 2
+    finally:
+        sys.stdin.close()
+    error = capsys.readouterr().err
+    assert "no password for the target" in error
+    assert "--target-secret env:NAME" in error
+
+
+def test_password_in_a_url_is_refused_and_not_repeated(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """A URL with a password is an error that does not print it."""
+    assert run("copy", "mem://anna:hunter2@old.example", *COPY[2:]) == 2
+    told = capsys.readouterr()
+    assert "hunter2" not in told.out + told.err
+    assert "--source-secret" in told.err
+
+
+def test_ledger_of_a_pair_is_one_safe_file() -> None:
+    """The same pair gives the same file, another pair another, and no address leaves the folder."""
+    path = default_ledger("../../anna@old.example", "con:\\x00@new.example")
+    assert path == default_ledger("../../anna@old.example", "con:\\x00@new.example")
+    assert path != default_ledger("../../anna@old.example", "con:_x00@new.example")
+    assert path.name.startswith("_.._anna@old.example--con__x00@new.example-")
+    assert not set(path.name) & set('/\\:*?"<>|')
+
+
+# plug-ins
+
+
+def test_plugins_are_listed_and_shown(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each plug-in is named with its distribution, each option with type, default and help."""
+    assert run("plugins") == 0
+    assert "alimail-mem 1.0" in capsys.readouterr().out
+    assert run("plugins", "show", "mem") == 0
+    out = capsys.readouterr().out
+    assert "mem as a source: A mailbox in memory." in out
+    assert "host  (text; required)" in out
+    assert run("plugins", "show", "mem", "--json") == 0
+    source, target = sorted(json.loads(capsys.readouterr().out), key=lambda each: str(each["role"]))
+    assert (source["role"], target["role"]) == ("source", "target")
+    assert [each["name"] for each in source["options"]] == ["host", "region"]
+    assert run("plugins", "show", "ews") == 2
+    assert "pip install alimail-ews" in capsys.readouterr().err
+
+
+def test_verb_of_a_plugin_gets_its_arguments(run: Run, plugin: MemoryPlugin) -> None:
+    """A plug-in's own verb is called with what was typed, and its exit code is the command's."""
+    assert run("say-it", "hello", "--loud") == 7
+    assert run("say-it", "bye", "--to", "anna") == 7
+    assert plugin.said == [
+        {"words": "hello", "--to": "all", "--loud": True},
+        {"words": "bye", "--to": "anna", "--loud": False},
+    ]
+    assert run("say-it") == 2
+
+
+# init
+
+
+def test_init_writes_what_it_is_told_and_overwrites_nothing(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Options and defaults make a configuration and a roster; a second call leaves both as they are."""
+    Path("alimail.toml").unlink()
+    source = ("--source-kind", "mem", "--source-host", "old.example")
+    target = ("--target-kind", "mem", "--target-host", "new.example", "--region", "there")
+    words = ("init", "--yes", "--name", "move", *source, *target)
+    assert run(*words) == 0
+    assert "alimail check" in capsys.readouterr().out
+    text = Path("alimail.toml").read_text("utf-8")
+    assert 'host = "old.example"' in text
+    assert 'region = "there"' in text
+    roster = Path("accounts.csv").read_bytes()
+    assert run(*words) == 2
+    assert "is there already" in capsys.readouterr().err
+    assert Path("alimail.toml").read_text("utf-8") == text
+    Path("alimail.toml").unlink()
+    assert run(*words) == 2
+    assert Path("accounts.csv").read_bytes() == roster
+    assert not Path("alimail.toml").exists()
+
+
+def test_init_refuses_an_option_that_its_kind_has_not(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """A host for a kind without one is a mistake that is told."""
+    assert run("init", "-c", "new.toml", "--source-kind", "ews") == 2
+    assert "alimail-ews" in capsys.readouterr().err
+    assert not Path("new.toml").exists()
+
+
+# interruptions and bugs
+
+
+def test_interrupted_run_says_how_to_go_on_and_goes_on(
+    run: Run, plugin: MemoryPlugin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl-C ends between two batches with 130 and one line; the same command again carries the rest, once."""
+    handler = signal.getsignal(signal.SIGINT)
+
+    def press() -> None:
+        plugin.before_fetch.clear()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    plugin.before_fetch.append(press)
+    assert run("migrate") == 130
+    assert "`alimail migrate` goes on" in capsys.readouterr().err.splitlines()[-1]
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert run("migrate", "--quiet") == 0
+    for name in ("anna", "bert"):
+        there = plugin.boxes[f"{name}@new.example"].everything()
+        assert there == plugin.boxes[f"{name}@old.example"].everything()
+
+
+TWICE = """
+import os, signal, sys, threading
+from tests.memory_plugin import MemoryPlugin, registry_of
+from alimail_core.cli import main
+from alimail_core.model import INBOX
+from alimail_core.testing import message
+
+def press():
+    os.kill(os.getpid(), signal.SIGINT)
+    threading.Event().wait(0.05)
+
+plugin = MemoryPlugin()
+for number in range(1000):
+    plugin.boxes["anna@old.example"].deliver(INBOX, message(f"Letter {number}"))
+plugin.before_fetch.append(press)
+sys.exit(main(["migrate", "--quiet"], registry_of(plugin)) + 100)
+"""
+
+
+def test_second_interruption_ends_at_once(run: Run, tmp_path: Path) -> None:
+    """Ctrl-C twice ends the process there and then, with 130."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", TWICE],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 130, done.stderr
+    assert "ended at once" in done.stderr
+
+
+def test_bug_is_one_line_and_a_trace_without_content(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What nobody foresaw is told in a line that names a file with the trace, and exit code 1."""
+
+    def broken(*_: Any) -> None:
+        raise ValueError("Dear Anna")
+
+    monkeypatch.setattr("alimail_core.config.load", broken)
+    assert run("status") == 1
+    error = capsys.readouterr().err
+    assert error.startswith("alimail: a bug (ValueError). Its trace is in ")
+    assert len(error.splitlines()) == 1
+    (trace,) = Path("home").rglob("bugs.jsonl")
+    assert "builtins.ValueError" in trace.read_text()
+    assert "Anna" not in trace.read_text() + error
+
+
+def test_broken_pipe_is_no_traceback(run: Run, tmp_path: Path) -> None:
+    """A reader that goes away, such as ``head``, ends the command quietly."""
+    script = "import sys; from alimail_core.cli import main; sys.exit(main(['plugins', 'show', 'imap']))"
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-c", script], stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_run_with_processes_is_refused_for_prompts(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """A password that is asked here cannot be had in another process, and that is told before anything moves."""
+    Path("alimail.toml").write_text(
+        CONFIG.replace('name = "test"', 'name = "test"\nexecutor = "processes"').replace("env:OLD", "prompt")
+    )
+    assert run("migrate") == 2
+    assert "executor" in capsys.readouterr().err
