@@ -53,6 +53,10 @@ class Ends:
         self.governor.take([self._of_sink])
         return self._open_sink()
 
+    def check_in(self) -> None:
+        """Raise ``Interrupted`` where somebody asks to stop; called between two pages of long work."""
+        self.governor.check_in()
+
     @property
     def _of_source(self) -> str:
         return f"source {self.account.source.kind} {self.account.source.options!r}"

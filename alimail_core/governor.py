@@ -83,8 +83,7 @@ class Governor:
         ``Interrupted`` where somebody asks to stop.
         """
         while True:
-            if self._stop.is_set():
-                raise Interrupted("stopped on request", signal=self._stop.signal)
+            self.check_in()
             with self._changed:
                 wanted = Counter(id(self._server(name)) for name in endpoints)
                 servers = {id(server): server for server in map(self._server, endpoints)}
@@ -97,6 +96,13 @@ class Governor:
                     self._changed.wait(_LOOK)
             if pause > 0:
                 self._clock.sleep(pause, self._stop.event)
+
+    def check_in(self) -> None:
+        """Raise ``Interrupted`` where somebody asks to stop."""
+        if self._stop.is_set():
+            raise Interrupted(
+                "stopped on request", signal=self._stop.signal, remedy="Run the same command again."
+            )
 
     def give_back(self, endpoint: str, *, in_peace: bool = True) -> None:
         """Give one slot back. ``in_peace``: the server did not throttle meanwhile."""

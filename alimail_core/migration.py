@@ -277,6 +277,7 @@ class Migration:
                 self._ends(account),
                 ledger,
                 account_id,
+                self.spec.policy,
                 full=full,
                 each_message=told,
                 tell_bug=self._bug_teller(account),

@@ -84,6 +84,32 @@ def plan_account(
     return AccountPlan(account.source_address, account.target_address, remarks=remarks)
 
 
+def map_account(
+    ends: Ends,
+    book: Book | None,
+    policy: FolderPolicy,
+    sink: Sink,
+    sources: Sequence[Folder],
+    targets: Sequence[Folder],
+) -> tuple[list[Mapped], list[Skipped]]:
+    """Map an account's folders as its next pass will: by what the ledger has, then by wishes and policy."""
+    previous: dict[FolderPath, FolderPath] = {}
+    if book is not None:
+        known = {row.id: row.path for row in book.folders("target")}
+        rows = book.folders("source")
+        previous = {row.path: known[row.target_id] for row in rows if row.target_id in known}
+    account = ends.account
+    context = MapContext(account.source_address, account.target_address, policy.history)
+    return map_folders(
+        sources,
+        policy,
+        sink.traits.rules,
+        target_folders=targets,
+        previous=previous,
+        override=lambda folder: ends.registry.map_folder(folder, context),
+    )
+
+
 @define
 class _Load:
     """What one folder has that still must travel."""
@@ -112,7 +138,8 @@ class _Planner:
         """Map the folders, count what travels, and see whether it fits."""
         sources = list(self._source.folders())
         targets = list(self._sink.folders())
-        mapped, skipped = self._map(sources, targets)
+        self._rows = {row.path: row for row in self._book.folders("source")} if self._book else {}
+        mapped, skipped = map_account(self._ends, self._book, self._policy, self._sink, sources, targets)
         loads = self._loads(
             [folder for folder in sources if folder.selectable], {row.source for row in mapped}
         )
@@ -124,32 +151,12 @@ class _Planner:
             account.source_address, account.target_address, folders, tuple(skipped), tuple(self._remarks)
         )
 
-    def _map(
-        self, sources: Sequence[Folder], targets: Sequence[Folder]
-    ) -> tuple[list[Mapped], list[Skipped]]:
-        previous: dict[FolderPath, FolderPath] = {}
-        if self._book is not None:
-            known = {row.id: row.path for row in self._book.folders("target")}
-            self._rows = {row.path: row for row in self._book.folders("source")}
-            previous = {
-                path: known[row.target_id] for path, row in self._rows.items() if row.target_id in known
-            }
-        account = self._ends.account
-        context = MapContext(account.source_address, account.target_address, self._policy.history)
-        return map_folders(
-            sources,
-            self._policy,
-            self._sink.traits.rules,
-            target_folders=targets,
-            previous=previous,
-            override=lambda folder: self._ends.registry.map_folder(folder, context),
-        )
-
     def _loads(self, sources: Iterable[Folder], moving: set[FolderPath]) -> dict[FolderPath, _Load]:
         """List what changed in each folder since its last pass, and count what travels."""
         loads: dict[FolderPath, _Load] = {}
         wanted = ((folder, self._cursor(folder)) for folder in sources if folder.path in moving)
         for page in self._source.changes(wanted):
+            self._ends.check_in()
             if isinstance(page, Unusable):
                 name = "/".join(page.path)
                 self._remarks.append(

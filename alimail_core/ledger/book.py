@@ -460,6 +460,15 @@ class Book:
         ]
         return {row.key: row for row in rows if row.key is not None}
 
+    def by_target_keys(self, target_id: int, keys: Sequence[str]) -> dict[str, list[Row]]:
+        """Return what claims these entries of a target folder, by key; of two claims the earlier comes first."""
+        c = message.c
+        found: dict[str, list[Row]] = {}
+        for chunk in _chunks(keys):
+            for row in self._rows(c.target_id == target_id, c.target_key.in_(chunk), c.state.in_(IN_TARGET)):
+                found.setdefault(row.target_key or "", []).append(row)
+        return found
+
     def count(self, folder_id: int, states: Sequence[State]) -> tuple[int, int]:
         """Return messages and octets of a source folder that stand in one of these states."""
         c = message.c

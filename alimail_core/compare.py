@@ -1,0 +1,54 @@
+"""What a server made of a message: the octets that it stores, held against those that it was sent."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+from attrs import frozen
+
+from alimail_core.header import header
+from alimail_core.identity import content_digest, digests
+
+_FIELD = re.compile(rb"^([!-9;-~]+)[ \t]*:.*(?:\n[ \t].*)*", re.MULTILINE)
+_NAMED = 8
+"""The most header fields that a difference names."""
+
+
+@frozen
+class Difference:
+    """How two copies of a message differ. ``same_content``: a reader sees no difference."""
+
+    same_content: bool
+    text: str
+
+
+def difference(sent: bytes, stored: bytes) -> Difference:
+    """Tell what differs between a message and another copy of it, from the mildest to the gravest. Never raises."""
+    if digests(sent).canonical == digests(stored).canonical:
+        return Difference(True, "line ends")
+    if content_digest(sent) != content_digest(stored):
+        return Difference(False, "another content")
+    differing = []
+    if fields := _differing_fields(sent, stored):
+        differing.append(f"header lines ({', '.join(fields)})")
+    if _body(sent) != _body(stored):
+        differing.append("the body's structure or transfer encoding")
+    return Difference(True, " and ".join(differing) or "the header's layout")
+
+
+def _differing_fields(sent: bytes, stored: bytes) -> list[str]:
+    """Name the header fields that only one of two copies has in this form."""
+    ours, theirs = _fields(sent), _fields(stored)
+    found = sorted({name.decode("latin-1") for name, _ in (ours - theirs) + (theirs - ours)})
+    return found if len(found) <= _NAMED else [*found[:_NAMED], f"and {len(found) - _NAMED} more"]
+
+
+def _fields(octets: bytes) -> Counter[tuple[bytes, bytes]]:
+    found = _FIELD.finditer(header(octets)[0])
+    return Counter((match[1], b" ".join(match[0].split())) for match in found)
+
+
+def _body(octets: bytes) -> bytes:
+    body = octets[header(octets)[1] :]
+    return body.replace(b"\r\n", b"\n").replace(b"\r", b"\n").rstrip(b"\n")
