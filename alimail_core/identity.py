@@ -55,8 +55,8 @@ class Digests:
 def digests(octets: bytes) -> Digests:
     """Digest a message exactly and canonically.
 
-    Canonical: every line end (CRLF, lone CR, lone LF) as CRLF, and exactly one at the end. Octets that are
-    canonical already are hashed once.
+    Canonical is what neither ``mend`` nor a server that mends changes: no NUL, every line end (CRLF, lone CR,
+    lone LF) as CRLF, and exactly one at the end. Octets that are canonical already are hashed once.
     """
     exact = hashlib.sha256(octets).digest()
     if _is_canonical(octets):
@@ -71,11 +71,11 @@ def _line_ends_are_clean(octets: bytes) -> bool:
 
 def _is_canonical(octets: bytes) -> bool:
     ends_once = octets.endswith(_CRLF) and not octets.endswith(b"\r\n\r\n")
-    return ends_once and _line_ends_are_clean(octets)
+    return ends_once and b"\0" not in octets and _line_ends_are_clean(octets)
 
 
 def _canonical(octets: bytes) -> bytes:
-    lines = octets.replace(_CRLF, b"\n").replace(b"\r", b"\n")
+    lines = octets.replace(b"\0", b"").replace(_CRLF, b"\n").replace(b"\r", b"\n")
     return lines.rstrip(b"\n").replace(b"\n", _CRLF) + _CRLF
 
 
@@ -84,8 +84,7 @@ def mend(octets: bytes) -> bytes:
 
     NUL octets are taken out; then each lone CR and each lone LF becomes CRLF. Long lines stay, because to
     break them would change what the message says; a message without a line end at its end stays without.
-    Clean octets are returned as they are, and ``mend(mend(x)) == mend(x)``. Where only line ends were mended
-    the canonical digest is unchanged.
+    Clean octets are returned as they are, ``mend(mend(x)) == mend(x)``, and the canonical digest is unchanged.
     """
     if b"\0" in octets:
         octets = octets.replace(b"\0", b"")

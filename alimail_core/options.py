@@ -65,14 +65,17 @@ class TransferOptions:
     )
     batch_octets: int = option("The most octets that one step of the ledger covers.", default=BATCH_OCTETS)
     read_ahead_octets: int = option(
-        "How many octets may wait in memory between source and target, per account.", default=32 * 1024 * 1024
+        "How many octets may wait in memory between source and target, per account; 0 reads and writes in turn.",
+        default=32 * 1024 * 1024,
     )
 
     def __attrs_post_init__(self) -> None:
         """Refuse numbers with which nothing could move."""
-        for name in ("batch_messages", "batch_octets", "read_ahead_octets"):
+        for name in ("batch_messages", "batch_octets"):
             if getattr(self, name) < 1:
                 raise ValueError(f"'{name}' must be at least 1")
+        if self.read_ahead_octets < 0:
+            raise ValueError("'read_ahead_octets' must not be negative")
         if self.settle_seconds < 0:
             raise ValueError("'settle_seconds' must not be negative")
         if self.limit_octets is not None and self.limit_octets < 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from unittest.mock import patch
 
 import sqlalchemy as sa
 from attrs import evolve
@@ -99,6 +100,11 @@ class World:
             clock=self.clock,
             stop=self.stop,
         )
+
+    def run_looking(self) -> PassSummary:
+        """Make one pass that looks at every folder of the target, as it does where something is to be written."""
+        with patch("alimail_core.transfer.run.targets_with_news", lambda p, _: list(p.targets.values())):
+            return self.run()
 
     def states(self) -> Counter[str]:
         """Count the ledger's messages by state."""

@@ -19,11 +19,8 @@ def pair_folders(p: Pass) -> None:
     """List both sides' folders, map them, create what the target lacks, and keep the mapping for ever."""
     known = {row.path: row for row in p.book.folders("target")}
     known_by_id = {row.id: row for row in known.values()}
-    previous = {
-        row.path: known_by_id[row.target_id].path
-        for row in p.book.folders("source")
-        if row.target_id in known_by_id
-    }
+    mapped_before = {row.path: row for row in p.book.folders("source") if row.target_id in known_by_id}
+    previous = {path: known_by_id[row.target_id or 0].path for path, row in mapped_before.items()}
     sources = list(p.source.folders())
     targets = {folder.path: folder for folder in p.sink.folders()}
     p.later = any(row.epoch is not None for row in p.book.folders("source"))
@@ -46,7 +43,8 @@ def pair_folders(p: Pass) -> None:
     for row in mapped:
         source, target = by_path[row.source], targets.get(row.target) or made.get(row.target)
         if isinstance(target, Folder):
-            pair = _pair(p, source, target, row.special_use, row.rule)
+            before = mapped_before.get(row.source)
+            pair = _pair(p, source, target, row.special_use, before.rule if before else row.rule)
             if row.target in known and row.target in made:
                 pair.target.remade = True
         elif source.selectable:
@@ -58,9 +56,12 @@ def pair_folders(p: Pass) -> None:
 
 
 def _pair(p: Pass, source: Folder, target: Folder, use: SpecialUse | None, rule: str) -> Pair:
-    target_id = p.book.put_folder("target", target.path, target.special_use or use)
+    # What the source uses as drafts is drafts, wherever a rule sends it: versions there share a Message-ID.
+    use = target.special_use or use or special_use_of(source)
+    target_id = p.book.put_folder("target", target.path, use)
     source_id = p.book.put_folder("source", source.path, special_use_of(source), target_id, rule)
-    kept = p.targets.setdefault(target_id, Target(target_id, target, special_use=target.special_use or use))
+    kept = p.targets.setdefault(target_id, Target(target_id, target))
+    kept.special_use = use
     pair = Pair(source_id, source, kept)
     if source.selectable:
         p.pairs.append(pair)

@@ -174,14 +174,14 @@ def row_evidence(p: Pass, rows: Sequence[Row]) -> list[Evidence]:
 
 
 def _evidence(row: Row, value: bytes | None, short: bytes | None) -> Evidence:
-    # A mended message stands in the target with the digest that it was sent with.
+    # A mended message stands in the target with the digest that it was sent with; its canonical one is the same.
     return Evidence(
         fingerprint=value,
         message_id=short,
         size=row.size,
         internal_date=to_date(row.date, 0),
         digest=row.sent_digest or row.digest,
-        canonical=None if row.sent_digest else row.canonical or row.digest,
+        canonical=row.canonical or row.digest,
     )
 
 
