@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from typing import Literal
 
 import sqlalchemy as sa
 from attrs import evolve
@@ -66,7 +67,7 @@ class Migration(RuleBasedStateMachine):
         batch=st.sampled_from([1, 2, 500]),
         moves=st.sampled_from(["follow", "copy"]),
     )
-    def begin(self, server: MemoryTraits, delta: bool, batch: int, moves: str) -> None:
+    def begin(self, server: MemoryTraits, delta: bool, batch: int, moves: Literal["follow", "copy"]) -> None:
         options = evolve(IN_TURN, batch_messages=batch, moves=moves)
         self.world = World(source=MemoryTraits(delta=delta), target=server, options=options)
         self.lives: Counter[bytes] = Counter()
