@@ -17,7 +17,7 @@ import os
 import re
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -59,7 +59,11 @@ class JsonLog:
 
     def bug(self, error: BaseException) -> None:
         """Write where an unforeseen exception came from: see ``trace_of`` for what is left out."""
-        self._logger.log("critical", "bug", trace=list(trace_of(error)))
+        self.trace(list(trace_of(error)))
+
+    def trace(self, lines: Sequence[str]) -> None:
+        """Write a trace that ``trace_of`` has made."""
+        self._logger.log("critical", "bug", trace=list(lines))
 
     def close(self) -> None:
         """Close the file. Idempotent."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -73,6 +74,7 @@ class Frame:
 
                 observers = [*observers, stack.enter_context(JsonLog(log, spec.name, self.clock))]
                 self.log_path = log
+            stack.enter_context(_notices(log))
             stack.enter_context(heeding_signals(self.stop))
             migration = Migration(spec, self.registry, observers=observers, clock=self.clock, stop=self.stop)
             stack.callback(migration.close)
@@ -132,6 +134,14 @@ def _fault_lines(faults: Iterable[Fault]) -> Iterator[str]:
 
 def show_bug(bug: BaseException, log_path: Path | None) -> int:
     """Say in one line that something unforeseen happened and where its trace lies; return the exit code."""
+    from alimail_core.logs import trace_of
+
+    complain(f"alimail: a bug ({type(bug).__name__}). {keep_trace(list(trace_of(bug)), log_path)}")
+    return 1
+
+
+def keep_trace(lines: Sequence[str], log_path: Path | None) -> str:
+    """Write a trace to the log, or where there is none to a file of its own; return a sentence that says where."""
     from platformdirs import user_log_path
 
     from alimail_core.logs import JsonLog
@@ -139,12 +149,33 @@ def show_bug(bug: BaseException, log_path: Path | None) -> int:
     path = log_path or user_log_path("alimail", appauthor=False) / "bugs.jsonl"
     try:
         with JsonLog(path, "") as log:
-            log.bug(bug)
-        where = f"Its trace is in {path}: please report it with that; it holds no mail and no password."
+            log.trace(lines)
     except InputError as error:
-        where = f"Its trace could not be kept: {error.message}"
-    complain(f"alimail: a bug ({type(bug).__name__}). {where}")
-    return 1
+        return f"Its trace could not be kept: {error.message}"
+    return f"Its trace is in {path}: please report it with that; it holds no mail and no password."
+
+
+class _Notices(logging.Handler):
+    """What the library itself logs (bugs of one account or observer): a line each, its trace in a file."""
+
+    def __init__(self, log_path: Path | None) -> None:
+        super().__init__(logging.WARNING)
+        self._log_path = log_path
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show the first line; keep the rest."""
+        first, *rest = record.getMessage().splitlines()
+        complain(f"alimail: {first}", *([f"  -> {keep_trace(rest, self._log_path)}"] if rest else []))
+
+
+@contextmanager
+def _notices(log_path: Path | None) -> Iterator[None]:
+    logger, handler = logging.getLogger("alimail_core"), _Notices(log_path)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def give_up_output() -> int:

@@ -153,7 +153,7 @@ class LiveProgress(Progress):
             get_renderable=self.picture,
             refresh_per_second=4,
             redirect_stdout=False,
-            redirect_stderr=False,
+            redirect_stderr=True,
         )
 
     def __enter__(self) -> Self:

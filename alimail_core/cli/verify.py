@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +11,16 @@ import typer
 from alimail_core.cli import options
 from alimail_core.cli.carry import ask_secrets, matching
 from alimail_core.cli.frame import Frame
-from alimail_core.cli.output import count_text, path_text, plain, remark_lines, say, table, write_json
+from alimail_core.cli.output import (
+    complain,
+    count_text,
+    path_text,
+    plain,
+    remark_lines,
+    say,
+    table,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from alimail_core.spec import MigrationSpec
@@ -19,8 +29,22 @@ if TYPE_CHECKING:
 FEW = 20
 """Findings that are shown of each account; `alimail report` has all of them."""
 
-COUNTS = ("messages", "proven", "altered", "moved", "quarantined", "pending", "missing", "changed")
+COUNTS = (
+    "messages",
+    "proven",
+    "altered",
+    "moved",
+    "quarantined",
+    "pending",
+    "missing",
+    "changed",
+    "merged",
+    "extra",
+)
 """The counts that the table sums up, in its order."""
+
+SHORT = ("missing", "changed", "merged", "pending", "quarantined")
+"""The counts that say that not all is there."""
 
 
 def verify(
@@ -46,13 +70,14 @@ def verify(
     \b
     The columns: messages (in the source now), proven (in the target, as carried), altered (the target stores other
     octets than it was sent; told apart, no fault), moved (moved or removed in the target since, by its user),
-    quarantined (the target will not take them), pending (not carried yet), missing, changed.
+    quarantined (the target will not take them), pending (not carried yet), missing, changed, merged (the target
+    stored two as one), extra (in the target, put there by others).
 
     \b
     Exit code 0: all there; 3: something is not, and is named; 1: an account could not be looked at.
-    JSON: {complete, full, accounts: [{account, target_address, complete, failed, extra, root,
-           remarks: [{level, text, remedy}], folders: [{source, target, messages, octets, proven, altered, moved,
-           collapsed, quarantined, pending, missing, changed, gone, flags_changed, flags_pending, root,
+    JSON: {complete, full, accounts: [{account, target_address, complete, failed, root, remarks: [{level,
+           text, remedy}], folders: [{source, target, messages, octets, proven, altered, moved, collapsed,
+           quarantined, pending, missing, changed, merged, extra, gone, flags_changed, flags_pending, root, lost,
            findings: [{kind, key, target, text}]}]}]}
     """
     frame = Frame.of(context)
@@ -72,16 +97,24 @@ def prove(
 ) -> int:
     """Look at both sides and tell the answer; return the exit code."""
     with frame.migration(spec) as migration:
-        proofs = list(migration.verify(search, full=full))
+        proofs = list(_told(migration.verify(search, full=full), aloud=not (json or quiet)))
     code = _code(proofs)
     if json:
         write_json({"complete": code == 0, "full": full, "accounts": [_json(each) for each in proofs]})
         return code
     say(_answer(proofs, code, full))
     if not quiet:
-        table(("Account", *(name.capitalize() for name in COUNTS), "Extra"), [_row(each) for each in proofs])
+        table(("Account", *(name.capitalize() for name in COUNTS)), [_row(each) for each in proofs])
         say(*(line for each in proofs for line in _details(each)))
     return code
+
+
+def _told(proofs: Iterator[AccountProof], *, aloud: bool) -> Iterator[AccountProof]:
+    """Pass proofs on; tell a waiting person of each, since the answer comes when the last is there."""
+    for proof in proofs:
+        if aloud and sys.stderr.isatty():
+            complain(f"{proof.account}: {count_text(_total(proof.folders, 'messages'), 'message')} looked at")
+        yield proof
 
 
 def _code(proofs: Sequence[AccountProof]) -> int:
@@ -100,18 +133,16 @@ def _answer(proofs: Sequence[AccountProof], code: int, full: bool) -> str:
             else "keys, sizes and flags compared; --full reads every octet"
         )
         return f"All there: {total} of {accounts} ({how})."
-    short = {
-        name: sum(getattr(each, name) for each in folders)
-        for name in ("missing", "changed", "pending", "quarantined")
-    }
-    parts = [f"{number:,} {name}" for name, number in short.items() if number]
+    parts = [f"{number:,} {name}" for name in SHORT if (number := _total(folders, name))]
+    lost = sum(each.lost for each in folders)
+    parts += [f"{count_text(lost, 'folder')} emptied or made anew in the target"] if lost else []
     failed = sum(each.failed for each in proofs)
     parts += [f"{count_text(failed, 'account')} could not be looked at"] if failed else []
     return f"NOT all there: of {total} of {accounts}: {', '.join(parts)}."
 
 
 def _row(proof: AccountProof) -> tuple[object, ...]:
-    return proof.account, *(_total(proof.folders, name) for name in COUNTS), proof.extra
+    return proof.account, *(_total(proof.folders, name) for name in COUNTS)
 
 
 def _total(folders: Sequence[FolderProof], name: str) -> int:
