@@ -10,6 +10,8 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from alimail_core.check import CheckResult
+    from alimail_core.config import load, loads
     from alimail_core.contract import (
         Argument,
         Command,
@@ -50,9 +52,10 @@ if TYPE_CHECKING:
         ProblemFound,
         Waiting,
     )
-    from alimail_core.folders import FolderPolicy
+    from alimail_core.folders import FolderPolicy, FolderRule
     from alimail_core.hookspec import hookimpl
     from alimail_core.logs import JsonLog
+    from alimail_core.migration import Migration, MigrationSummary
     from alimail_core.model import (
         BATCH_MESSAGES,
         BATCH_OCTETS,
@@ -83,12 +86,19 @@ if TYPE_CHECKING:
         Unusable,
     )
     from alimail_core.options import TransferOptions
+    from alimail_core.plan import AccountPlan, FolderPlan
+    from alimail_core.proof import AccountProof, Finding, FolderProof, MessageProof, root_digest
+    from alimail_core.registry import PluginInfo, PluginProblem, Registry
     from alimail_core.seam import Clock, Stop
     from alimail_core.secrets import Secret, parse_secret
     from alimail_core.spec import AccountSpec, Endpoint, MigrationSpec
+    from alimail_core.status import AccountStatus
     from alimail_core.transfer import PassSummary
+    from alimail_core.urls import parse_url
 
 _HOMES = {
+    "check": "CheckResult",
+    "config": "load loads",
     "contract": (
         "Argument Command Credentials ExecutorKind MapContext Sink SinkKind Source SourceKind option"
     ),
@@ -100,26 +110,35 @@ _HOMES = {
         "BatchSettled Event FolderListed FolderSettled Noted Observer PassEnded PassStarted "
         "ProblemFound Waiting"
     ),
-    "folders": "FolderPolicy",
+    "folders": "FolderPolicy FolderRule",
     "hookspec": "hookimpl",
     "logs": "JsonLog",
+    "migration": "Migration MigrationSummary",
     "model": (
         "BATCH_MESSAGES BATCH_OCTETS INBOX PAGE SYSTEM_FLAGS Batch Changes Cursor Delivery Entry "
         "FlagChange Folder FolderPath Gone Headers Message Moved NotStored PathRules Quota Remark "
         "SinkTraits SpecialUse Stored Traits Unreadable Unusable"
     ),
     "options": "TransferOptions",
+    "plan": "AccountPlan FolderPlan",
+    "proof": "AccountProof Finding FolderProof MessageProof root_digest",
+    "registry": "PluginInfo PluginProblem Registry",
     "seam": "Clock Stop",
     "secrets": "Secret parse_secret",
     "spec": "AccountSpec Endpoint MigrationSpec",
+    "status": "AccountStatus",
     "transfer": "PassSummary",
+    "urls": "parse_url",
 }
 """Each public name's module."""
 
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 
 __all__ = [
+    "AccountPlan",
+    "AccountProof",
     "AccountSpec",
+    "AccountStatus",
     "AlimailError",
     "Argument",
     "BATCH_MESSAGES",
@@ -127,6 +146,7 @@ __all__ = [
     "Batch",
     "BatchSettled",
     "Changes",
+    "CheckResult",
     "Clock",
     "Command",
     "Credentials",
@@ -138,11 +158,15 @@ __all__ = [
     "Event",
     "ExecutorKind",
     "Fault",
+    "Finding",
     "FlagChange",
     "Folder",
     "FolderListed",
     "FolderPath",
+    "FolderPlan",
     "FolderPolicy",
+    "FolderProof",
+    "FolderRule",
     "FolderSettled",
     "Gone",
     "Headers",
@@ -156,7 +180,10 @@ __all__ = [
     "LedgerError",
     "MapContext",
     "Message",
+    "MessageProof",
+    "Migration",
     "MigrationSpec",
+    "MigrationSummary",
     "Moved",
     "NotStored",
     "Noted",
@@ -168,9 +195,12 @@ __all__ = [
     "PassSummary",
     "PathRules",
     "PluginError",
+    "PluginInfo",
+    "PluginProblem",
     "ProblemFound",
     "Quota",
     "Refused",
+    "Registry",
     "Remark",
     "SYSTEM_FLAGS",
     "Secret",
@@ -190,8 +220,12 @@ __all__ = [
     "Unusable",
     "Waiting",
     "hookimpl",
+    "load",
+    "loads",
     "option",
     "parse_secret",
+    "parse_url",
+    "root_digest",
 ]
 
 

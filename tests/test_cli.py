@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -297,6 +298,57 @@ def test_report_tells_where_it_is(run: Run, capsys: pytest.CaptureFixture[str]) 
     assert files[0] in capsys.readouterr().out
 
 
+# at a terminal
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Return a way to type at a terminal."""
+
+    def type_in(text: str) -> None:
+        stdin = io.StringIO(text)
+        monkeypatch.setattr(stdin, "isatty", lambda: True, raising=False)
+        monkeypatch.setattr(sys, "stdin", stdin)
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+
+    return type_in
+
+
+def test_migrate_shows_the_plan_and_asks(
+    run: Run, plugin: MemoryPlugin, typed: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At a terminal nothing moves before a yes; a no is no harm; --yes asks nothing."""
+    typed("n\n")
+    assert run("migrate") == 1
+    out = capsys.readouterr().out
+    assert "anna@new.example        1         3" in out
+    assert "Nothing was moved." in out
+    assert not plugin.boxes["anna@new.example"].everything()
+    typed("y\n")
+    assert run("migrate", "--search", "anna") == 0
+    assert plugin.boxes["anna@new.example"].everything().total() == 3
+    typed("")
+    assert run("migrate", "--yes") == 0
+    assert plugin.boxes["bert@new.example"].everything().total() == 3
+
+
+def test_init_asks_for_what_it_is_not_told(run: Run, typed: Callable[[str], None]) -> None:
+    """At a terminal each missing answer is asked for, with a default where there is one."""
+    typed("move\nmem\nold.example\nmem\nnew.example\n\n\n")
+    assert run("init", "-c", "new.toml") == 0
+    text = Path("new.toml").read_text("utf-8")
+    for line in ('name = "move"', 'host = "old.example"', 'host = "new.example"', 'region = "here"'):
+        assert line in text.splitlines()
+    assert Path("accounts.csv").exists()
+
+
+def test_end_of_input_at_a_question_is_an_interruption(run: Run, typed: Callable[[str], None]) -> None:
+    """Ctrl-D instead of an answer writes nothing."""
+    typed("move\n")
+    assert run("init", "-c", "new.toml") == 130
+    assert not Path("new.toml").exists()
+
+
 # copy
 
 
@@ -326,11 +378,8 @@ def test_copy_asks_for_no_password_off_a_terminal(
     run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where nobody can answer, the remedy names the option."""
-    monkeypatch.setattr("sys.stdin", open(os.devnull))  # noqa: SIM115 - closed below
-    try:
-        assert run(*COPY) == 2
-    finally:
-        sys.stdin.close()
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    assert run(*COPY) == 2
     error = capsys.readouterr().err
     assert "no password for the target" in error
     assert "--target-secret env:NAME" in error
@@ -471,6 +520,27 @@ def test_second_interruption_ends_at_once(run: Run, tmp_path: Path) -> None:
     )
     assert done.returncode == 130, done.stderr
     assert "ended at once" in done.stderr
+
+
+def test_bug_of_one_account_stops_no_other(
+    run: Run, plugin: MemoryPlugin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A plug-in that breaks at one message fails its account, in a line without the message's words."""
+
+    def broken() -> None:
+        plugin.before_fetch.clear()
+        raise ValueError("Dear Anna")
+
+    plugin.before_fetch.append(broken)
+    assert run("migrate") == 1
+    told = capsys.readouterr()
+    assert "1 of 2 accounts all there" in told.out
+    assert told.err.count("a bug at the account") == 1
+    assert "Traceback" not in told.err
+    (trace,) = Path("home").rglob("bugs.jsonl")
+    assert "builtins.ValueError" in trace.read_text()
+    assert "Dear" not in trace.read_text() + told.out + told.err
+    assert run("migrate", "--quiet") == 0
 
 
 def test_bug_is_one_line_and_a_trace_without_content(
