@@ -26,7 +26,8 @@ class Difference:
 def difference(sent: bytes, stored: bytes) -> Difference:
     """Tell what differs between a message and another copy of it, from the mildest to the gravest. Never raises."""
     if digests(sent).canonical == digests(stored).canonical:
-        return Difference(True, "line ends")
+        alike = (b"\0" in sent) == (b"\0" in stored)
+        return Difference(True, "line ends" if alike else "NUL octets or line ends")
     if content_digest(sent) != content_digest(stored):
         return Difference(False, "another content")
     differing = []

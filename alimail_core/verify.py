@@ -338,13 +338,13 @@ class _Prover:
                 folder.found += 1
                 name = "/".join(found[row.id])
                 folder.find("moved", row.key, f"moved in the target since, to {name}", found[row.id])
-            elif row.target_gone or row.target_size is not None:
+            elif row.target_size is not None:  # it was seen there
                 if here:  # else it is gone from both sides
                     folder.find("moved", row.key, "moved or removed in the target since")
             elif row.state == State.MOVING:
                 folder.find("pending", row.key, "a move of the copy was cut off; the next pass finishes it")
             else:
-                text = "the target said that it stored it, and it was not seen there since"
+                text = "the target said that it stored it, and it was never seen there"
                 folder.find("missing", row.key, text)
 
     def _judge(self, folder: _Folder, row: Row, reading: _Reading | None) -> None:
@@ -446,7 +446,7 @@ class _Prover:
         ours = _octets(self._source, folder.source, row.entry) if row.id in folder.listed else None
         theirs = _octets(self._sink, self._here[self._path_of(row)], row.target_entry)
         if ours is None or theirs is None:
-            if not row.sent_digest and stored.canonical == (row.canonical or row.digest):
+            if stored.canonical == (row.canonical or row.digest):
                 return Difference(True, "line ends")
             return Difference(False, "other octets than it was sent, and the source has the message no more")
         return difference(mend(ours) if row.sent_digest else ours, theirs)

@@ -68,7 +68,7 @@ class Broken(Source):
     def __init__(self, source: Source) -> None:
         self.source = source
 
-    traits = property(lambda self: self.source.traits)  # type: ignore[assignment]
+    traits = property(lambda self: self.source.traits)
     changes = headers = fetch = look = None  # type: ignore[assignment]
 
     def folders(self) -> Iterable[Folder]:

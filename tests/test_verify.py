@@ -1,0 +1,515 @@
+"""Is it all there? Everything that can be wrong between two mailboxes, and what the proof says of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+
+from alimail_core.compare import difference
+from alimail_core.errors import Interrupted, Refused
+from alimail_core.events import BatchSettled, Event
+from alimail_core.ledger import Ledger
+from alimail_core.model import INBOX, Batch, Changes, Cursor, Folder, NotStored, Stored, Unusable
+from alimail_core.proof import AccountProof, FolderProof, MessageProof, root_digest
+from alimail_core.testing.memory import MemorySink, MemoryTraits
+from tests.organisation import Organisation, message
+
+DRAFTS = ("Drafts",)
+
+
+def carried(office: Organisation, *messages: bytes) -> Organisation:
+    """Carry messages of Anna's inbox, and a second time, so that the target's witness is known."""
+    office.give("anna", *messages)
+    run(office)
+    office.give("anna", message("the last one"))
+    run(office)
+    return office
+
+
+def run(office: Organisation) -> None:
+    """Make one pass."""
+    with office.migration() as migration:
+        migration.run()
+
+
+def prove(
+    office: Organisation, *, full: bool = False, each: Callable[[MessageProof], None] | None = None
+) -> AccountProof:
+    """Return Anna's proof."""
+    with office.migration() as migration:
+        [proof] = migration.verify("anna", full=full, each_message=each)
+    return proof
+
+
+def inbox(proof: AccountProof) -> FolderProof:
+    """Return what the proof says of the inbox."""
+    [found] = [folder for folder in proof.folders if folder.source == INBOX]
+    return found
+
+
+def kinds(folder: FolderProof) -> list[str]:
+    """Return the kinds of the findings."""
+    return [finding.kind for finding in folder.findings]
+
+
+BOTH = pytest.mark.parametrize("full", [False, True], ids=["quick", "full"])
+
+
+@BOTH
+def test_what_was_carried_is_all_there(tmp_path: Path, full: bool) -> None:
+    """After a pass the proof is complete, counts every message, and finds nothing."""
+    office = carried(Organisation(tmp_path), message("one"), message("two"))
+    office.give("anna", message("draft"), path=DRAFTS)
+    run(office)
+    proof = prove(office, full=full)
+    assert proof.complete
+    assert proof.exit_code == 0
+    assert [(folder.source, folder.messages, folder.proven) for folder in proof.folders] == [
+        (DRAFTS, 1, 1),
+        (INBOX, 3, 3),
+    ]
+    assert proof.remarks == ()
+    assert sum(folder.octets for folder in proof.folders) == office.sources["anna"].octets
+
+
+@BOTH
+def test_an_account_that_never_ran_is_pending(tmp_path: Path, full: bool) -> None:
+    """Without a ledger everything is told as not carried yet, and no ledger is made."""
+    office = Organisation(tmp_path)
+    office.give("anna", message("one"))
+    proof = prove(office, full=full)
+    assert not proof.complete
+    assert proof.exit_code == 3
+    assert inbox(proof).pending == 1
+    assert not Path(office.spec.ledger).exists()
+
+
+def test_what_came_since_the_last_pass_is_pending(tmp_path: Path) -> None:
+    """A message that arrived at the source after the last pass is not carried yet; it is not missing."""
+    office = carried(Organisation(tmp_path), message("one"))
+    office.give("anna", message("new"))
+    found = inbox(prove(office))
+    assert (found.messages, found.proven, found.pending, found.missing) == (3, 2, 1, 0)
+
+
+def test_a_new_folder_of_the_source_is_pending(tmp_path: Path) -> None:
+    """A folder that no pass has seen is told with its target."""
+    office = carried(Organisation(tmp_path), message("one"))
+    office.give("anna", message("new"), path=("Projects",))
+    proof = prove(office)
+    [projects] = [folder for folder in proof.folders if folder.source == ("Projects",)]
+    assert (projects.target, projects.pending) == (("Projects",), 1)
+
+
+class Liar(MemorySink):
+    """A sink that says OK to everything and keeps all but the second message."""
+
+    def append(self, batches: Iterable[Batch]) -> Iterator[Stored | NotStored]:
+        """Store, and forget."""
+        for outcome in super().append(batches):
+            if isinstance(outcome, Stored) and outcome.key == "1/2":
+                self.mailbox.delete(INBOX, 2)
+            yield outcome
+
+
+@BOTH
+def test_what_the_target_never_kept_is_missing(tmp_path: Path, full: bool) -> None:
+    """A message that the target said it stored, and that was never seen there, is missing."""
+    office = Organisation(tmp_path)
+    office.wrap_sink = lambda name, _: Liar(office.targets[name])
+    office.give("anna", message("one"), message("two"), message("three"))
+    run(office)
+    proof = prove(office, full=full)
+    found = inbox(proof)
+    assert (found.proven, found.missing) == (2, 1)
+    assert [(finding.kind, finding.key) for finding in found.findings] == [("missing", "1/2")]
+    assert not proof.complete
+
+
+@BOTH
+def test_what_its_user_removed_is_not_missing(tmp_path: Path, full: bool) -> None:
+    """A copy that stood in the target and was removed there since is told so, and is no fault."""
+    office = carried(Organisation(tmp_path), message("one"), message("two"))
+    office.targets["anna"].delete(INBOX, 1)
+    proof = prove(office, full=full)
+    found = inbox(proof)
+    assert (found.proven, found.moved, found.missing) == (2, 1, 0)
+    assert kinds(found) == ["moved"]
+    assert proof.complete
+
+
+def test_what_its_user_moved_is_found_by_its_fingerprint(tmp_path: Path) -> None:
+    """A copy that its user moved to a folder of their own is found there."""
+    office = carried(Organisation(tmp_path), message("one"), message("two"))
+    target = office.targets["anna"]
+    target.make(("Keep",))
+    target.move(INBOX, 1, ("Keep",))
+    found = inbox(prove(office))
+    assert found.moved == 1
+    assert found.findings[0].target == ("Keep",)
+    assert "Keep" in found.findings[0].text
+
+
+def test_equal_messages_are_found_one_by_one(tmp_path: Path) -> None:
+    """One copy in another folder vouches for one message, not for its twin."""
+    office = Organisation(tmp_path)
+    office.give("anna", message("twin"), message("twin"), message("other"))
+    run(office)
+    target = office.targets["anna"]
+    target.make(("Keep",))
+    target.move(INBOX, 1, ("Keep",))
+    target.delete(INBOX, 2)
+    found = inbox(prove(office))
+    assert sorted(finding.target for finding in found.findings) == [INBOX, ("Keep",)]
+
+
+@BOTH
+def test_a_mailbox_that_was_made_anew_is_not_complete(tmp_path: Path, full: bool) -> None:
+    """Where nothing of what was carried is left, the proof is not complete and names the remedy."""
+    office = carried(Organisation(tmp_path), message("one"), message("two"))
+    office.targets["anna"].remake(INBOX)
+    proof = prove(office, full=full)
+    assert inbox(proof).lost
+    assert not proof.complete
+    assert any("--refill" in remark.remedy for remark in proof.remarks)
+
+
+def test_a_folder_that_was_deleted_in_the_target_is_lost(tmp_path: Path) -> None:
+    """A target folder that is gone with all that was carried into it makes the proof incomplete."""
+    office = Organisation(tmp_path)
+    office.give("anna", message("one"), path=("Projects",))
+    run(office)
+    office.targets["anna"].remove_folder(("Projects",))
+    assert not prove(office).complete
+
+
+def test_a_key_that_names_another_message_now_proves_nothing(tmp_path: Path) -> None:
+    """After a folder was made again under the same keys, other people's messages are not taken for ours."""
+    office = carried(Organisation(tmp_path), message("one"))
+    target = office.targets["anna"]
+    target.remake(INBOX)
+    target.deliver(INBOX, message("somebody else's"))
+    target.deliver(INBOX, message("somebody else's too"))
+    found = inbox(prove(office))
+    assert (found.proven, found.moved, found.extra) == (0, 2, 2)
+
+
+def test_mail_of_others_in_the_target_is_extra(tmp_path: Path) -> None:
+    """What others put into the target is counted once, and is no fault."""
+    office = carried(Organisation(tmp_path), message("one"))
+    office.targets["anna"].deliver(INBOX, message("from the new MX"))
+    proof = prove(office)
+    assert inbox(proof).extra == 1
+    assert proof.complete
+
+
+def test_quarantined_messages_have_their_reason(tmp_path: Path) -> None:
+    """A message that the target refused is told with the server's own words, and the proof is not complete."""
+    office = Organisation(tmp_path, target=MemoryTraits(max_message_octets=400))
+    office.give("anna", message("small"), message("large", "x" * 500))
+    run(office)
+    proof = prove(office)
+    [finding] = inbox(proof).findings
+    assert finding.kind == "quarantined"
+    assert "400" in finding.text or "too large" in finding.text
+    assert not proof.complete
+
+
+def test_unreadable_messages_are_quarantined(tmp_path: Path) -> None:
+    """A message that the source did not give is told with the reason."""
+    office = Organisation(tmp_path)
+    [uid] = office.give("anna", message("one"))
+    office.sources["anna"].spoil(INBOX, uid, "NO corrupt")
+    run(office)
+    [finding] = inbox(prove(office)).findings
+    assert (finding.kind, finding.text) == ("quarantined", "NO corrupt")
+
+
+def test_what_left_the_source_is_counted(tmp_path: Path) -> None:
+    """A carried message that was deleted at the source stays proven in the target."""
+    office = carried(Organisation(tmp_path), message("one"))
+    office.sources["anna"].delete(INBOX, 1)
+    found = inbox(prove(office))
+    assert (found.messages, found.gone, found.proven) == (1, 1, 2)
+
+
+def test_a_mirrored_deletion_is_no_finding(tmp_path: Path) -> None:
+    """What is gone from both sides needs no word, not even where the whole folder is."""
+    office = carried(Organisation(tmp_path), message("one"))
+    for uid in office.sources["anna"].uids(INBOX):
+        office.sources["anna"].delete(INBOX, uid)
+    options = evolve(office.spec.options, deletions="mirror")
+    with office.migration(options=options) as migration:
+        migration.run()
+    assert office.targets["anna"].uids(INBOX) == []
+    proof = prove(office)
+    assert proof.complete
+    assert inbox(proof).findings == ()
+
+
+def test_flags_changed_on_either_side_are_told_apart(tmp_path: Path) -> None:
+    """Flags that the target's user changed, and those that the source's user changed, are counted, no fault."""
+    office = carried(Organisation(tmp_path), message("one"), message("two"))
+    office.targets["anna"].set_flags(INBOX, 1, {"\\Flagged"})
+    office.sources["anna"].set_flags(INBOX, 2, {"\\Seen"})
+    proof = prove(office)
+    found = inbox(proof)
+    assert (found.flags_changed, found.flags_pending) == (1, 1)
+    assert proof.complete
+
+
+def test_a_keyword_that_the_target_cannot_hold_is_no_change(tmp_path: Path) -> None:
+    """A flag that was left behind, because the target cannot store it, was not changed by anybody."""
+    storable = frozenset({"\\Seen", "\\Answered", "\\Flagged", "\\Draft"})
+    office = Organisation(tmp_path, target=MemoryTraits(storable_flags=storable))
+    office.sources["anna"].deliver(INBOX, message("one"), {"$Forwarded", "\\Seen"})
+    run(office)
+    assert inbox(prove(office)).flags_changed == 0
+
+
+def test_a_message_rotten_in_the_target_is_changed(tmp_path: Path) -> None:
+    """Only a full proof sees that a copy of the same size holds another content; it is a fault."""
+    office = carried(Organisation(tmp_path), message("one", "to be"))
+    stored = office.targets["anna"].folder(INBOX).messages[1]
+    stored.octets = stored.octets.replace(b"to be", b"to do")
+    assert prove(office).complete
+    proof = prove(office, full=True)
+    found = inbox(proof)
+    assert (found.changed, found.proven) == (1, 1)
+    assert found.findings[0].text == "the target holds another content"
+    assert not proof.complete
+
+
+def test_octets_that_changed_at_the_source_are_told(tmp_path: Path) -> None:
+    """Where the source gives other octets under a key than were carried, a full proof says so."""
+    office = carried(Organisation(tmp_path), message("one", "to be"))
+    given = office.sources["anna"].folder(INBOX).messages[1]
+    given.octets = given.octets.replace(b"to be", b"to do")
+    found = inbox(prove(office, full=True))
+    assert found.changed == 1
+    assert "the source gives other octets" in found.findings[0].text
+
+
+def test_a_source_that_renders_anew_is_not_compared(tmp_path: Path) -> None:
+    """Where the source's octets are not stable, the digest of what was sent is the proof."""
+    office = carried(Organisation(tmp_path, source=MemoryTraits(stable_octets=False)), message("one"))
+    proof = prove(office, full=True)
+    assert inbox(proof).proven == 2
+    assert proof.complete
+
+
+def stamp(octets: bytes) -> bytes:
+    """Alter a message as a server does that adds a header field."""
+    return b"X-Stored-By: mx.new.example\r\n" + octets
+
+
+def test_what_the_target_altered_is_no_fault_and_told(tmp_path: Path) -> None:
+    """A copy to which the server added a header is altered, with the field named; the next proof is exact."""
+    office = carried(Organisation(tmp_path, target=MemoryTraits(alter=stamp)), message("one"))
+    first = prove(office, full=True)
+    found = inbox(first)
+    assert (found.altered, found.changed) == (2, 0)
+    assert "header lines (X-Stored-By)" in found.findings[0].text
+    assert first.complete
+    second = inbox(prove(office, full=True))
+    assert second.altered == 2
+    assert "when it stored it" in second.findings[0].text
+    assert second.root == found.root
+
+
+def test_an_altered_copy_that_rots_later_is_changed(tmp_path: Path) -> None:
+    """The digest kept of an altered copy vouches for exactly those octets."""
+    office = carried(Organisation(tmp_path, target=MemoryTraits(alter=stamp)), message("one", "to be"))
+    prove(office, full=True)
+    stored = office.targets["anna"].folder(INBOX).messages[1]
+    stored.octets = stored.octets.replace(b"to be", b"to do")
+    assert inbox(prove(office, full=True)).changed == 1
+
+
+def test_line_ends_mended_by_the_target_are_altered(tmp_path: Path) -> None:
+    """A missing last line end that the target adds is told as line ends."""
+    mend = MemoryTraits(alter=lambda octets: octets if octets.endswith(b"\r\n") else octets + b"\r\n")
+    office = carried(Organisation(tmp_path, target=mend), message("one").removesuffix(b"\r\n"))
+    found = inbox(prove(office, full=True))
+    assert found.altered == 1
+    assert found.findings[0].text == "the target altered line ends"
+
+
+def test_a_mended_message_is_what_was_sent(tmp_path: Path) -> None:
+    """A message that had to be mended for the target is proven by the digest that it was sent with."""
+
+    def strict(octets: bytes) -> Refused | None:
+        return Refused("NO NUL octets", about="form") if b"\0" in octets else None
+
+    office = carried(Organisation(tmp_path, target=MemoryTraits(refuse=strict)), message("one", "N\0L"))
+    proof = prove(office, full=True)
+    assert inbox(proof).proven == 2
+    assert proof.complete
+
+
+def test_an_adopted_copy_with_other_trace_headers_is_altered(tmp_path: Path) -> None:
+    """A message that the old system forwarded was adopted; its copy is the same but for the trace."""
+    office = Organisation(tmp_path)
+    office.give("anna", message("one", Received="by old"))
+    office.targets["anna"].deliver(INBOX, message("one", Received="by new; for anna"))
+    run(office)
+    assert len(office.targets["anna"].uids(INBOX)) == 1
+    found = inbox(prove(office, full=True))
+    assert found.altered == 1
+    assert "header lines (Received)" in found.findings[0].text
+
+
+def test_altered_digests_are_not_kept_while_a_pass_runs(tmp_path: Path) -> None:
+    """Beside a running pass the proof writes nothing, and says that the next one reads again."""
+    office = carried(Organisation(tmp_path, target=MemoryTraits(alter=stamp)), message("one"))
+    with closing(Ledger.open(office.spec.ledger, "test", office.clock)) as ledger:
+        account_id = ledger.account("anna@old.example", "anna@new.example")
+        with ledger.lease(account_id):
+            proof = prove(office, full=True)
+        with closing(ledger.read(account_id)) as book:
+            assert all(row.stored_digest is None for row in book.rows())
+    assert inbox(proof).altered == 2
+    assert any("a pass is under way" in remark.text for remark in proof.remarks)
+
+
+def test_the_root_can_be_computed_from_the_list_of_messages(tmp_path: Path) -> None:
+    """Each message in the target is told with its digest; sorted and hashed they give the root."""
+    office = carried(Organisation(tmp_path), message("one"), message("two"))
+    office.give("anna", message("draft"), path=DRAFTS)
+    run(office)
+    told: list[MessageProof] = []
+    proof = prove(office, full=True, each=told.append)
+    assert {each.outcome for each in told} == {"identical"}
+    assert proof.root == root_digest(each.digest for each in told)
+    assert inbox(proof).root == root_digest(each.digest for each in told if each.folder == INBOX)
+    stored = office.targets["anna"].everything()
+    assert sorted(each.digest for each in told) == sorted(
+        hashlib.sha256(octets).digest() for octets in stored.elements()
+    )
+
+
+def test_the_root_of_a_quick_proof_is_the_ledgers(tmp_path: Path) -> None:
+    """A quick and a full proof of an untouched account have the same root."""
+    office = carried(Organisation(tmp_path), message("one"), message("two"))
+    assert prove(office).root == prove(office, full=True).root
+
+
+class Blind(MemorySink):
+    """A sink that lists no folder."""
+
+    def changes(self, requests: Iterable[tuple[Folder, Cursor | None]]) -> Iterator[Changes | Unusable]:
+        """Refuse."""
+        for folder, _ in requests:
+            yield Unusable(folder.path, "NO ask somebody else")
+
+
+def test_a_folder_that_cannot_be_listed_fails_the_proof(tmp_path: Path) -> None:
+    """What could not be looked at is not proven, and the exit code says so."""
+    office = carried(Organisation(tmp_path), message("one"))
+    office.wrap_sink = lambda name, _: Blind(office.targets[name])
+    proof = prove(office)
+    assert proof.failed
+    assert proof.exit_code == 1
+    assert any("cannot be listed" in remark.text for remark in proof.remarks)
+
+
+def test_one_account_that_cannot_be_opened_fails_alone(tmp_path: Path) -> None:
+    """A proof of many accounts goes on past one whose login is refused."""
+    office = Organisation(tmp_path, ["anna", "bob"])
+    office.give("bob", message("one"))
+    run(office)
+    del office.sources["anna"]
+    with office.migration() as migration:
+        anna, bob = migration.verify()
+    assert anna.failed
+    assert "KeyError" in anna.remarks[0].text
+    assert bob.complete
+
+
+def test_a_proof_can_be_stopped(tmp_path: Path) -> None:
+    """A wish to stop ends a proof between two pages."""
+    office = carried(Organisation(tmp_path, source=MemoryTraits(page=1)), message("one"), message("two"))
+    seen: list[MessageProof] = []
+    office.give("anna", message("draft"), path=DRAFTS)
+    run(office)
+
+    def stop(proof: MessageProof) -> None:
+        seen.append(proof)
+        office.stop.set()
+
+    with pytest.raises(Interrupted):
+        prove(office, full=True, each=stop)
+    assert len(seen) < 4
+
+
+@BOTH
+def test_a_proof_changes_neither_side(tmp_path: Path, full: bool) -> None:
+    """Both mailboxes are as they were, and so is what the next pass would do."""
+    office = carried(Organisation(tmp_path), message("one"), message("two"))
+    before = office.sources["anna"].snapshot(), office.targets["anna"].snapshot()
+    prove(office, full=full)
+    assert (office.sources["anna"].snapshot(), office.targets["anna"].snapshot()) == before
+    with office.migration() as migration:
+        assert migration.run().accounts[0].copied == 0
+
+
+def test_a_proof_beside_a_running_pass_reads_on(tmp_path: Path) -> None:
+    """While a pass is under way a proof tells what is settled and what is pending."""
+    office = Organisation(tmp_path)
+    office.give("anna", message("one"), message("two"))
+    proofs: list[AccountProof] = []
+
+    def look(event: Event) -> None:
+        if isinstance(event, BatchSettled) and not proofs:
+            proofs.append(prove(office))
+
+    options = evolve(office.spec.options, batch_messages=1)
+    with office.migration(look, options=options) as migration:
+        migration.run()
+    found = inbox(proofs[0])
+    assert found.messages == 2
+    assert found.missing == 0
+
+
+def test_a_server_without_uidplus_is_proven_by_fingerprint(tmp_path: Path) -> None:
+    """Where the target never told a key, its copies are found by looking."""
+    office = Organisation(tmp_path, target=MemoryTraits(uidplus=False))
+    office.give("anna", message("one"), message("two"))
+    run(office)
+    proof = prove(office, full=True)
+    assert inbox(proof).missing == 0
+    assert proof.complete
+
+
+@pytest.mark.parametrize(
+    ("sent", "stored", "same", "text"),
+    [
+        (message("a"), message("a").replace(b"\r\n", b"\n"), True, "line ends"),
+        (message("a"), message("a", "Bye"), False, "another content"),
+        (message("a"), stamp(message("a")), True, "header lines (X-Stored-By)"),
+        (
+            message("a", "=C3=A9", Content_Transfer_Encoding="quoted-printable"),
+            message("a", "w6k=", Content_Transfer_Encoding="base64"),
+            True,
+            "header lines (Content-Transfer-Encoding) and the body's structure or transfer encoding",
+        ),
+        (message("a", "N\0L"), message("a", "NL"), True, "NUL octets or line ends"),
+        (b"", message("a"), False, "another content"),
+    ],
+    ids=["line ends", "content", "header", "encoding", "NUL", "nothing"],
+)
+def test_a_difference_is_told_as_mildly_as_is_true(sent: bytes, stored: bytes, same: bool, text: str) -> None:
+    """What a reader sees decides; what differs is named."""
+    found = difference(sent, stored)
+    assert (found.same_content, found.text) == (same, text)
+
+
+def test_many_differing_fields_are_not_all_named() -> None:
+    """A difference names a few fields and counts the rest."""
+    more = "".join(f"X-{letter}: 1\r\n" for letter in "ABCDEFGHIJ").encode()
+    assert "and 2 more" in difference(message("a"), more + message("a")).text
