@@ -105,7 +105,8 @@ class _Lines(structlog.BoundLoggerBase):
 
 def _logger(file: io.TextIOWrapper, clock: Clock) -> _Lines:
     def stamp(_logger: WrappedLogger, _method: str, fields: EventDict) -> EventDict:
-        return {"timestamp": clock.now().isoformat(timespec="milliseconds"), **fields}
+        head = {name: fields[name] for name in ("level", "event")}
+        return {"timestamp": clock.now().isoformat(timespec="milliseconds"), **head, **fields}
 
     logger: _Lines = structlog.wrap_logger(
         structlog.WriteLogger(file),

@@ -253,6 +253,10 @@ def test_account_that_fails_is_told_and_the_others_go_on(
     assert "\\x1b]0;evil\\x07\\u202e[red]no" in told.out
     assert not evil(told.out + told.err)
     assert PASSWORD not in told.out + told.err
+    assert run("migrate", "--quiet") == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.count("refused") == 2
 
 
 def test_disabled_accounts_do_not_run(

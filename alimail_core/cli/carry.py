@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from alimail_core.cli.output import STATE_WORDS, count_text, octets_text, say, table
+from alimail_core.cli.output import STATE_WORDS, complain, count_text, octets_text, say, table
 
 if TYPE_CHECKING:
     from alimail_core.cli.frame import Frame
@@ -52,7 +52,9 @@ def carry(
             observers.append(stack.enter_context(progress))
         migration = stack.enter_context(frame.migration(spec, observers, looks.log))
         summary = migration.run(search, refill=refill)
-    if not looks.quiet:
+    if looks.quiet:
+        complain(*(line for each in summary.accounts if each.state == "failed" for line in _why(each)))
+    else:
         show_summary(summary.accounts)
     return summary
 
@@ -85,9 +87,11 @@ def show_summary(accounts: Sequence[PassSummary]) -> None:
         state = f"{done:,} of {count_text(len(accounts), 'account')} all there"
         rows.append(("total", state, copied, adopted, octets_text(octets), problems))
     table(("Account", "State", "Copied", "Were there", "Octets", "Problems"), rows)
-    for each in shown:
-        if each.reason:
-            say(f"{each.account}: {each.reason}", *([f"  -> {each.remedy}"] if each.remedy else []))
+    say(*(line for each in shown if each.reason for line in _why(each)))
+
+
+def _why(each: PassSummary) -> list[str]:
+    return [f"{each.account}: {each.reason}", *([f"  -> {each.remedy}"] if each.remedy else [])]
 
 
 def _row(each: PassSummary) -> tuple[object, ...]:
