@@ -372,6 +372,10 @@ class AlibabaServer:
         """See ``Dovecot.create``; takes names that the profile would refuse."""
         self.dovecot.create(user, folder)
 
+    def delete(self, user: str, folder: FolderPath) -> None:
+        """See ``Dovecot.delete``; here the new folder has the same UIDVALIDITY."""
+        self.dovecot.delete(user, folder)
+
     def deliver(
         self,
         user: str,

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
 from attrs import define, field
@@ -48,7 +49,8 @@ class Lane:
         self._queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_WAITING_CHUNKS)
         self._task = asyncio.create_task(self._carry()) if delay else None
         # What was sent has left us, so that a connection is broken after exactly the octets that were told.
-        writer.transport.set_write_buffer_limits(0)
+        # (asyncio's TLS pauses at its limit and not beyond it, and so would for ever at 0.)
+        writer.transport.set_write_buffer_limits(1 if writer.get_extra_info("sslcontext") else 0)
 
     async def send(self, data: bytes) -> None:
         """Send, or wait until there is room. What the other end no longer takes is dropped."""
@@ -64,7 +66,8 @@ class Lane:
             self._task.cancel()
         if not self._writer.is_closing():
             if self._writer.can_write_eof():
-                self._writer.write_eof()
+                with suppress(OSError):  # the other end was faster and is gone already
+                    self._writer.write_eof()
             else:
                 self._writer.close()
 

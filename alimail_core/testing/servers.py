@@ -237,6 +237,14 @@ class Dovecot:
                 raise ServerError(f"CREATE {mailbox}: {answer[0]!r}")
             imap.subscribe(mailbox)
 
+    def delete(self, user: str, folder: FolderPath) -> None:
+        """Delete a folder with what is in it. Made again, it has a new UIDVALIDITY."""
+        self._places.pop((user, folder), None)
+        with self.direct(user) as imap:
+            kind, answer = imap.delete(self._argument(folder))
+            if kind != "OK":
+                raise ServerError(f"DELETE {folder}: {answer[0]!r}")
+
     def deliver(
         self,
         user: str,
