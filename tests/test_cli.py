@@ -208,6 +208,22 @@ def test_status_reads_the_ledger(run: Run, capsys: pytest.CaptureFixture[str]) -
     assert accounts[0]["started"].endswith("+00:00")
 
 
+def test_status_can_be_asked_while_a_run_goes_on(
+    run: Run, plugin: MemoryPlugin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the middle of a pass the ledger tells that it runs and what is left; the run is not disturbed."""
+
+    def ask() -> None:
+        plugin.before_fetch.clear()
+        assert run("status", "--json") == 0
+
+    plugin.before_fetch.append(ask)
+    assert run("migrate", "--quiet", "--search", "anna") == 0
+    anna, bert = json.loads(capsys.readouterr().out)["accounts"]
+    assert (anna["state"], anna["pending_messages"]) == ("running", 3)
+    assert (bert["state"], bert["passes"]) == ("", 0)
+
+
 def test_plan_shows_what_would_move_and_moves_nothing(
     run: Run, plugin: MemoryPlugin, capsys: pytest.CaptureFixture[str]
 ) -> None:

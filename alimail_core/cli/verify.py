@@ -57,9 +57,10 @@ def verify(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> int:
-    """Answer "is it all there?": list both sides afresh and hold them against each other. Nothing is written.
+    """Answer "is it all there?": list both sides afresh and hold them against each other.
 
-    Without --full, keys, sizes and flags are compared; with it, every octet is read back.
+    Without --full, keys, sizes and flags are compared; with it, every octet is read back. Both sides stay as they
+    are; the proof is kept for `alimail report`.
 
     \b
     Examples:
