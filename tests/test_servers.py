@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import imaplib
+import signal
+import socket
 import ssl
+import subprocess
+import sys
+import time
 from collections import Counter
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -20,6 +25,11 @@ LETTER = b"Subject: hello\r\n\r\nWorld\r\n"
 
 def digest(octets: bytes) -> str:
     return sha256(octets).hexdigest()
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as connection:
+        return connection.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_modified_utf7_is_read() -> None:
@@ -141,3 +151,23 @@ def test_nothing_is_left_after_the_end() -> None:
     assert not base.exists()
     with pytest.raises(ConnectionRefusedError):
         imaplib.IMAP4(server.host, port)
+
+
+@pytest.mark.server
+def test_a_server_ends_with_whoever_started_it_and_was_killed() -> None:
+    """No server is left behind by a process that had no time to stop it."""
+    code = """if True:
+        from alimail_core.testing.servers import Dovecot
+        print(Dovecot().start().imap_port, flush=True)
+        input()
+    """
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout is not None
+        port = int(owner.stdout.readline())
+        assert listens(port)
+        owner.send_signal(signal.SIGKILL)
+    end = time.monotonic() + 20
+    while listens(port) and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not listens(port)

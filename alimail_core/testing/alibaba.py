@@ -165,6 +165,7 @@ class AlibabaSession(Session):
             name = word.upper() if word.upper() in _AFTER_UID else b"UID"
         refusal = self.proxy.refusal(name, arguments)
         if refusal is not None:
+            self.proxy.refused[self._name.decode("latin-1")] += 1
             self.say(tag + b" " + refusal + b"\r\n")
             return
         if name == b"STORE":
@@ -271,6 +272,8 @@ class AlibabaProxy(DelayProxy):
     """What EXAMINE is answered."""
     commands: Counter[str] = field(factory=Counter, init=False, repr=False)
     """How many of each command clients have sent."""
+    refused: Counter[str] = field(factory=Counter, init=False, repr=False)
+    """How many of them were answered here because Alibaba Mail has no such thing."""
 
     session: ClassVar[type[Session]] = AlibabaSession
 

@@ -27,7 +27,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -45,6 +45,8 @@ HOST = "127.0.0.1"
 START_SECONDS = 20.0
 STOP_SECONDS = 20.0
 _PATH = "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin"
+_WITH_US = 'exec 3<&0; (read -r _ <&3; kill -TERM 0) & exec "$@" 3<&- </dev/null'
+"""Run a server that ends when our end of its standard input closes: with us, even where we are killed."""
 _LETTERS = {"\\Draft": "D", "\\Flagged": "F", "\\Answered": "R", "\\Seen": "S", "\\Deleted": "T"}
 """The flags of a Maildir file's name."""
 
@@ -116,16 +118,22 @@ class Dovecot:
 
     def stop(self) -> None:
         """End the server and wait until it has ended. Idempotent."""
-        process, self._process = self._process, None
-        if process is not None:
-            # To the whole group: the server's own orderly end takes a second longer.
-            os.killpg(process.pid, signal.SIGTERM)
-            try:
-                process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+        # To the whole group: the server's own orderly end takes a second longer.
+        self._end_process(signal.SIGTERM)
         shutil.rmtree(self._run, ignore_errors=True)
+
+    def _end_process(self, how: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        for number in (how, signal.SIGKILL):
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+            try:
+                process.communicate(timeout=STOP_SECONDS)
+                return
+            except subprocess.TimeoutExpired:
+                continue
 
     def __enter__(self) -> Self:
         """Start."""
@@ -168,18 +176,16 @@ class Dovecot:
         self.imap_port, self.imaps_port, self.pop3_port, self.pop3s_port = _free_ports(4)
         self._conf.write_text(dovecot_config.write(self, self._run, self.base, _mail_account(), _group()))
         self._conf.chmod(0o600)
-        command = [_tool("dovecot"), "-F", "-c", str(self._conf)]
+        command = ["/bin/sh", "-c", _WITH_US, "sh", _tool("dovecot"), "-F", "-c", str(self._conf)]
         self._process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+            command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
         )
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end and self._process.poll() is None:
             if _greets(self.imap_port):
                 return True
             time.sleep(0.005)
-        if self._process.poll() is None:
-            self._process.kill()
-        self._process.wait()
+        self._end_process(signal.SIGKILL)
         return False
 
     # -- where things are

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -17,17 +17,23 @@ from alimail_core import (
     Credentials,
     Delivery,
     Denied,
+    FlagChange,
     Folder,
+    NotStored,
+    OverQuota,
     PathRules,
     Sink,
     Source,
     SpecialUse,
     Stored,
+    Throttled,
+    Transient,
 )
 from alimail_core.naming import encode_name, restore_name
 from alimail_core.registry import Registry
 from alimail_core.testing import asking
 from alimail_core.testing.alibaba import AlibabaServer
+from alimail_core.testing.fixtures import StartAlibaba
 from alimail_core.testing.sink_contract import SinkContract
 from alimail_core.urls import parse_url
 from alimail_sink.options import HOSTS, AlibabaOptions
@@ -44,6 +50,12 @@ def options_for(server: AlibabaServer) -> AlibabaOptions:
 def open_at(server: AlibabaServer, user: str) -> AlibabaSink:
     """Open a mailbox."""
     return open_sink(options_for(server), Credentials(user, lambda: server.password), Clock())
+
+
+def note_grades(outcomes: Iterable[Stored | NotStored], told: dict[int, str]) -> None:
+    """Note what became of each delivery while it is told."""
+    for outcome in outcomes:
+        told[outcome.id] = type(outcome.error).__name__ if isinstance(outcome, NotStored) else "Stored"
 
 
 @pytest.mark.server
@@ -189,11 +201,54 @@ def test_a_folder_made_anew_is_another_epoch(alibaba_server: AlibabaServer, agai
 
 
 @pytest.mark.server
-def test_only_what_the_vendor_lists_is_used(alibaba_server: AlibabaServer) -> None:
-    """Reading and writing get along without any command that the profile refuses."""
-    before = dict(alibaba_server.proxy.commands)
-    with open_at(alibaba_server, alibaba_server.new_user()) as sink:
-        list(sink.folders())
+def test_only_what_the_vendor_lists_is_used(alibaba: StartAlibaba) -> None:
+    """Writing, reading and removing get along with what Alibaba Mail has: nothing but EXAMINE is even tried."""
+    server = alibaba()
+    with open_at(server, server.new_user()) as sink:
+        (folder,) = sink.create([(("Box",), None)])
+        assert isinstance(folder, Folder)
+        list(sink.append([[Delivery(1, folder, LETTER)]]))
+        listed = asking.listing(sink, ("Box",))
+        (key,) = asking.messages(sink, listed)
+        sink.change_flags(folder, [FlagChange(key, add=frozenset({"\\Seen"}))])
+        assert list(sink.remove(folder, [key])) == [key]
         assert any("1 TB" in remark.text for remark in sink.remarks())
-    sent = {name for name, times in alibaba_server.proxy.commands.items() if times > before.get(name, 0)}
-    assert sent <= {"CAPABILITY", "LOGIN", "ID", "LIST", "XLIST", "LSUB", "STATUS", "LOGOUT"}
+    assert set(server.proxy.refused) <= {"EXAMINE"}
+
+
+@pytest.mark.server
+def test_a_full_mailbox_stops_the_account(alibaba: StartAlibaba) -> None:
+    """The server's words alone, without a code, tell that the mailbox is full."""
+    server = alibaba(quota_octets=50_000)
+    with open_at(server, server.new_user()) as sink:
+        (inbox,) = sink.create([(INBOX, None)])
+        assert isinstance(inbox, Folder)
+        with pytest.raises(OverQuota):
+            list(sink.append([[Delivery(1, inbox, LETTER + b"x" * 60_000)]]))
+
+
+@pytest.mark.server
+def test_too_many_connections_are_passing(alibaba: StartAlibaba) -> None:
+    """A server that says BYE to one connection more is asked again later, and more slowly."""
+    server = alibaba(max_connections=1)
+    user = server.new_user()
+    with open_at(server, user), pytest.raises(Throttled):
+        open_at(server, user)
+
+
+@pytest.mark.server
+def test_an_append_whose_answer_is_lost_is_in_doubt(alibaba: StartAlibaba) -> None:
+    """The message stands in the target, and the sink does not claim to know."""
+    server = alibaba()
+    user = server.new_user()
+    with open_at(server, user) as sink:
+        (inbox,) = sink.create([(INBOX, None)])
+        assert isinstance(inbox, Folder)
+        server.proxy.cut_append(2)
+        deliveries = [Delivery(number, inbox, LETTER + b"x" * number) for number in range(3)]
+        told: dict[int, str] = {}
+        with pytest.raises(Transient):
+            note_grades(sink.append([deliveries]), told)
+        assert told == {0: "Stored", 1: "InDoubt", 2: "Transient"}
+    server.proxy.release()
+    assert server.snapshot(user)[INBOX].total() == 2
