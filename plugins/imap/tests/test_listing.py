@@ -302,6 +302,18 @@ def test_condstore_with_something_expunged_lists_whole() -> None:
     assert pages(found)[0].complete
 
 
+def test_condstore_with_one_new_and_one_expunged_lists_whole() -> None:
+    """The count is the same, and yet a message is gone: new ones are counted by their UIDs."""
+    cursor = cursor_of(Mailbox((1, 10), (2, 20), modseq=5), CONDSTORE)
+    box = Mailbox((2, 20), (3, 30), modseq=7)
+
+    def fetch(command: bytes) -> bytes:
+        return box.line(2) if command.startswith(b"UID FETCH 3:*") else box.uid_fetch(command)
+
+    found, _ = ask(box, cursor, CONDSTORE, UID_FETCH=fetch, STATUS=b"* STATUS Box (MESSAGES 2)\r\n")
+    assert pages(found)[0].complete
+
+
 def test_qresync_tells_what_vanished() -> None:
     """VANISHED ranges become keys, those that never were below the old UIDNEXT aside."""
     cursor = cursor_of(Mailbox((1, 10), (2, 20), (3, 30), modseq=5), QRESYNC)
@@ -335,7 +347,22 @@ def test_a_small_uidvalidity_is_not_believed_by_status_alone() -> None:
     box = Mailbox((1, 10), modseq=5, uidvalidity=1)
     cursor = cursor_of(box, QRESYNC)
     box.messages = [(1, 11)]
-    assert pages(ask(box, cursor, QRESYNC)[0])[0].epoch == "1.1"
+    status = b"* STATUS Box (MESSAGES 1 UIDNEXT 2 UIDVALIDITY 1 HIGHESTMODSEQ 5)\r\n"
+    assert pages(ask(box, cursor, QRESYNC, STATUS=status)[0])[0].epoch == "1.1"
+
+
+def test_the_folder_that_is_open_is_not_asked_by_status() -> None:
+    """A server may answer STATUS of the selected folder with what this connection knew before."""
+    box = Mailbox((1, 10), modseq=5)
+    stale = b"* STATUS Box (MESSAGES 1 UIDNEXT 2 UIDVALIDITY %d HIGHESTMODSEQ 5)\r\n" % CLOCK
+    replies = box.replies() | {b"STATUS": stale, b"UID FETCH": b""}
+    with (
+        CannedServer(replies, capabilities=QRESYNC) as server,
+        ImapSource.open(server.options, server.credentials) as source,
+    ):
+        cursor = pages(list(source.changes([(BOX, None)])))[-1].cursor
+        assert len(list(source.changes([(BOX, cursor)]))) == 1
+    assert len(server.commands(b"EXAMINE")) == 2
 
 
 def test_highestmodseq_going_back_is_a_new_epoch() -> None:

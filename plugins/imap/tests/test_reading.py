@@ -119,6 +119,27 @@ def test_keys_that_cannot_be_here_are_gone(key: str) -> None:
         assert list(source.look(BOX, [key])) == []
 
 
+def test_an_old_and_a_new_key_of_one_uid_are_answered_each() -> None:
+    """After a folder was made again, a UID may be asked for under two epochs at once."""
+    one = EXAMINE.replace(b"3 EXISTS", b"1 EXISTS")
+    replies: dict[bytes, Reply] = {b"FETCH": LISTED % 1, b"UID FETCH": body(1), b"EXAMINE": one}
+    with CannedServer(replies) as server, ImapSource.open(server.options, server.credentials) as source:
+        list(source.changes([(BOX, None)]))
+        answers = {answer.key: answer for answer in source.fetch([(BOX, [Entry("1.1/1"), Entry("1/1")])])}
+    assert isinstance(answers["1.1/1"], Gone)
+    assert isinstance(answers["1/1"], Message)
+
+
+def test_a_fetch_opens_its_folder_anew() -> None:
+    """What was expunged since the listing must not be handed out from an old view of the folder."""
+    one = EXAMINE.replace(b"3 EXISTS", b"1 EXISTS")
+    replies: dict[bytes, Reply] = {b"FETCH": LISTED % 1, b"UID FETCH": body(1), b"EXAMINE": one}
+    with CannedServer(replies) as server, ImapSource.open(server.options, server.credentials) as source:
+        list(source.changes([(BOX, None)]))
+        assert len(list(source.fetch([(BOX, [Entry("1/1")])]))) == 1
+    assert len(server.commands(b"EXAMINE")) == 2
+
+
 def test_a_folder_that_cannot_be_opened_makes_its_messages_unreadable() -> None:
     """And those of the folder after it are fetched all the same."""
     no = b"{tag} NO [NOPERM] denied\r\n"

@@ -135,7 +135,8 @@ def test_two_full_pipes_do_not_wait_for_one_another() -> None:
     """A server that talks more than the pipe holds while we send is listened to meanwhile."""
     with CannedServer({b"NOOP": b"* OK " + b"x" * 30_000 + b"\r\n"}) as server:
         connection = opened(server)
-        tags = [connection.send(b"NOOP" + b" " * 30_000) for _ in range(150)]
+        connection.wire._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 262_144)
+        tags = [connection.send(b"NOOP" + b" " * 30_000) for _ in range(220)]
         for tag in tags:
             for response in connection.until(tag):
                 assert response.kind() == b"OK"

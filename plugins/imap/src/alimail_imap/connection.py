@@ -125,7 +125,8 @@ class Connection:
     def until(self, tag: bytes) -> Generator[Response, None, Status]:
         """Give the untagged responses until a command's own answer; return that answer's status.
 
-        Answers of commands sent earlier that nobody waits for are dropped on the way.
+        Commands in flight are waited for in the order in which they were sent; an answer that comes before its
+        turn is kept for it.
         """
         while tag not in self._early:
             if tag not in self._pending:
@@ -134,20 +135,12 @@ class Connection:
             if response.tag == tag:
                 return self.end(response)
             if response.tag == b"*":
-                if self._pending[0] == tag:
-                    yield response
+                yield response
             elif response.tag == b"+":
                 raise self.wire.fail("the server asked to go on where there was nothing to go on with")
             else:
-                self._put_by(response, tag)
+                self._early[response.tag] = self.end(response)
         return self._early.pop(tag)
-
-    def _put_by(self, response: Response, awaited: bytes) -> None:
-        """Keep an answer that came before its turn; drop one whose turn was before: nobody asks for it."""
-        early = self._pending.index(response.tag) > self._pending.index(awaited)
-        status = self.end(response)
-        if early:
-            self._early[response.tag] = status
 
     def run(self, *parts: Part, doing: Doing = "read") -> tuple[list[Response], Status]:
         """Send a command and wait for it; return the untagged responses and its status, whatever it is."""
