@@ -136,7 +136,7 @@ def test_two_full_pipes_do_not_wait_for_one_another() -> None:
     with CannedServer({b"NOOP": b"* OK " + b"x" * 30_000 + b"\r\n"}) as server:
         connection = opened(server)
         connection.wire._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 262_144)
-        tags = [connection.send(b"NOOP" + b" " * 30_000) for _ in range(220)]
+        tags = [connection.send(b"NOOP" + b" " * 100_000) for _ in range(300)]
         for tag in tags:
             for response in connection.until(tag):
                 assert response.kind() == b"OK"
