@@ -30,13 +30,14 @@ from alimail_core.ledger import Ledger
 from alimail_core.logs import JsonLog, trace_of
 from alimail_core.model import Remark
 from alimail_core.plan import AccountPlan, plan_account
+from alimail_core.proofs import ProofStore
 from alimail_core.registry import Registry
-from alimail_core.report import report_folder, write_report
+from alimail_core.report import make_report, report_folder, write_report
 from alimail_core.seam import Clock, Stop
 from alimail_core.spec import AccountSpec, MigrationSpec
 from alimail_core.status import AccountStatus, status_of
 from alimail_core.transfer import PassSummary, run_pass
-from alimail_core.verify import AccountProof, MessageProof, verify_account
+from alimail_core.verify import AccountProof, verify_account
 
 __all__ = [
     "AccountPlan",
@@ -254,53 +255,48 @@ class Migration:
         ledger = self._found_ledger()
         return status_of(self._matching(search), ledger, search, now=self.clock.now())
 
-    def verify(
-        self,
-        search: str = "",
-        *,
-        full: bool = False,
-        each_message: Callable[[MessageProof], None] | None = None,
-    ) -> Iterator[AccountProof]:
+    def verify(self, search: str = "", *, full: bool = False) -> Iterator[AccountProof]:
         """Hold both sides of every account that matches against the ledger; see ``alimail_core.verify``.
 
-        ``full`` reads every octet back. ``each_message`` is called, one call at a time, for each message that
-        stands in the target; too many to be held in memory, they are for a file. Raises ``LedgerError``,
-        ``Interrupted`` and what ``each_message`` raises; never for one account.
+        ``full`` reads every octet back. Each proof, with the digest of each message, is kept beside the report,
+        which needs it. Raises ``LedgerError``, ``Interrupted``, and ``InputError`` where the report's folder cannot
+        be written; never for one account.
         """
         ledger = self._found_ledger()
         ids = _ids(ledger)
-        told = _one_at_a_time(each_message)
+        store = ProofStore(report_folder(self.spec))
 
         def one(account: AccountSpec) -> AccountProof:
-            account_id = ids.get((account.source_address, account.target_address))
-            return verify_account(
-                self._ends(account),
-                ledger,
-                account_id,
-                self.spec.policy,
-                full=full,
-                each_message=told,
-                tell_bug=self._bug_teller(account),
+            addresses = account.source_address, account.target_address
+            return store.keep(
+                *addresses,
+                lambda each_message: verify_account(
+                    self._ends(account),
+                    ledger,
+                    ids.get(addresses),
+                    self.spec.policy,
+                    full=full,
+                    each_message=each_message,
+                    tell_bug=self._bug_teller(account),
+                ),
             )
 
         yield from in_order(one, self._matching(search), self.spec.workers)
 
-    def report(
-        self, proofs: Sequence[AccountProof] = (), folder: Path | None = None, search: str = ""
-    ) -> list[Path]:
-        """Write the report's files from the ledger and the proofs given, or else those of the last report.
+    def report(self, folder: Path | None = None, search: str = "") -> list[Path]:
+        """Write the report's files from the ledger and the latest proofs; no server is asked.
 
-        ``folder``: by default the configuration's, or one beside the ledger. Returns the paths written.
+        ``folder``: by default the configuration's, or one beside the ledger. Returns the paths written. Raises
+        ``LedgerError``, and ``InputError`` where the folder cannot be written.
         """
-        ledger = self._found_ledger()
-        return write_report(
+        report = make_report(
             self.spec.name,
             self.status(search),
-            ledger,
-            folder or report_folder(self.spec),
-            proofs=proofs,
+            self._found_ledger(),
+            ProofStore(report_folder(self.spec)),
             now=self.clock.now(),
         )
+        return write_report(report, folder or report_folder(self.spec))
 
     # what all of it stands on
 
@@ -375,19 +371,6 @@ def bug_words(bug: BaseException) -> tuple[str, str]:
 def _ids(ledger: Ledger | None) -> dict[tuple[str, str], int]:
     rows = ledger.accounts() if ledger else []
     return {(row.source_address, row.target_address): row.id for row in rows}
-
-
-def _one_at_a_time(
-    function: Callable[[MessageProof], None] | None,
-) -> Callable[[MessageProof], None]:
-    lock = threading.Lock()
-
-    def call(proof: MessageProof) -> None:
-        if function is not None:
-            with lock:
-                function(proof)
-
-    return call
 
 
 class _Run:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from datetime import datetime
 
 from attrs import frozen
 
@@ -113,6 +114,8 @@ class AccountProof:
     failed: bool = False
     """It could not be looked at to the end."""
     target_address: str = ""
+    at: datetime | None = None
+    """When it was begun."""
 
     @property
     def complete(self) -> bool:

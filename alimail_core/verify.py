@@ -58,7 +58,9 @@ def verify_account(
 ) -> AccountProof:
     """Prove one account; all of one that never ran is pending. Raises ``Interrupted`` and nothing else."""
     account = ends.account
-    proof = AccountProof(account.source_address, full=full, target_address=account.target_address)
+    proof = AccountProof(
+        account.source_address, full=full, target_address=account.target_address, at=ends.clock.now()
+    )
     try:
         with ExitStack() as stack:
             book = None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -14,9 +15,25 @@ from alimail_core.compare import difference
 from alimail_core.errors import Interrupted, Refused
 from alimail_core.events import BatchSettled, Event
 from alimail_core.ledger import Ledger
-from alimail_core.model import INBOX, Batch, Changes, Cursor, Folder, NotStored, Stored, Unusable
-from alimail_core.proof import AccountProof, FolderProof, MessageProof, root_digest
-from alimail_core.testing.memory import MemorySink, MemoryTraits
+from alimail_core.model import (
+    INBOX,
+    Batch,
+    Changes,
+    Cursor,
+    Entry,
+    Folder,
+    Gone,
+    Message,
+    NotStored,
+    Stored,
+    Unreadable,
+    Unusable,
+)
+from alimail_core.proof import AccountProof, FolderProof, root_digest
+from alimail_core.proofs import MESSAGE_COLUMNS, ProofStore
+from alimail_core.report import report_folder
+from alimail_core.seam import Stop
+from alimail_core.testing.memory import MemoryMailbox, MemorySink, MemorySource, MemoryTraits
 from tests.organisation import Organisation, message
 
 DRAFTS = ("Drafts",)
@@ -37,13 +54,17 @@ def run(office: Organisation) -> None:
         migration.run()
 
 
-def prove(
-    office: Organisation, *, full: bool = False, each: Callable[[MessageProof], None] | None = None
-) -> AccountProof:
+def prove(office: Organisation, *, full: bool = False) -> AccountProof:
     """Return Anna's proof."""
     with office.migration() as migration:
-        [proof] = migration.verify("anna", full=full, each_message=each)
+        [proof] = migration.verify("anna", full=full)
     return proof
+
+
+def listed(office: Organisation) -> list[dict[str, str]]:
+    """Return the list of messages that Anna's latest proof has left."""
+    store = ProofStore(report_folder(office.spec))
+    return list(csv.DictReader(store.messages("anna@old.example", "anna@new.example"), MESSAGE_COLUMNS))
 
 
 def inbox(proof: AccountProof) -> FolderProof:
@@ -382,14 +403,15 @@ def test_the_root_can_be_computed_from_the_list_of_messages(tmp_path: Path) -> N
     office = carried(Organisation(tmp_path), message("one"), message("two"))
     office.give("anna", message("draft"), path=DRAFTS)
     run(office)
-    told: list[MessageProof] = []
-    proof = prove(office, full=True, each=told.append)
-    assert {each.outcome for each in told} == {"identical"}
-    assert proof.root == root_digest(each.digest for each in told)
-    assert inbox(proof).root == root_digest(each.digest for each in told if each.folder == INBOX)
+    proof = prove(office, full=True)
+    told = listed(office)
+    assert {each["outcome"] for each in told} == {"identical"}
+    assert proof.root == root_digest(bytes.fromhex(each["sha256"]) for each in told)
+    inboxes = [bytes.fromhex(each["sha256"]) for each in told if each["folder"] == "INBOX"]
+    assert inbox(proof).root == root_digest(inboxes)
     stored = office.targets["anna"].everything()
-    assert sorted(each.digest for each in told) == sorted(
-        hashlib.sha256(octets).digest() for octets in stored.elements()
+    assert sorted(each["sha256"] for each in told) == sorted(
+        hashlib.sha256(octets).hexdigest() for octets in stored.elements()
     )
 
 
@@ -431,20 +453,31 @@ def test_one_account_that_cannot_be_opened_fails_alone(tmp_path: Path) -> None:
     assert bob.complete
 
 
+class Stopping(MemorySource):
+    """A source during whose first reading somebody asks to stop."""
+
+    def __init__(self, mailbox: MemoryMailbox, stop: Stop) -> None:
+        super().__init__(mailbox)
+        self.stop = stop
+
+    def fetch(
+        self, requests: Iterable[tuple[Folder, Sequence[Entry]]]
+    ) -> Iterator[Message | Gone | Unreadable]:
+        """Read, and ask to stop."""
+        self.stop.set()
+        yield from super().fetch(requests)
+
+
 def test_a_proof_can_be_stopped(tmp_path: Path) -> None:
-    """A wish to stop ends a proof between two pages."""
-    office = carried(Organisation(tmp_path, source=MemoryTraits(page=1)), message("one"), message("two"))
-    seen: list[MessageProof] = []
+    """A wish to stop ends a proof between two pages, and leaves the proof before it in its place."""
+    office = carried(Organisation(tmp_path), message("one"))
     office.give("anna", message("draft"), path=DRAFTS)
     run(office)
-
-    def stop(proof: MessageProof) -> None:
-        seen.append(proof)
-        office.stop.set()
-
+    prove(office, full=True)
+    office.wrap_source = lambda name, _: Stopping(office.sources[name], office.stop)
     with pytest.raises(Interrupted):
-        prove(office, full=True, each=stop)
-    assert len(seen) < 4
+        prove(office, full=True)
+    assert len(listed(office)) == 3
 
 
 @BOTH

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from sqlalchemy.pool import StaticPool
 
 from alimail_core.errors import LeaseHeld, LedgerError
 from alimail_core.ledger import schema
-from alimail_core.ledger.book import Book
+from alimail_core.ledger.book import Book, to_date
 from alimail_core.ledger.lease import is_alive, this_owner
 from alimail_core.ledger.schema import (
     APPLICATION_ID,
@@ -25,6 +27,7 @@ from alimail_core.ledger.schema import (
     migration,
     problem,
 )
+from alimail_core.model import FolderPath
 from alimail_core.seam import Clock
 
 BUSY_SECONDS = 60.0
@@ -57,6 +60,21 @@ class ProblemRow:
     folder_id: int | None
     message_id: int | None
     kind: str
+    reason: str
+    remedy: str
+    first: float
+    last: float
+
+
+@frozen
+class NamedProblem:
+    """A problem as a person can look it up: the folder by its path, the message by its key at the source."""
+
+    kind: str
+    folder: FolderPath
+    key: str
+    size: int | None
+    date: datetime | None
     reason: str
     remedy: str
     first: float
@@ -214,6 +232,35 @@ class Ledger:
             query = query.where(problem.c.account_id == account_id)
         with self._read() as connection:
             return [ProblemRow(**row) for row in connection.execute(query).mappings()]
+
+    def named_problems(self, account_id: int) -> list[NamedProblem]:
+        """List what was not carried of an account, with folders and messages by their names, oldest first."""
+        p, f, m = problem.c, schema.folder.c, message.c
+        query = (
+            sa.select(p.kind, f.path, m.key, m.size, m.date, m.zone, p.reason, p.remedy, p.first, p.last)
+            .select_from(
+                problem.outerjoin(message, m.id == p.message_id).outerjoin(
+                    schema.folder, f.id == sa.func.coalesce(m.folder_id, p.folder_id)
+                )
+            )
+            .where(p.account_id == account_id)
+            .order_by(p.id)
+        )
+        with self._read() as connection:
+            return [
+                NamedProblem(
+                    row.kind,
+                    tuple(json.loads(row.path)) if row.path else (),
+                    row.key or "",
+                    row.size,
+                    to_date(row.date, row.zone),
+                    row.reason,
+                    row.remedy,
+                    row.first,
+                    row.last,
+                )
+                for row in connection.execute(query)
+            ]
 
     def notes(self, account_id: int) -> list[tuple[str, int]]:
         """List what cost no message and was counted, such as dropped keywords."""
