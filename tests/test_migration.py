@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
-from concurrent.futures import Executor, ProcessPoolExecutor
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -17,9 +18,10 @@ from alimail_core.events import BatchSettled, Event, PassEnded, PassStarted
 from alimail_core.ledger import Ledger
 from alimail_core.logs import JsonLog
 from alimail_core.migration import MigrationSummary
-from alimail_core.model import Folder
+from alimail_core.model import Batch, Folder, NotStored, Stored
+from alimail_core.registry import Registry
 from alimail_core.secrets import Secret
-from alimail_core.testing.memory import MemoryTraits
+from alimail_core.testing.memory import MemoryMailbox, MemorySink, MemoryTraits
 from alimail_core.transfer import PassSummary
 from tests.organisation import Organisation, account, message
 
@@ -381,3 +383,62 @@ def test_status_tells_what_only_the_ledger_knows(tmp_path: Path) -> None:
         ("bob@old.example", True),
         ("anna@old.example", False),
     ]
+
+
+class Slow(MemorySink):
+    """A sink that asks the run to stop once it stored something, and goes on once the ledger says so as well."""
+
+    def __init__(self, mailbox: MemoryMailbox, stored: Callable[[], None]) -> None:
+        super().__init__(mailbox)
+        self.stored = stored
+
+    def append(self, batches: Iterable[Batch]) -> Iterator[Stored | NotStored]:
+        """Store one batch after the other."""
+        for outcome in super().append(batches):
+            self.stored()
+            yield outcome
+
+
+def test_workers_elsewhere_are_stopped_through_the_ledger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What works in another process ends between two batches as well; afterwards every account may run again."""
+    office = Organisation(tmp_path, ["anna", "bob"], workers=1)
+    office.give("anna", *(message(f"number {number}") for number in range(5)))
+    office.executors = [
+        ExecutorKind("far", "As if in other processes.", ThreadPoolExecutor, same_process=False)
+    ]
+    monkeypatch.setattr(Registry, "load", lambda: office.registry)
+
+    def stop_and_wait() -> None:
+        office.stop.set()
+        deadline = time.monotonic() + 60
+        with Organisation(tmp_path).migration() as other:
+            while other.status("anna")[0].enabled and time.monotonic() < deadline:
+                time.sleep(0.01)
+
+    office.wrap_sink = lambda name, _: Slow(office.targets[name], stop_and_wait)
+    options = evolve(office.spec.options, batch_messages=1)
+    with office.migration(executor="far", options=options) as migration:
+        summary = migration.run()
+        assert states(summary) == {"anna": "stopped", "bob": "stopped"}
+        assert summary.accounts[0].reason == "stopped on request"
+        assert summary.exit_code == 130
+        assert all(each.enabled for each in migration.status())
+    assert 0 < len(office.targets["anna"].uids(("INBOX",))) < 5
+
+
+def test_an_account_disabled_by_its_user_stays_disabled_after_a_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopping workers elsewhere enables afterwards only what it disabled itself."""
+    office = Organisation(tmp_path, ["anna"], workers=1)
+    office.executors = [
+        ExecutorKind("far", "As if in other processes.", ThreadPoolExecutor, same_process=False)
+    ]
+    monkeypatch.setattr(Registry, "load", lambda: office.registry)
+    with office.migration(executor="far") as migration:
+        migration.disable("anna")
+        office.stop.set()
+        migration.run()
+        assert not migration.status()[0].enabled
