@@ -1,0 +1,1 @@
+"""Mail that lies on disk, as a source for alimail."""
