@@ -49,7 +49,10 @@ class FolderListed(Event):
 
 @frozen
 class BatchSettled(Event):
-    """The target has said of these messages that it has them (copied), or they were there already (adopted)."""
+    """The target has said of these messages that it has them (copied), or they were there already (adopted).
+
+    ``folder`` is the source's, as in all events.
+    """
 
     folder: FolderPath
     copied: int = 0

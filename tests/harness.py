@@ -29,15 +29,15 @@ class World:
     def __init__(
         self,
         *,
-        source: MemoryTraits = MemoryTraits(),
-        target: MemoryTraits = MemoryTraits(),
+        source: MemoryTraits | None = None,
+        target: MemoryTraits | None = None,
         options: TransferOptions = IN_TURN,
-        policy: FolderPolicy = FolderPolicy(),
+        policy: FolderPolicy | None = None,
     ) -> None:
-        self.source = MemoryMailbox(source)
-        self.target = MemoryMailbox(target)
+        self.source = MemoryMailbox(source or MemoryTraits())
+        self.target = MemoryMailbox(target or MemoryTraits())
         self.options = options
-        self.policy = policy
+        self.policy = policy or FolderPolicy()
         self.clock = FakeClock()
         self.stop = Stop()
         self.events: list[Event] = []

@@ -169,7 +169,6 @@ class Migration(RuleBasedStateMachine):
             self.slack += count_of(some) - here.get(path, Counter())
         # What the target's user took away is copied again, for nobody remembers that it was there.
         self.slack += self.removed
-        self.removed.clear()
 
     # passes
 
@@ -210,7 +209,9 @@ class Migration(RuleBasedStateMachine):
         with self.world.ledger.engine.connect() as connection:
             return [((row[0], row[1]), row[2], row[3], row[4], row[5]) for row in connection.execute(query)]
 
-    def _check_live(self, claims: list[tuple[tuple[str, str | None], int | None, str | None, int, int]]) -> None:
+    def _check_live(
+        self, claims: list[tuple[tuple[str, str | None], int | None, str | None, int, int]]
+    ) -> None:
         by_place = {place: (target, key, state, gone) for place, target, key, state, gone in claims}
         paths = self._target_paths()
         lost: Counter[bytes] = Counter()

@@ -65,13 +65,18 @@ def _settle(p: Pass, target: Target, claims: Sequence[tuple[Row, StrangerRow]]) 
     p.book.claim(claims)
     for row, found in claims:
         _finish_move(p, row, found)
-    adopted = sum(row.state == State.PENDING for row, _ in claims)
-    copied = sum(row.state == State.SENT for row, _ in claims)
-    p.counts.adopted += adopted
-    p.counts.copied += copied
-    if adopted or copied:
-        octets = sum(row.size or 0 for row, _ in claims if row.state in (State.PENDING, State.SENT))
-        p.tell(BatchSettled(p.account, target.folder.path, copied=copied, adopted=adopted, octets=octets))
+    by_folder: dict[int, list[Row]] = {}
+    for row, _ in claims:
+        if row.state in (State.PENDING, State.SENT):
+            by_folder.setdefault(row.folder_id, []).append(row)
+    for folder_id, rows in by_folder.items():
+        adopted = sum(row.state == State.PENDING for row in rows)
+        p.counts.adopted += adopted
+        p.counts.copied += len(rows) - adopted
+        pair = p.by_id(folder_id)
+        path = pair.source.path if pair else target.folder.path
+        octets = sum(row.size or 0 for row in rows)
+        p.tell(BatchSettled(p.account, path, copied=len(rows) - adopted, adopted=adopted, octets=octets))
 
 
 def _finish_move(p: Pass, row: Row, found: StrangerRow) -> None:

@@ -261,7 +261,7 @@ class Sender:
         settle = {"_id": parcel.row.id, "state": State.STORED, "target_key": key, "target_gone": 0}
         settle["origin"] = Origin.APPENDED if key is not None else None
         self._settles.append(settle)
-        told = self._settled.setdefault(parcel.pair.target.folder.path, [0, 0])
+        told = self._settled.setdefault(parcel.pair.source.path, [0, 0])
         told[0] += 1
         told[1] += len(parcel.octets)
         if parcel.mended:
