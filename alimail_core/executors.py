@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import islice
 from typing import TypeVar
+
+LOOK = 0.5
+"""Seconds after which a thread that waits for others looks up: on Windows no signal reaches it before."""
 
 _Item = TypeVar("_Item")
 _Answer = TypeVar("_Answer")
@@ -25,6 +28,8 @@ def in_order(function: Callable[[_Item], _Answer], items: Iterable[_Item], worke
         )
         try:
             while begun:
+                if not wait([begun[0]], LOOK).done:
+                    continue
                 answer = begun.popleft().result()
                 begun.extend(pool.submit(function, item) for item in islice(coming, 1))
                 yield answer

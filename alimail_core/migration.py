@@ -24,7 +24,7 @@ from alimail_core.contract import ExecutorKind, MapContext
 from alimail_core.ends import Ends, endpoint_name
 from alimail_core.errors import AlimailError, Denied, Interrupted
 from alimail_core.events import Event, Observer, PassEnded
-from alimail_core.executors import in_order
+from alimail_core.executors import LOOK, in_order
 from alimail_core.governor import Governor
 from alimail_core.ledger import Ledger
 from alimail_core.logs import JsonLog, trace_of
@@ -48,9 +48,6 @@ __all__ = [
     "MigrationSummary",
     "run_account",
 ]
-
-_LOOK = 0.5
-"""Seconds between two looks at whether to stop, while others than this process work."""
 
 _log = logging.getLogger(__name__)
 
@@ -417,9 +414,7 @@ class _Run:
     def _completed(self) -> Iterator[Future[PassSummary]]:
         waiting = set(self._futures)
         while waiting:
-            ended, waiting = wait(
-                waiting, None if self._kind.same_process else _LOOK, return_when=FIRST_COMPLETED
-            )
+            ended, waiting = wait(waiting, LOOK, return_when=FIRST_COMPLETED)
             yield from ended
             if not self._kind.same_process and self._migration.stop.is_set() and not self._told_to_stop:
                 self._stop_others(waiting)

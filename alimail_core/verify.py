@@ -26,7 +26,7 @@ from alimail_core.errors import AlimailError, Interrupted, LeaseHeld
 from alimail_core.folders import FolderPolicy
 from alimail_core.header import fingerprint
 from alimail_core.identity import Digests, digests, mend
-from alimail_core.ledger import Book, Ledger, Row, State
+from alimail_core.ledger import Book, Ledger, ProblemRow, Row, State
 from alimail_core.ledger.book import FolderRow, contradicts, split_flags
 from alimail_core.model import Changes, Entry, Folder, FolderPath, Message, Remark, Unreadable, Unusable
 from alimail_core.plan import map_account
@@ -68,7 +68,7 @@ def verify_account(
                 book = stack.enter_context(closing(ledger.read(account_id)))
             source = stack.enter_context(ends.source())
             sink = stack.enter_context(ends.sink())
-            prover = _Prover(ends, book, source, sink, full, each_message, _reasons(ledger, account_id))
+            prover = _Prover(ends, book, source, sink, full, each_message, _problems(ledger, account_id))
             proof = prover.prove(policy, proof)
         if ledger is not None and account_id is not None and prover.altered:
             proof = _keep_digests(ledger, account_id, prover.altered, proof)
@@ -83,10 +83,10 @@ def verify_account(
         return evolve(proof, failed=True, remarks=(*proof.remarks, remark))
 
 
-def _reasons(ledger: Ledger | None, account_id: int | None) -> dict[int, str]:
-    """Return why messages were not carried, by the number of their row."""
+def _problems(ledger: Ledger | None, account_id: int | None) -> dict[int, ProblemRow]:
+    """Return what the passes said of messages that were not carried, by the number of their row."""
     problems = ledger.problems(account_id) if ledger is not None and account_id is not None else []
-    return {row.message_id: row.reason for row in problems if row.message_id is not None}
+    return {row.message_id: row for row in problems if row.message_id is not None}
 
 
 def _keep_digests(
@@ -173,7 +173,7 @@ class _Prover:
         sink: Sink,
         full: bool,
         each_message: Callable[[MessageProof], None],
-        reasons: dict[int, str],
+        problems: dict[int, ProblemRow],
     ) -> None:
         self.altered: dict[int, bytes] = {}
         """By row: how the target stores what it altered, where the ledger does not know it yet."""
@@ -183,7 +183,7 @@ class _Prover:
         self._sink = sink
         self._full = full
         self._each_message = each_message
-        self._reasons = reasons
+        self._problems = problems
         self._targets: dict[int, FolderRow] = {}
         self._here: dict[FolderPath, Folder] = {}
         self._standing: set[int] = set()
@@ -316,11 +316,11 @@ class _Prover:
         if state in _CARRIED:
             folder.tally.gone += not here
             folder.tally.flags_changed += row.id in self._touched
-            if row.id in self._merged:
-                folder.find("merged", row.key, "the target stored it under the key of another message")
+            if self._is_merged(row):
+                folder.find("merged", row.key, "the target keeps this message and an identical one as one")
             return row.id in self._standing
         if here and state in _QUARANTINED:
-            folder.find("quarantined", row.key, self._reasons.get(row.id, "no reason was kept"))
+            folder.find("quarantined", row.key, self._reason(row))
         elif here and state == State.COLLAPSED:
             folder.tally.collapsed += 1
         elif here:
@@ -328,7 +328,18 @@ class _Prover:
         return False
 
     def _is_absent(self, row: Row) -> bool:
-        return row.state in _CARRIED and row.id not in self._standing and row.id not in self._merged
+        return row.state in _CARRIED and row.id not in self._standing and not self._is_merged(row)
+
+    def _is_merged(self, row: Row) -> bool:
+        """Tell whether another message claims the same entry, by the listing or by what the pass has seen."""
+        told = self._problems.get(row.id)
+        return row.id in self._merged or (
+            row.id not in self._standing and told is not None and told.kind == "merged"
+        )
+
+    def _reason(self, row: Row) -> str:
+        told = self._problems.get(row.id)
+        return told.reason if told else "no reason was kept"
 
     def _find_absent(self, folder: _Folder, rows: Sequence[Row]) -> None:
         """Say of what does not stand where it was carried to whether it was moved, removed, or never there."""
@@ -405,11 +416,11 @@ class _Prover:
             asked.setdefault(self._path_of(row), []).append(row.target_entry)
         found: dict[int, Digests | str] = {}
         for answer in self._sink.fetch((self._here[path], entries) for path, entries in asked.items()):
-            row = by_place[answer.folder, answer.key]
-            if isinstance(answer, Message):
-                found[row.id] = digests(answer.octets)
-            elif isinstance(answer, Unreadable):
-                found[row.id] = answer.reason
+            asked_for = by_place.get((answer.folder, answer.key))
+            if asked_for is not None and isinstance(answer, Message):
+                found[asked_for.id] = digests(answer.octets)
+            elif asked_for is not None and isinstance(answer, Unreadable):
+                found[asked_for.id] = answer.reason
         return found
 
     def _digests_at_source(self, folder: _Folder, rows: Sequence[Row]) -> dict[int, bytes]:
@@ -419,7 +430,7 @@ class _Prover:
             return {}
         found = {}
         for answer in self._source.fetch([(folder.source, [row.entry for row in here.values()])]):
-            if isinstance(answer, Message):
+            if isinstance(answer, Message) and answer.key in here:
                 found[here[answer.key].id] = digests(answer.octets).digest
         return found
 

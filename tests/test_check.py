@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from alimail_core.check import CheckResult, worst
 from alimail_core.errors import Interrupted
 from alimail_core.folders import FolderPolicy, FolderRule
 from alimail_core.hookspec import hookimpl
-from alimail_core.model import INBOX, Folder, FolderPath, Remark, SpecialUse
+from alimail_core.model import INBOX, Changes, Cursor, Folder, FolderPath, Remark, SpecialUse, Unusable
 from alimail_core.plan import AccountPlan
 from alimail_core.secrets import Secret
 from alimail_core.testing.memory import MemorySource, MemoryTraits
@@ -274,6 +274,24 @@ def test_the_limit_of_the_whole_migration_is_told_where_it_is_passed(tmp_path: P
     with office.migration(options=options) as migration:
         levels = [planned.level for planned in migration.plan()]
     assert levels == ["ok", "fault"]
+
+
+class Blind(MemorySource):
+    """A source that lists no messages."""
+
+    def changes(self, requests: Iterable[tuple[Folder, Cursor | None]]) -> Iterator[Changes | Unusable]:
+        """Refuse."""
+        for folder, _ in requests:
+            yield Unusable(folder.path, "NO ask somebody else")
+
+
+def test_a_folder_that_cannot_be_listed_is_told(tmp_path: Path) -> None:
+    """A folder whose messages cannot be counted is a warning, not silence."""
+    office = Organisation(tmp_path)
+    office.wrap_source = lambda name, _: Blind(office.sources[name])
+    planned = plan(office)
+    assert planned.level == "warning"
+    assert "NO ask somebody else" in planned.remarks[0].text
 
 
 def test_an_account_that_cannot_be_opened_is_planned_as_a_fault(tmp_path: Path) -> None:

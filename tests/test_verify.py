@@ -352,6 +352,59 @@ def test_an_altered_copy_that_rots_later_is_changed(tmp_path: Path) -> None:
     assert inbox(prove(office, full=True)).changed == 1
 
 
+def test_a_quick_proof_sees_altered_copies_by_their_size(tmp_path: Path) -> None:
+    """A copy of another size than was sent is told as altered, though not how."""
+    office = carried(Organisation(tmp_path, target=MemoryTraits(alter=stamp)), message("one"))
+    found = inbox(prove(office))
+    assert (found.altered, found.proven) == (2, 0)
+
+
+def test_messages_that_the_target_merged_are_not_all_there(tmp_path: Path) -> None:
+    """Where a server keeps one of two identical messages, the other is told as merged, and the answer is no."""
+    office = Organisation(tmp_path)
+    office.wrap_sink = lambda name, _: Merging(office.targets[name])
+    office.give("anna", message("twin"), message("twin"), message("other"))
+    run(office)
+    assert office.targets["anna"].uids(INBOX) == [1, 3]
+    proof = prove(office, full=True)
+    found = inbox(proof)
+    assert (found.proven, found.merged, found.missing) == (2, 1, 0)
+    assert not proof.complete
+
+
+class Merging(MemorySink):
+    """A sink whose server keeps the first of two twins, and answers the second with the first one's key."""
+
+    def append(self, batches: Iterable[Batch]) -> Iterator[Stored | NotStored]:
+        """Store, and merge."""
+        for outcome in super().append(batches):
+            if isinstance(outcome, Stored) and outcome.key == "1/2":
+                self.mailbox.delete(INBOX, 2)
+                outcome = evolve(outcome, key="1/1")
+            yield outcome
+
+
+def test_collapsed_messages_are_counted(tmp_path: Path) -> None:
+    """Twins that were not copied by wish are neither pending nor missing."""
+    office = Organisation(tmp_path)
+    office.spec = evolve(office.spec, options=evolve(office.spec.options, duplicates="collapse"))
+    office.give("anna", message("twin"), message("twin"))
+    run(office)
+    proof = prove(office)
+    assert (inbox(proof).proven, inbox(proof).collapsed) == (1, 1)
+    assert proof.complete
+
+
+def test_a_copy_that_the_target_does_not_give_is_missing(tmp_path: Path) -> None:
+    """What the target lists and cannot give is not there."""
+    office = carried(Organisation(tmp_path), message("one"))
+    office.targets["anna"].spoil(INBOX, 1, "NO corrupt")
+    assert prove(office).complete
+    [finding] = inbox(prove(office, full=True)).findings
+    assert finding.kind == "missing"
+    assert "NO corrupt" in finding.text
+
+
 def test_line_ends_mended_by_the_target_are_altered(tmp_path: Path) -> None:
     """A missing last line end that the target adds is told as line ends."""
     mend = MemoryTraits(alter=lambda octets: octets if octets.endswith(b"\r\n") else octets + b"\r\n")
