@@ -20,7 +20,7 @@ check: setup
 	$(PY)/ruff format --check .
 	$(PY)/mypy
 	$(PY)/lint-imports
-	$(PY)/python -m pytest -q -n 2 -m "not server and not long"
+	$(PY)/python -m pytest -q -n 2 -m "not server and not long and not packaging"
 
 test: setup
 	$(PY)/ruff check .

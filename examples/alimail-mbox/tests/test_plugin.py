@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
-from alimail_core import INBOX, Clock, Credentials, Denied, Folder, FolderPath, Message, Registry, Source
+from alimail_core import (
+    INBOX,
+    Changes,
+    Clock,
+    Credentials,
+    Denied,
+    Folder,
+    FolderPath,
+    Message,
+    Registry,
+    Source,
+)
 from alimail_core.testing import Mail, SourceContract, message
 from alimail_mbox import plugin
 
@@ -80,6 +91,27 @@ def test_a_message_whose_flags_change_meanwhile_is_not_gone(tmp_path: Path, inbo
         (inbox / "new" / "1.one").rename(inbox / "cur" / "1.one:2,S")
         (answer,) = source.fetch([(folder, entries)])
     assert answer == Message(INBOX, "1.one", message("One"))
+
+
+def test_a_message_that_is_renamed_while_a_directory_is_read_is_listed(
+    tmp_path: Path, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that a reading missed because its name changed meanwhile is found by reading again."""
+    os.utime(inbox / "new", (0, 0))
+    read, missed = plugin._files, inbox / "new" / "1.one"
+
+    def unlucky(place: Path) -> Iterator[str]:
+        found = read(place)
+        if missed.exists():
+            missed.rename(inbox / "cur" / "1.one:2,S")
+            found = iter(())
+        return found
+
+    monkeypatch.setattr(plugin, "_files", unlucky)
+    with open_at(tmp_path) as source:
+        (page,) = source.changes([(Folder(INBOX, handle="INBOX"), None)])
+    assert isinstance(page, Changes)
+    assert [entry.key for entry in page.entries] == ["1.one"]
 
 
 def test_links_are_not_followed(tmp_path: Path, inbox: Path) -> None:
