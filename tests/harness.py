@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from unittest.mock import patch
 
 import sqlalchemy as sa
 from attrs import evolve
 
+from alimail_core.contract import Sink, Source
 from alimail_core.events import Event
 from alimail_core.folders import FolderPolicy
 from alimail_core.ledger import Ledger, State
@@ -81,24 +83,37 @@ class World:
         self.ledger.close()
         self._open(None)
 
-    def run(self, **changed: object) -> PassSummary:
-        """Make one pass."""
+    def run(
+        self,
+        *,
+        sink: type[MemorySink] = MemorySink,
+        observe: Callable[[Event], None] | None = None,
+        refill: bool = False,
+        **changed: object,
+    ) -> PassSummary:
+        """Make one pass; ``changed`` are transfer options for it alone."""
         plan = self.plan
+
+        def open_source() -> Source:
+            side = MemorySource(self.source)
+            return FaultingSource(side, plan) if plan.at else side
+
+        def open_sink() -> Sink:
+            side = sink(self.target)
+            return FaultingSink(side, plan) if plan.at else side
+
         return run_pass(
             account="old@example.org",
             ledger=self.ledger,
             account_id=self.account_id,
-            open_source=lambda: (
-                FaultingSource(MemorySource(self.source), plan) if plan.at else MemorySource(self.source)
-            ),
-            open_sink=lambda: (
-                FaultingSink(MemorySink(self.target), plan) if plan.at else MemorySink(self.target)
-            ),
+            open_source=open_source,
+            open_sink=open_sink,
             options=evolve(self.options, **changed) if changed else self.options,  # type: ignore[arg-type]
             policy=self.policy,
-            observe=self.events.append,
+            observe=observe or self.events.append,
             clock=self.clock,
             stop=self.stop,
+            refill=refill,
         )
 
     def run_looking(self) -> PassSummary:

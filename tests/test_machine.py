@@ -176,6 +176,15 @@ class Migration(RuleBasedStateMachine):
     def a_pass_is_struck(self, kind: FaultKind, at: int, late: float) -> None:
         self.world.run_faulty(Countdown(at, kind, late_seconds=late))
 
+    @rule(
+        kind=st.sampled_from(KINDS),
+        at=st.integers(1, 3),
+        late=st.sampled_from([5.0, 100.0]),
+        name=st.sampled_from(["append", "append", "move", "ledger sync", "fetch"]),
+    )
+    def a_write_is_struck(self, kind: FaultKind, at: int, late: float, name: str) -> None:
+        self.world.run_faulty(Countdown(at, kind, only=name, late_seconds=late))
+
     @rule()
     def a_pass_completes(self) -> None:
         self.world.run()

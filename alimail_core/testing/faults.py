@@ -98,6 +98,8 @@ class Countdown:
     clock: FakeClock | None = None
     late_seconds: float = 10.0
     meddle: Callable[[], None] | None = None
+    only: str | None = None
+    """Count just the operations of this name."""
     operations: list[str] = field(factory=list, init=False)
     """The names of all operations so far."""
     dead: bool = field(default=False, init=False)
@@ -117,6 +119,8 @@ class Countdown:
         """Count an operation, and return what shall happen to it. Raises ``Killed`` in a dead process."""
         if self.dead:
             raise Killed(f"{operation} after the process died")
+        if self.only not in (None, operation):
+            return None
         self.operations.append(operation)
         if len(self.operations) != self.at:
             return None

@@ -240,7 +240,7 @@ def find_second_copies(p: Pass, target: Target) -> None:
     twice = p.book.resent(target.id)
     if not twice:
         return
-    strangers = p.book.strangers(target.id)
+    strangers = _describe(p, target, p.book.strangers(target.id))
     wanted = [_evidence(row, row.fingerprint, row.message_hash) for row in twice]
     found = [Evidence(row.fingerprint, row.message_hash, row.size) for row in strangers]
     _, of_strangers = nominees(wanted, found, [])

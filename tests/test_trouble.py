@@ -1,0 +1,330 @@
+"""What goes wrong in a pass, and what becomes of it: nothing is lost, and each reason is named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+import pytest
+from attrs import evolve
+
+from alimail_core.errors import InDoubt, Refused, Transient
+from alimail_core.events import Event, ProblemFound, Waiting
+from alimail_core.folders import FolderPolicy, FolderRule
+from alimail_core.identity import mend
+from alimail_core.model import INBOX, Batch, Folder, FolderPath, NotStored, SpecialUse, Stored, Unusable
+from alimail_core.seam import Stop
+from alimail_core.testing.faults import Countdown, FaultKind
+from alimail_core.testing.mail import message
+from alimail_core.testing.memory import MemoryMailbox, MemorySink, MemoryTraits
+from tests.harness import IN_TURN, World
+
+
+def problems(world: World) -> list[tuple[str, str]]:
+    return [(row.kind, row.reason) for row in world.ledger.problems(world.account_id)]
+
+
+def no_nul(octets: bytes) -> Refused | None:
+    return Refused("NO NUL is not allowed", about="form") if b"\0" in octets else None
+
+
+def test_a_full_mailbox_stops_the_account_and_a_larger_one_goes_on() -> None:
+    """OVERQUOTA is the account's trouble, not the message's: the next pass carries the rest."""
+    world = World(target=MemoryTraits(quota_octets=1000), options=evolve(IN_TURN, batch_messages=2))
+    for number in range(9):
+        world.source.deliver(INBOX, message(subject=str(number)))
+    summary = world.run()
+    assert (summary.state, summary.problems) == ("failed", 0)
+    assert "full" in summary.reason
+    assert summary.remedy
+    there = sum(world.target.everything().values())
+    assert 0 < there < 9
+    world.target.traits = MemoryTraits()
+    assert world.run().copied == 9 - there
+    assert world.target.contents() == world.source.contents()
+    world.assert_settled()
+
+
+def test_a_message_that_is_refused_for_its_form_is_mended() -> None:
+    """It goes with the least change that helps, and the change is counted."""
+    world = World(target=MemoryTraits(refuse=no_nul))
+    odd = message(subject="nul", body="a\0b")
+    world.source.deliver(INBOX, odd)
+    world.source.deliver(INBOX, message(subject="sound"))
+    assert world.run().copied == 2
+    assert world.target.everything()[mend(odd)] == 1
+    assert any("mended" in text for text, _ in world.ledger.notes(world.account_id))
+    world.assert_settled()
+    world.lose_ledger()
+    assert world.run().copied == 0
+
+
+def test_a_message_that_is_refused_still_is_quarantined_with_the_servers_words() -> None:
+    """It does not hold up the others, it is not offered again by itself, and refill offers it again."""
+    world = World(
+        target=MemoryTraits(
+            refuse=lambda octets: Refused("NO [CANNOT] not me") if b"evil" in octets else None
+        )
+    )
+    world.source.deliver(INBOX, message(subject="evil"))
+    world.source.deliver(INBOX, message(subject="good"))
+    summary = world.run()
+    assert (summary.state, summary.copied, summary.problems) == ("problems", 1, 1)
+    assert problems(world) == [("refused", "NO [CANNOT] not me")]
+    assert world.run().copied == 0
+    assert problems(world) == [("refused", "NO [CANNOT] not me")]
+    world.target.traits = MemoryTraits()
+    assert world.run(refill=True).copied == 1
+    assert problems(world) == []
+
+
+def test_a_message_beyond_the_targets_limit_is_never_sent() -> None:
+    """It is quarantined with both sizes."""
+    world = World(target=MemoryTraits(max_message_octets=1000))
+    world.source.deliver(INBOX, message(body="x" * 2000))
+    world.source.deliver(INBOX, message())
+    assert world.run().copied == 1
+    [(kind, reason)] = problems(world)
+    assert kind == "refused"
+    assert "1,000" in reason
+
+
+def test_what_the_source_does_not_give_is_tried_again_next_time() -> None:
+    """An unreadable message is a problem until it can be read."""
+    world = World()
+    uid = world.source.deliver(INBOX, message(subject="stuck"))
+    world.source.deliver(INBOX, message(subject="free"))
+    world.source.spoil(INBOX, uid, "NO [SERVERBUG] broken")
+    summary = world.run()
+    assert (summary.state, summary.copied) == ("problems", 1)
+    assert problems(world) == [("unreadable", "NO [SERVERBUG] broken")]
+    world.source.spoil(INBOX, uid, None)
+    assert world.run().copied == 1
+    assert problems(world) == []
+    world.assert_settled()
+
+
+class Choking(MemorySink):
+    """A sink whose connection dies, having stored nothing, whenever it is offered one certain message."""
+
+    def append(self, batches: Iterable[Batch]) -> Iterator[Stored | NotStored]:
+        for batch in batches:
+            if any(b"poison" in each.octets for each in batch):
+                for each in batch:
+                    yield NotStored(each.id, InDoubt("connection lost"))
+                raise Transient("BYE invalid character in literal")
+            yield from super().append([batch])
+
+
+def test_a_message_on_which_the_target_chokes_is_set_aside() -> None:
+    """A connection that dies again and again at one message is evidence against it; the others go on."""
+    world = World()
+    for subject in ("one", "poison", "two", "three"):
+        world.source.deliver(INBOX, message(subject=subject))
+    summary = world.run(sink=Choking)
+    assert (summary.state, summary.copied) == ("problems", 3)
+    [(kind, reason)] = problems(world)
+    assert kind == "refused"
+    assert "ended the connection" in reason
+
+
+def test_a_second_copy_that_arrives_late_is_removed() -> None:
+    """A server that finishes an APPEND after its settle time makes two of one; our own later copy goes."""
+    world = World()
+    world.source.deliver(INBOX, message(subject="slow"))
+    world.run_faulty(Countdown(1, FaultKind.LATE, only="append", late_seconds=100))
+    world.clock.advance(1000)
+    assert sum(world.target.everything().values()) == 2
+    world.run()
+    assert sum(world.target.everything().values()) == 1
+    assert problems(world) == []
+    world.assert_settled()
+
+
+def test_without_safe_removal_a_second_copy_is_named() -> None:
+    """Where the target cannot remove exactly one message, the report names the extra one."""
+    world = World(target=MemoryTraits(moves=False))
+    world.source.deliver(INBOX, message(subject="slow"))
+    world.run_faulty(Countdown(1, FaultKind.LATE, only="append", late_seconds=100))
+    world.clock.advance(1000)
+    summary = world.run()
+    assert summary.state == "problems"
+    assert [kind for kind, _ in problems(world)] == ["extra"]
+    world.assert_settled()
+
+
+def test_a_wish_to_stop_is_granted_between_two_batches() -> None:
+    """The pass ends settled, and says that the same command goes on."""
+    world = World(options=evolve(IN_TURN, batch_messages=1))
+    for number in range(5):
+        world.source.deliver(INBOX, message(subject=str(number)))
+    stop = world.stop
+
+    def after_two(_: Event) -> None:
+        if sum(world.target.everything().values()) >= 2:
+            stop.set(15)
+
+    summary = world.run(observe=after_two)
+    assert summary.state == "stopped"
+    assert sum(world.target.everything().values()) < 5
+    assert world.states()["SENT"] == 0
+    world.stop = Stop()
+    world.run()
+    assert world.target.contents() == world.source.contents()
+
+
+def test_disabling_takes_effect_within_the_pass() -> None:
+    """An account that is disabled while it runs ends before its next batch."""
+    world = World(options=evolve(IN_TURN, batch_messages=1))
+    for number in range(5):
+        world.source.deliver(INBOX, message(subject=str(number)))
+
+    def disable(_: Event) -> None:
+        if sum(world.target.everything().values()) == 1:
+            world.ledger.enable([world.account_id], False)
+
+    summary = world.run(observe=disable)
+    assert (summary.state, "enable" in summary.remedy) == ("stopped", True)
+    assert sum(world.target.everything().values()) < 5
+
+
+def test_the_limit_of_a_migration_stops_it() -> None:
+    """No batch begins that would carry it over the limit."""
+    world = World(options=evolve(IN_TURN, batch_messages=1, limit_octets=500))
+    for number in range(5):
+        world.source.deliver(INBOX, message(subject=str(number)))
+    summary = world.run()
+    assert summary.state == "failed"
+    assert "limit" in summary.reason
+    assert world.target.octets <= 500
+
+
+def test_a_target_that_ignores_dates_is_told_once() -> None:
+    """That all mail would show its day of migration stands in the report."""
+    world = World(target=MemoryTraits(keeps_dates=False))
+    for number in range(3):
+        world.source.deliver(INBOX, message(subject=str(number)), (), datetime(2001, 2, 3, tzinfo=UTC))
+    world.run()
+    world.source.deliver(INBOX, message(subject="later"), (), datetime(2001, 2, 3, tzinfo=UTC))
+    world.run()
+    assert [count for text, count in world.ledger.notes(world.account_id) if "internal dates" in text] == [1]
+
+
+def test_a_connection_that_never_comes_back_is_given_up_with_its_reason() -> None:
+    """After some attempts without any progress the account ends, and the waits were told."""
+    world = World()
+    world.source.deliver(INBOX, message())
+    summary = world.run(sink=Unreachable)
+    assert summary.state == "failed"
+    assert any(isinstance(event, Waiting) for event in world.events)
+
+
+class Unreachable(MemorySink):
+    """A sink that answers nothing."""
+
+    def folders(self) -> Iterator[Folder]:
+        raise Transient("connection refused", remedy="Is the server up?")
+
+
+def test_rules_send_a_folder_elsewhere_and_leave_another_out() -> None:
+    """A rule of the configuration decides before any policy."""
+    policy = FolderPolicy(
+        rules=(FolderRule(("Projects",), ("Archive", "Projects")), FolderRule(("Spam",), None))
+    )
+    world = World(policy=policy)
+    world.source.deliver(("Projects", "A"), message(subject="a"))
+    world.source.deliver(("Spam",), message(subject="spam"))
+    world.run()
+    assert set(world.target.contents()) == {("Archive", "Projects", "A")}
+    world.assert_settled()
+
+
+def test_a_folder_that_the_target_will_not_make_is_a_problem() -> None:
+    """Its messages wait, and everything else is carried."""
+    world = World()
+    world.source.deliver(("Bad",), message(subject="waits"))
+    world.source.deliver(INBOX, message(subject="goes"))
+    summary = world.run(sink=Grudging)
+    assert (summary.state, summary.copied) == ("problems", 1)
+    assert "NO not here" in problems(world)[0][1]
+    assert any(isinstance(event, ProblemFound) for event in world.events)
+    assert world.run().copied == 1
+    assert problems(world) == []
+
+
+class Grudging(MemorySink):
+    """A sink that makes no folder."""
+
+    def create(self, wanted: Sequence[tuple[FolderPath, SpecialUse | None]]) -> Iterator[Folder | Unusable]:
+        for path, _ in wanted:
+            yield Unusable(path, "NO not here")
+
+
+def test_adoption_by_headers_reads_no_body() -> None:
+    """With adopt = headers a pre-filled target is adopted although its octets differ."""
+    world = World()
+    world.source.deliver(INBOX, message(message_id="<1@x>"))
+    world.target.deliver(INBOX, b"X-Other-Tool: yes\r\n" + message(message_id="<1@x>", body="changed"))
+    summary = world.run(adopt="headers")
+    assert (summary.copied, summary.adopted) == (0, 1)
+
+
+def test_mail_that_was_forwarded_to_the_target_is_not_copied() -> None:
+    """A copy with other trace headers is the same message, unless the user wants it twice."""
+    for wish, copies in (("match", 1), ("ignore", 2)):
+        world = World()
+        mail = message(message_id="<1@x>")
+        world.source.deliver(INBOX, mail)
+        world.target.deliver(INBOX, b"Received: from old by new; Mon, 1 Jan 2024 10:00:01 +0800\r\n" + mail)
+        world.run(delivered_twice=wish)
+        assert sum(world.target.everything().values()) == copies
+
+
+def test_refill_carries_again_what_an_emptied_mailbox_lost() -> None:
+    """By itself a pass says that the copies are gone; on wish it makes them again."""
+    world = World()
+    for number in range(4):
+        world.source.deliver(INBOX, message(subject=str(number)))
+    world.run()
+    world.target = MemoryMailbox()
+    world.source.deliver(INBOX, message(subject="new"))
+    assert world.run().copied == 1
+    assert any("--refill" in text for text, _ in world.ledger.notes(world.account_id))
+    assert world.run(refill=True).copied == 4
+    assert world.target.contents() == world.source.contents()
+    world.assert_settled()
+
+
+def test_a_source_that_renders_anew_at_each_fetch_is_copied_once() -> None:
+    """EWS gives other octets each time; the key is what counts."""
+    world = World(source=MemoryTraits(stable_octets=False))
+    for number in range(3):
+        world.source.deliver(INBOX, message(subject=str(number)))
+    world.run()
+    world.assert_settled()
+    world.lose_ledger()
+    assert world.run().copied == 0
+
+
+@pytest.mark.parametrize("order", ["recent", "strict"])
+def test_the_order_of_sending(order: Literal["recent", "strict"]) -> None:
+    """Recent mail goes first, or all goes in the source's order."""
+    world = World(options=evolve(IN_TURN, order=order))
+    now = world.clock.now()
+    for number, days in enumerate([400, 1, 300, 2]):
+        world.source.deliver(INBOX, message(subject=f"s{number}"), (), now - timedelta(days=days))
+    world.run()
+    sent = [one.octets for _, one in sorted(world.target.folder(INBOX).messages.items())]
+    numbers = [next(n for n in range(4) if b"s%d" % n in octets) for octets in sent]
+    assert numbers == ([1, 3, 0, 2] if order == "recent" else [0, 1, 2, 3])
+
+
+def test_a_pass_with_threads_carries_the_same() -> None:
+    """Reading ahead in another thread changes nothing in the outcome."""
+    world = World(options=evolve(IN_TURN, read_ahead_octets=2_000, batch_messages=3))
+    for number in range(50):
+        world.source.deliver(INBOX, message(subject=str(number), body="x" * 300))
+    world.run()
+    assert world.target.contents() == world.source.contents()
+    world.assert_settled()
