@@ -118,6 +118,15 @@ def test_what_came_since_the_last_pass_is_pending(tmp_path: Path) -> None:
     assert (found.messages, found.proven, found.pending, found.missing) == (3, 2, 1, 0)
 
 
+def test_a_source_key_that_names_another_message_now_is_pending(tmp_path: Path) -> None:
+    """After the source's folder was made again under the same keys, its new messages are not taken for carried."""
+    office = carried(Organisation(tmp_path), message("one"))
+    office.sources["anna"].remake(INBOX)
+    office.give("anna", message("another one"))
+    found = inbox(prove(office))
+    assert (found.messages, found.pending, found.gone) == (1, 1, 2)
+
+
 def test_a_new_folder_of_the_source_is_pending(tmp_path: Path) -> None:
     """A folder that no pass has seen is told with its target."""
     office = carried(Organisation(tmp_path), message("one"))
