@@ -1,0 +1,372 @@
+"""Every public name of ``alimail_core``, used as others use it. Never run: mypy reads it.
+
+What breaks a line here breaks the code of whoever wrote a plug-in or embeds the library. A test holds that no public
+name is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, assert_type
+
+from attrs import frozen
+
+from alimail_core import (
+    BATCH_MESSAGES,
+    BATCH_OCTETS,
+    INBOX,
+    PAGE,
+    SYSTEM_FLAGS,
+    AccountPlan,
+    AccountProof,
+    AccountSpec,
+    AccountStatus,
+    AlimailError,
+    Argument,
+    Batch,
+    BatchSettled,
+    Changes,
+    CheckResult,
+    Clock,
+    Command,
+    Credentials,
+    Cursor,
+    Delivery,
+    Denied,
+    Endpoint,
+    Entry,
+    Event,
+    ExecutorKind,
+    Fault,
+    Finding,
+    FlagChange,
+    Folder,
+    FolderListed,
+    FolderPath,
+    FolderPlan,
+    FolderPolicy,
+    FolderProof,
+    FolderRule,
+    FolderSettled,
+    Gone,
+    Headers,
+    InDoubt,
+    InputError,
+    Interrupted,
+    JsonLog,
+    LeaseHeld,
+    LeaseLost,
+    LedgerError,
+    MapContext,
+    Message,
+    MessageProof,
+    Migration,
+    MigrationSpec,
+    MigrationSummary,
+    Moved,
+    Noted,
+    NotStored,
+    Observer,
+    OverQuota,
+    PassEnded,
+    PassStarted,
+    PassSummary,
+    PathRules,
+    PluginError,
+    PluginInfo,
+    PluginProblem,
+    ProblemFound,
+    Quota,
+    Refused,
+    Registry,
+    Remark,
+    Secret,
+    Sink,
+    SinkKind,
+    SinkTraits,
+    Source,
+    SourceKind,
+    SpecialUse,
+    Stop,
+    Stored,
+    Throttled,
+    Traits,
+    TransferOptions,
+    Transient,
+    Unreadable,
+    Unusable,
+    Waiting,
+    hookimpl,
+    load,
+    loads,
+    option,
+    parse_secret,
+    parse_url,
+    root_digest,
+)
+
+# A plug-in
+
+
+@frozen
+class Options:
+    """Options as a plug-in declares them."""
+
+    host: str = option("The server's name.")
+    depth: int = option("How deep.", default=3)
+    token: str | None = option("A token.", default=None, secret=True)
+
+
+class Store(Sink):
+    """Each method with the signature of the contract."""
+
+    traits = SinkTraits(
+        stable_octets=True,
+        max_connections=4,
+        host="mail.example",
+        rules=PathRules("/", "\\*", 8, 200, "utf-8", case_sensitive=False, keep_spaces=False),
+        max_message_octets=50_000_000,
+        moves=True,
+    )
+
+    def folders(self) -> Iterator[Folder]:
+        """List folders."""
+        yield Folder(INBOX)
+        yield Folder(("A", "B"), SpecialUse.SENT, True, True, 1, 2, handle="A/B")
+
+    def changes(self, requests: Iterable[tuple[Folder, Cursor | None]]) -> Iterator[Changes | Unusable]:
+        """List changes."""
+        for folder, cursor in requests:
+            if cursor is None:
+                yield Unusable(folder.path, "NO")
+            entries = [Entry("1", 10, datetime.now(UTC), SYSTEM_FLAGS)] * PAGE
+            yield Changes(folder, "1", entries, ["2"], complete=False, storable_flags=SYSTEM_FLAGS)
+            yield Changes(folder, "1", complete=False, cursor={"modseq": 7})
+
+    def headers(self, folder: Folder, entries: Sequence[Entry]) -> Iterator[Headers]:
+        """Give headers."""
+        yield Headers(entries[0].key, b"")
+
+    def fetch(
+        self, requests: Iterable[tuple[Folder, Sequence[Entry]]]
+    ) -> Iterator[Message | Gone | Unreadable]:
+        """Give messages."""
+        for folder, (one, *_) in requests:
+            yield Message(folder.path, one.key, b"", flags=one.flags, internal_date=one.internal_date)
+            yield Gone(folder.path, one.key)
+            yield Unreadable(folder.path, one.key, "NO")
+
+    def look(self, folder: Folder, keys: Sequence[str]) -> Iterator[Entry]:
+        """Look."""
+        return (Entry(key) for key in keys)
+
+    def remarks(self) -> Iterable[Remark]:
+        """Tell remarks."""
+        return [Remark("ok", "fine"), Remark("fault", "not so", "mend it")]
+
+    def close(self) -> None:
+        """Close."""
+
+    def quota(self) -> Quota | None:
+        """Tell the quota."""
+        return Quota(used=1, limit=2)
+
+    def create(self, wanted: Sequence[tuple[FolderPath, SpecialUse | None]]) -> Iterator[Folder | Unusable]:
+        """Make folders."""
+        return (Folder(path, use) for path, use in wanted)
+
+    def append(self, batches: Iterable[Batch]) -> Iterator[Stored | NotStored]:
+        """Store messages."""
+        errors: list[Refused | InDoubt | Transient] = [Refused("NO", about="size"), InDoubt("?", over=True)]
+        errors += [Transient("BYE", remedy="wait"), Throttled("slower", retry_after=3)]
+        for batch in batches:
+            assert len(batch) <= BATCH_MESSAGES
+            assert sum(len(one.octets) for one in batch) <= BATCH_OCTETS
+            for delivery, error in zip(batch, errors, strict=False):
+                yield Stored(delivery.id, key="1")
+                yield NotStored(delivery.id, error)
+        raise OverQuota("full", remedy="make room")
+
+    def change_flags(self, folder: Folder, changes: Sequence[FlagChange]) -> None:
+        """Change flags."""
+        assert_type(changes[0].add, frozenset[str])
+
+    def move(self, folder: Folder, keys: Sequence[str], to: Folder) -> Iterator[Moved]:
+        """Move."""
+        return (Moved(key, new_key=None) for key in keys)
+
+    def remove(self, folder: Folder, keys: Sequence[str]) -> Iterator[str]:
+        """Remove."""
+        return iter(keys)
+
+
+def open_store(options: Options, credentials: Credentials, clock: Clock) -> Store:
+    """Open a store."""
+    assert_type(credentials.password(), str)
+    assert_type(clock.now(), datetime)
+    raise Denied(f"{credentials.user} may not", remedy=f"ask {options.host}")
+
+
+def open_executor(workers: int) -> Executor:
+    """Open an executor."""
+    return ThreadPoolExecutor(workers)
+
+
+def say(arguments: dict[str, str | bool | None]) -> int:
+    """Do what a command does."""
+    return len(arguments)
+
+
+@hookimpl
+def alimail_sources() -> list[SourceKind[Options]]:
+    """Register a source."""
+    return [SourceKind("store", "A store.", Options, open_store)]
+
+
+@hookimpl
+def alimail_sinks() -> list[SinkKind[Options]]:
+    """Register a sink."""
+    return [SinkKind("store", "A store.", Options, open_store)]
+
+
+@hookimpl
+def alimail_executors() -> list[ExecutorKind]:
+    """Register an executor."""
+    return [ExecutorKind("mine", "Mine.", open_executor, same_process=True)]
+
+
+@hookimpl
+def alimail_commands() -> list[Command]:
+    """Register a command."""
+    return [
+        Command("say", "Say it.", say, (Argument("what", "What."), Argument("--loud", "Loud.", flag=True)))
+    ]
+
+
+@hookimpl
+def alimail_map_folder(folder: Folder, context: MapContext) -> FolderPath | None:
+    """Map a folder."""
+    return (context.source_address, context.target_address, context.policy, *folder.path)
+
+
+@hookimpl
+def alimail_observe(event: Event) -> None:
+    """Observe, every event by its own fields."""
+    match event:
+        case PassStarted(account=account, number=number):
+            assert_type((account, number), tuple[str, int])
+        case Waiting(seconds=seconds, reason=reason):
+            assert_type((seconds, reason), tuple[float, str])
+        case FolderListed(folder=folder, target=target, pending_messages=messages, pending_octets=octets):
+            assert_type((folder, target, messages, octets), tuple[FolderPath, FolderPath, int, int])
+        case BatchSettled(copied=copied, adopted=adopted, octets=octets):
+            assert_type((copied, adopted, octets), tuple[int, int, int])
+        case FolderSettled(folder=folder):
+            assert_type(folder, tuple[str, ...])
+        case ProblemFound(key=key, reason=reason, remedy=remedy):
+            assert_type((key, reason, remedy), tuple[str | None, str, str])
+        case Noted(text=text):
+            assert_type(text, str)
+        case PassEnded(state=state, copied=copied, problems=problems):
+            assert_type((state, copied, problems), tuple[str, int, int])
+
+
+# A program that embeds alimail
+
+
+def registries() -> Registry:
+    """Make registries."""
+    registry = Registry.load(only=["imap"])
+    registry = Registry.load()
+    registry.register(Store, name="mine", distribution="mine", version="1")
+    assert_type(registry.problems, tuple[PluginProblem, ...])
+    assert_type(registry.plugins(), list[PluginInfo])
+    assert_type(registry.source("store"), SourceKind[Any])
+    assert_type(registry.commands(), list[Command])
+    return registry
+
+
+def specify(registry: Registry) -> MigrationSpec:
+    """Specify a migration, by file, by text, by URL and by hand."""
+    assert_type(load(Path("alimail.toml"), registry), MigrationSpec)
+    assert_type(loads("", registry, path=Path("alimail.toml")), MigrationSpec)
+    source, user = parse_url("imap://ann@old.example", registry, "source")
+    target = Endpoint("store", Options(host="new.example"))
+    secrets = parse_secret("env:OLD", label="ann"), Secret.literal("secret", label="ann")
+    account = AccountSpec("ann@old.example", "ann@new.example", source, target, user, "ann", *secrets)
+    rules = (FolderRule(("Projects", "**"), ("Archive",)), FolderRule(("Spam",), None))
+    return MigrationSpec(
+        "move",
+        "alimail.db",
+        (account,),
+        options=TransferOptions(adopt="headers", duplicates="collapse", deletions="mirror"),
+        policy=FolderPolicy("folder", ("Old",), rules, frozenset({SpecialUse.JUNK})),
+        workers=8,
+        executor="threads",
+        report_folder=Path("report"),
+    )
+
+
+def migrate(spec: MigrationSpec, registry: Registry, stop: Stop) -> None:
+    """Do everything that a migration can."""
+    log = JsonLog(Path("log.jsonl"), spec.name)
+    observers: list[Observer] = [alimail_observe, log]
+    with Migration(spec, registry, observers=observers, clock=Clock(), stop=stop) as migration:
+        assert_type(list(migration.check()), list[CheckResult])
+        assert_type(list(migration.plan("ann")), list[AccountPlan])
+        assert_type(migration.run("ann", refill=True), MigrationSummary)
+        assert_type(migration.run_account(spec.accounts[0]), PassSummary)
+        assert_type(migration.status(), list[AccountStatus])
+        assert_type(migration.enable("ann") + migration.disable("ann"), list[str])
+        assert_type(list(migration.verify("ann", full=True)), list[AccountProof])
+        assert_type(migration.report(Path("report"), "ann"), list[Path])
+        stop.set(15)
+        assert_type(stop.is_set(), bool)
+
+
+def root(proof: MessageProof) -> None:
+    """Compute a folder's root digest again."""
+    assert_type(root_digest([proof.digest]), str)
+
+
+def read(plan: AccountPlan, proof: AccountProof, summary: MigrationSummary, check: CheckResult) -> None:
+    """Read what a migration answers."""
+    assert_type(plan.folders, tuple[FolderPlan, ...])
+    assert_type((plan.messages, plan.octets, plan.level), tuple[int, int, str])
+    assert_type(proof.folders, tuple[FolderProof, ...])
+    assert_type(proof.folders[0].findings, tuple[Finding, ...])
+    assert_type((proof.complete, proof.exit_code), tuple[bool, int])
+    assert_type(summary.accounts, tuple[PassSummary, ...])
+    assert_type(summary.exit_code, int)
+    assert_type(check.remarks, tuple[Remark, ...])
+
+
+def fail(act: Callable[[], None]) -> int:
+    """Tell errors apart."""
+    try:
+        act()
+    except Throttled as error:
+        assert_type(error.retry_after, float | None)
+    except InDoubt as error:
+        assert_type(error.over, bool)
+    except Refused as error:
+        assert_type(error.about, str)
+    except Interrupted as error:
+        assert_type(error.signal, int)
+    except InputError as error:
+        assert_type(error.faults, tuple[Fault, ...])
+    except (PluginError, LedgerError, LeaseHeld, LeaseLost, OverQuota) as error:
+        assert_type(error.remedy, str)
+    except AlimailError as error:
+        return error.exit_code
+    return 0
+
+
+def sides(source: Source, delivery: Delivery) -> Traits:
+    """Use a source as a context manager."""
+    with source as opened:
+        assert_type(opened, Source)
+        return opened.traits if delivery.flags else Traits()
