@@ -185,6 +185,18 @@ def test_what_its_user_moved_is_found_by_its_fingerprint(tmp_path: Path) -> None
     assert "Keep" in found.findings[0].text
 
 
+def test_a_folder_that_its_user_tidied_up_is_not_lost(tmp_path: Path) -> None:
+    """Where all copies of a folder were moved to another by their user, all is still there."""
+    office = carried(Organisation(tmp_path), message("one"))
+    target = office.targets["anna"]
+    target.make(("Keep",))
+    for uid in target.uids(INBOX):
+        target.move(INBOX, uid, ("Keep",))
+    proof = prove(office)
+    assert (inbox(proof).moved, inbox(proof).lost) == (2, False)
+    assert proof.complete
+
+
 def test_equal_messages_are_found_one_by_one(tmp_path: Path) -> None:
     """One copy in another folder vouches for one message, not for its twin."""
     office = Organisation(tmp_path)
