@@ -7,7 +7,7 @@ from collections import Counter
 
 from attrs import frozen
 
-from alimail_core.header import header
+from alimail_core.header import header, with_lf
 from alimail_core.identity import content_digest, digests
 
 _FIELD = re.compile(rb"^([!-9;-~]+)[ \t]*:.*(?:\n[ \t].*)*", re.MULTILINE)
@@ -51,5 +51,4 @@ def _fields(octets: bytes) -> Counter[tuple[bytes, bytes]]:
 
 
 def _body(octets: bytes) -> bytes:
-    body = octets[header(octets)[1] :]
-    return body.replace(b"\r\n", b"\n").replace(b"\r", b"\n").rstrip(b"\n")
+    return with_lf(octets[header(octets)[1] :]).rstrip(b"\n")

@@ -12,7 +12,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 
-from alimail_core.header import base64, decoded, fingerprint, header
+from alimail_core.header import base64, decoded, fingerprint, header, with_lf
 
 MAX_DEPTH = 20
 """Levels of nesting that are opened. What lies deeper counts as it stands."""
@@ -33,7 +33,7 @@ def content_digest(octets: bytes) -> bytes:
     nesting of multiparts does not count either, that of attached messages does. Never raises.
     """
     hashed = hashlib.sha256()
-    for piece in _pieces(octets.replace(b"\r\n", b"\n").replace(b"\r", b"\n"), 0):
+    for piece in _pieces(with_lf(octets), 0):
         hashed.update(len(piece).to_bytes(8, "big"))
         hashed.update(piece)
     return hashed.digest()
@@ -63,7 +63,7 @@ def _part(octets: bytes, depth: int) -> Iterator[bytes]:
         return
     leaf, encoded = _transfer_decoded(head, octets[body:])
     if kind in (b"message/rfc822", b"message/global") and depth < MAX_DEPTH:
-        yield from _pieces(leaf.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if encoded else leaf, depth + 1)
+        yield from _pieces(with_lf(leaf) if encoded else leaf, depth + 1)
     else:
         yield _normalised(leaf, encoded, kind, parameters)
 
@@ -110,7 +110,7 @@ def _normalised(leaf: bytes, encoded: bool, kind: bytes, parameters: bytes) -> b
     if kind.startswith(b"text/"):
         charset = _parameter(_CHARSET, parameters).decode("latin-1")
         leaf = decoded(leaf, charset or "utf-8").encode("utf-8", "surrogatepass")
-        leaf = leaf.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        leaf = with_lf(leaf)
     elif not encoded:
         leaf = leaf.replace(b"\n", b"\r\n")
     return leaf.rstrip(b"\r\n")

@@ -24,7 +24,7 @@ _BLANK_LINE = re.compile(rb"\n\r*\n")
 _BLANK_LINE_CR = re.compile(rb"\r\r")
 _BLANK_FIRST = re.compile(rb"\r*\n")
 _BLANK_FIRST_CR = re.compile(rb"\r")
-_LINE_END = re.compile(rb"\r+\n")
+_LINE_END = re.compile(rb"(?<!\r)\r++\n")  # so written, a million CRs cost no more than a million letters
 _FIELD = re.compile(
     rb"^(message-id|date|from|subject)[ \t]*:(.*(?:\n[ \t].*)*)", re.IGNORECASE | re.MULTILINE
 )
@@ -90,6 +90,13 @@ def header(octets: bytes) -> tuple[bytes, int]:
     if not by_lf:
         return head.replace(b"\r", b"\n"), body
     return _LINE_END.sub(b"\n", head.rstrip(b"\r")), body
+
+
+def with_lf(octets: bytes) -> bytes:
+    """Write every line end as LF: CRLF, a lone CR, a lone LF, and CRs before an LF, of which servers drop some."""
+    if b"\r\r\n" in octets:
+        octets = _LINE_END.sub(b"\n", octets)
+    return octets.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
 
 def text(value: bytes) -> str:

@@ -25,7 +25,7 @@ from typing import Literal
 from attrs import frozen
 
 from alimail_core.content import content_digest
-from alimail_core.header import Fingerprint, fingerprint
+from alimail_core.header import Fingerprint, fingerprint, with_lf
 
 __all__ = [
     "Claim",
@@ -56,7 +56,7 @@ def digests(octets: bytes) -> Digests:
     """Digest a message exactly and canonically.
 
     Canonical is what neither ``mend`` nor a server that mends changes: no NUL, every line end (CRLF, lone CR,
-    lone LF) as CRLF, and exactly one at the end. Octets that are canonical already are hashed once.
+    lone LF, several CRs before an LF) as CRLF, and exactly one at the end. Octets that are canonical already are hashed once.
     """
     exact = hashlib.sha256(octets).digest()
     if _is_canonical(octets):
@@ -75,22 +75,21 @@ def _is_canonical(octets: bytes) -> bool:
 
 
 def _canonical(octets: bytes) -> bytes:
-    lines = octets.replace(b"\0", b"").replace(_CRLF, b"\n").replace(b"\r", b"\n")
-    return lines.rstrip(b"\n").replace(b"\n", _CRLF) + _CRLF
+    return with_lf(octets.replace(b"\0", b"")).rstrip(b"\n").replace(b"\n", _CRLF) + _CRLF
 
 
 def mend(octets: bytes) -> bytes:
     """Change a message as little as makes it acceptable to a strict server (RFC 5322 §2.3, RFC 9051 §6.3.12).
 
-    NUL octets are taken out; then each lone CR and each lone LF becomes CRLF. Long lines stay, because to
-    break them would change what the message says; a message without a line end at its end stays without.
+    NUL octets are taken out; then each lone CR, each lone LF and each CR CR LF becomes CRLF. Long lines stay,
+    because to break them would change what the message says; a message without a line end at its end stays so.
     Clean octets are returned as they are, ``mend(mend(x)) == mend(x)``, and the canonical digest is unchanged.
     """
     if b"\0" in octets:
         octets = octets.replace(b"\0", b"")
     if _line_ends_are_clean(octets):
         return octets
-    return octets.replace(_CRLF, b"\n").replace(b"\r", b"\n").replace(b"\n", _CRLF)
+    return with_lf(octets).replace(b"\n", _CRLF)
 
 
 @frozen
@@ -171,30 +170,39 @@ def nominees(
 ) -> tuple[list[int], list[int]]:
     """Tell whose bodies are worth reading: ``(indexes of wanted, indexes of found)``, each ascending.
 
-    That is who is unclaimed, has no content digest yet, and shares a fingerprint or a Message-ID with somebody
-    unclaimed opposite. Any other body can decide nothing. Read those of ``found`` first: the ledger's digests
-    may decide by them, and then fewer of ``wanted`` remain.
+    That is who is unclaimed, has no content digest yet, and shares with somebody unclaimed opposite a fingerprint,
+    a Message-ID, or size and internal date: a server may read an odd header otherwise than we do. Where our digest
+    is known, an entry of the same size is worth reading in any case, for the target may not have kept the date.
+    Read those of ``found`` first: the ledger's digests may decide by them, and then fewer of ``wanted`` remain.
     """
     matching = _Matching(wanted, found, claims)
-    return (
-        _opposite(wanted, matching.wanted, found, matching.found),
-        _opposite(found, matching.found, wanted, matching.wanted),
-    )
+    ours = {index: _names(wanted[index]) for index in matching.wanted}
+    theirs = {index: _names(found[index]) for index in matching.found}
+    of_wanted = _opposite(wanted, ours, theirs)
+    for index, names in ours.items():
+        if wanted[index].digest is not None:
+            names.append(("size", wanted[index].size))
+    for index, names in theirs.items():
+        if found[index].size is not None:
+            names.append(("size", found[index].size))
+    return of_wanted, _opposite(found, theirs, ours)
 
 
 def _opposite(
-    side: Sequence[Evidence], free: Iterable[int], other: Sequence[Evidence], other_free: Iterable[int]
+    side: Sequence[Evidence], names: Mapping[int, list[Hashable]], other: Mapping[int, list[Hashable]]
 ) -> list[int]:
-    seen: set[Hashable] = set()
-    for index in other_free:
-        seen.update(_names(other[index]))
+    seen = {name for each in other.values() for name in each}
     return [
-        index for index in free if side[index].content is None and not seen.isdisjoint(_names(side[index]))
+        index for index, mine in names.items() if side[index].content is None and not seen.isdisjoint(mine)
     ]
 
 
 def _names(of: Evidence) -> list[Hashable]:
-    pairs = (("fingerprint", of.fingerprint), ("message_id", of.message_id))
+    pairs = (
+        ("fingerprint", of.fingerprint),
+        ("message_id", of.message_id),
+        ("witness", _size_and_date(of)),
+    )
     return [pair for pair in pairs if pair[1] is not None]
 
 
