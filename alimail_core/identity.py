@@ -56,7 +56,8 @@ def digests(octets: bytes) -> Digests:
     """Digest a message exactly and canonically.
 
     Canonical is what neither ``mend`` nor a server that mends changes: no NUL, every line end (CRLF, lone CR,
-    lone LF, several CRs before an LF) as CRLF, and exactly one at the end. Octets that are canonical already are hashed once.
+    lone LF, several CRs before an LF) as CRLF, and exactly one at the end. Octets that are canonical already
+    are hashed once.
     """
     exact = hashlib.sha256(octets).digest()
     if _is_canonical(octets):
