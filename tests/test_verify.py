@@ -185,6 +185,18 @@ def test_what_its_user_moved_is_found_by_its_fingerprint(tmp_path: Path) -> None
     assert "Keep" in found.findings[0].text
 
 
+def test_a_copy_moved_among_our_folders_is_no_extra(tmp_path: Path) -> None:
+    """What its user moved into another folder of ours is not told as somebody else's mail there."""
+    office = Organisation(tmp_path)
+    office.give("anna", message("one"), message("two"))
+    office.give("anna", message("three"), path=("Projects",))
+    run(office)
+    office.targets["anna"].move(INBOX, 1, ("Projects",))
+    proof = prove(office)
+    assert [folder.extra for folder in proof.folders] == [0, 0]
+    assert inbox(proof).findings[0].target == ("Projects",)
+
+
 def test_a_folder_that_its_user_tidied_up_is_not_lost(tmp_path: Path) -> None:
     """Where all copies of a folder were moved to another by their user, all is still there."""
     office = carried(Organisation(tmp_path), message("one"))
@@ -435,16 +447,26 @@ def test_line_ends_mended_by_the_target_are_altered(tmp_path: Path) -> None:
     assert found.findings[0].text == "the target altered line ends"
 
 
+def strict(octets: bytes) -> Refused | None:
+    """Refuse a message with NUL octets."""
+    return Refused("NO NUL octets", about="form") if b"\0" in octets else None
+
+
 def test_a_mended_message_is_what_was_sent(tmp_path: Path) -> None:
     """A message that had to be mended for the target is proven by the digest that it was sent with."""
-
-    def strict(octets: bytes) -> Refused | None:
-        return Refused("NO NUL octets", about="form") if b"\0" in octets else None
-
     office = carried(Organisation(tmp_path, target=MemoryTraits(refuse=strict)), message("one", "N\0L"))
     proof = prove(office, full=True)
     assert inbox(proof).proven == 2
     assert proof.complete
+
+
+def test_a_mended_message_that_the_target_altered_is_no_fault(tmp_path: Path) -> None:
+    """The target's change is told by what was sent, not by what the source has."""
+    target = MemoryTraits(refuse=strict, alter=stamp)
+    office = carried(Organisation(tmp_path, target=target), message("one", "N\0L"))
+    found = inbox(prove(office, full=True))
+    assert (found.altered, found.changed) == (2, 0)
+    assert {finding.text for finding in found.findings} == {"the target altered header lines (X-Stored-By)"}
 
 
 def test_an_adopted_copy_with_other_trace_headers_is_altered(tmp_path: Path) -> None:
