@@ -1,0 +1,1 @@
+"""What is for developers and visitors of the repository, and belongs to no distribution."""
