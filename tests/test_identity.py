@@ -464,6 +464,11 @@ def share(one: Evidence, other: Evidence, *names: str) -> bool:
     )
 
 
+def same_witness(one: Evidence, other: Evidence) -> bool:
+    """Tell whether two have size and internal date in common."""
+    return share(one, other, "size") and share(one, other, "internal_date")
+
+
 BODY = ("digest", "canonical", "content")
 
 
@@ -592,7 +597,10 @@ def test_reading_the_nominees_is_as_good_as_reading_everything(
     free = [theirs[f] for f in range(len(found)) if f not in {claim.stranger for claim in claims}]
     for index in of_wanted:
         assert index not in {claim.wanted for claim in claims}
-        assert any(share(ours[index], each, "fingerprint", "message_id") for each in free)
+        assert any(
+            share(ours[index], each, "fingerprint", "message_id") or same_witness(ours[index], each)
+            for each in free
+        )
     assert nominees(ours, theirs, claims)[1] == []
     for index in of_wanted:
         ours[index] = wanted[index]
@@ -678,8 +686,17 @@ def test_exactly_means_alone_and_all_four_the_same(wanted: list[Evidence], found
 
 def test_a_shared_message_id_nominates_as_well() -> None:
     """Where a server has altered Subject, From or Date, the Message-ID still tells which bodies to read."""
-    altered = evolve(LONE, fingerprint=b"g")
+    altered = evolve(LONE, fingerprint=b"g", size=7)
     assert nominees([LONE], [altered, evolve(altered, message_id=b"n")], []) == ([0], [0])
+
+
+def test_a_header_that_the_server_reads_otherwise_does_not_hide_a_message() -> None:
+    """Size and internal date nominate as well; where the digest is known, the size alone tells what to read."""
+    other = evolve(LONE, fingerprint=b"g", message_id=None)
+    assert nominees([LONE], [other, evolve(other, size=7)], []) == ([0], [0])
+    redated = evolve(other, internal_date=None)
+    assert nominees([LONE], [redated], []) == ([], [])
+    assert nominees([evolve(LONE, digest=b"d")], [redated, evolve(redated, size=7)], []) == ([], [0])
 
 
 def test_messages_without_any_field_never_claim_by_their_absence() -> None:

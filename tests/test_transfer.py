@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from attrs import evolve
 
-from alimail_core.model import INBOX
-from alimail_core.testing.memory import MemoryTraits
+from alimail_core.model import INBOX, Headers
+from alimail_core.testing.faults import FaultKind, countdowns
+from alimail_core.testing.memory import MemorySink, MemoryTraits
 from tests.harness import World
 
 
@@ -160,3 +162,17 @@ def test_keywords_that_the_target_cannot_store_cost_nothing() -> None:
     world.assert_settled()
     [(text, count)] = world.ledger.notes(world.account_id)
     assert ("$Forwarded" in text, count) == (True, 1)
+
+
+def test_a_header_that_the_target_reads_otherwise_hides_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was stored as the process died is found again, also where its server's idea of its header is not ours.
+
+    Dovecot finds no field in a message whose lines end in lone CRs.
+    """
+    monkeypatch.setattr(MemorySink, "headers", lambda *asked: (Headers(entry.key, b"") for entry in asked[2]))
+    for plan in countdowns(FaultKind.KILLED_AFTER):
+        world = World()
+        world.source.deliver(INBOX, b"From: a@example.org\rSubject: lone CRs\r\rbody\r")
+        world.run_faulty(plan)
+        world.run()
+        assert world.target.contents() == world.source.contents()
