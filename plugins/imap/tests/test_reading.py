@@ -8,7 +8,7 @@ import pytest
 from attrs import evolve
 
 from alimail_core.errors import Throttled, Transient
-from alimail_core.model import Entry, Folder, Gone, Message, Unreadable
+from alimail_core.model import BATCH_OCTETS, Entry, Folder, Gone, Message, Unreadable
 from alimail_imap.reading import Answer
 from alimail_imap.source import ImapSource
 from alimail_imap.testing import CannedServer, Reply
@@ -251,3 +251,26 @@ def test_a_look_into_a_folder_that_is_there_and_does_not_open_is_transient() -> 
         server.replies[b'LIST "" "Box"'] = b'* LIST () "/" Box\r\n'
         with pytest.raises(Transient):
             list(source.look(BOX, ["1/1"]))
+
+
+def test_an_answer_that_comes_before_its_turn_is_taken() -> None:
+    """Dovecot tells the next command's message before it has said that the one before is done."""
+    half = BATCH_OCTETS // 2
+    answer = b"* %d FETCH (UID %d BODY[] {5}\r\nearly)\r\n"
+    answers = fetch(
+        {b"UID FETCH 1 ": answer % (1, 1) + answer % (2, 2), b"UID FETCH 2": b""},
+        (BOX, [Entry("1/1", half), Entry("1/2", half)]),
+    )
+    assert all(isinstance(found, Message) and found.octets == b"early" for found in answers.values())
+
+
+def test_an_early_answer_is_not_taken_for_another_folders() -> None:
+    """UIDs of the folder that is opened next mean nothing yet."""
+    answers = fetch(
+        {b"UID FETCH 1 ": body(1) + body(7, b"no"), b"UID FETCH 7": body(7, b"yes")},
+        (BOX, [Entry("1/1")]),
+        (OTHER, [Entry("1/7")]),
+    )
+    other = answers["Other/1/7"]
+    assert isinstance(other, Message)
+    assert other.octets == b"yes"

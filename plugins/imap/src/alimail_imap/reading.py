@@ -88,7 +88,7 @@ class Reader:
                 break
             job = running.popleft()
             unanswered: list[_Left] = []
-            yield from self._answers(job, unanswered)
+            yield from self._answers(job, running, unanswered)
             if unanswered:
                 left.append((job.folder, unanswered))
         for folder, unanswered in left:
@@ -111,7 +111,7 @@ class Reader:
             job.tags.append(self._connection.send(b"UID FETCH ", numbers, _MESSAGE))
         running.append(job)
 
-    def _answers(self, job: _Job, unanswered: list[_Left]) -> Iterator[Answer]:
+    def _answers(self, job: _Job, later: Iterable[_Job], unanswered: list[_Left]) -> Iterator[Answer]:
         waiting = dict(job.entries)
         reason = self._finish_select(job)
         if reason is None:
@@ -119,7 +119,7 @@ class Reader:
             for uid in [uid for uid in waiting if uid not in known]:
                 yield Gone(job.folder.path, waiting.pop(uid).key)
         for tag in job.tags:
-            reason = yield from self._read(job.folder, tag, waiting, reason)
+            reason = yield from self._read(job.folder, tag, waiting, later, reason)
         unanswered += [_Left(entry, reason or "the server gave no content") for entry in waiting.values()]
 
     def _finish_select(self, job: _Job) -> str | None:
@@ -136,7 +136,12 @@ class Reader:
         return None
 
     def _read(
-        self, folder: Folder, tag: bytes, waiting: dict[int, Entry], refused: str | None
+        self,
+        folder: Folder,
+        tag: bytes,
+        waiting: dict[int, Entry],
+        later: Iterable[_Job],
+        refused: str | None,
     ) -> Generator[Answer, None, str | None]:
         """Give the messages of one command; return why what stays unanswered was not given."""
         responses = self._connection.until(tag)
@@ -147,10 +152,23 @@ class Reader:
                 return refused if stop.value.ok or refused else _reason(stop.value)
             fetched = _fetched(response)
             if refused is None and fetched is not None and fetched.octets is not None:
-                entry = waiting.get(fetched.uid or 0)
+                uid = fetched.uid or 0
+                entry = waiting.pop(uid, None) or self._early(uid, later)
                 if entry is not None:
-                    del waiting[fetched.uid or 0]
                     yield _answer(folder, entry, fetched)
+
+    def _early(self, uid: int, later: Iterable[_Job]) -> Entry | None:
+        """Take out of its job an entry that is answered early.
+
+        Dovecot begins with the next FETCH before it has said that the one before is done.
+        """
+        for job in later:
+            if job.select is not None:  # of another folder: nothing of it can come before that is opened
+                return None
+            entry = job.entries.get(uid)
+            if entry is not None and uid in self._session.uids(job.folder, [entry.key]):
+                return job.entries.pop(uid)
+        return None
 
     def _ask_again(self, folder: Folder, left: list[_Left]) -> Iterator[Answer]:
         """Ask for each entry that got no content by itself: so one that the server chokes on costs no other."""
