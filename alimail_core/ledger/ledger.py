@@ -130,27 +130,26 @@ class Ledger:
             return raw.serialize()
 
     def _bind(self, name: str) -> None:
-        """Make the tables where there are none, and refuse a ledger that belongs to another migration."""
-        with self.engine.begin() as connection:
-            schema.metadata.create_all(connection)
-            row = connection.execute(sa.select(migration)).first()
-            if row is None:
-                connection.execute(
-                    migration.insert().values(
-                        id=name,
-                        name=name,
-                        schema_version=SCHEMA_VERSION,
-                        created=self.clock.now().timestamp(),
-                    )
-                )
+        """Make the tables where there are none, and refuse a ledger that belongs to another migration.
+
+        A ledger that is whole is only read, so that nobody waits for a pass that is writing.
+        """
+        with self._read() as connection:
+            made = sa.inspect(connection).has_table(migration.name)
+            row = connection.execute(sa.select(migration)).first() if made else None
+        if row is None:
+            with self._write() as connection:
+                schema.metadata.create_all(connection)
+                values = {"schema_version": SCHEMA_VERSION, "created": self.clock.now().timestamp()}
+                connection.execute(migration.insert().values(id=name, name=name, **values))
                 if connection.dialect.name == "sqlite":
                     connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
                     connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            elif row.name != name:
-                raise LedgerError(
-                    f"the ledger belongs to the migration {row.name!r}, not to {name!r}",
-                    remedy="Name the ledger of this migration, or a new file.",
-                )
+        elif row.name != name:
+            raise LedgerError(
+                f"the ledger belongs to the migration {row.name!r}, not to {name!r}",
+                remedy="Name the ledger of this migration, or a new file.",
+            )
 
     def close(self) -> None:
         """Let go of the database."""

@@ -1,0 +1,185 @@
+"""The ledger: whose it is, what state its file is in, and who may write."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from alimail_core.errors import LeaseHeld, LeaseLost, LedgerError
+from alimail_core.ledger import Ledger, State
+from alimail_core.ledger.schema import SCHEMA_VERSION
+from alimail_core.model import INBOX, Entry
+from alimail_core.testing.clock import FakeClock
+
+DEAD = '{"boot": "earlier", "pid": 1, "start": "1"}'
+
+
+def make(path: Path, name: str = "move") -> None:
+    ledger = Ledger.open(str(path), name)
+    ledger.account("a@x", "a@y")
+    ledger.close()
+
+
+def refusal(path: Path, name: str = "move") -> LedgerError:
+    before = path.read_bytes()
+    with pytest.raises(LedgerError) as told:
+        Ledger.open(str(path), name)
+    assert path.read_bytes() == before, "the file was touched"
+    assert told.value.remedy
+    return told.value
+
+
+def test_a_ledger_belongs_to_one_migration(tmp_path: Path) -> None:
+    """Another migration's is refused, by both names."""
+    make(tmp_path / "l.db", "spring")
+    error = refusal(tmp_path / "l.db", "autumn")
+    assert "'spring'" in str(error)
+    assert "'autumn'" in str(error)
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    """A text file with its name is not overwritten."""
+    path = tmp_path / "l.db"
+    path.write_text("my notes\n" * 100)
+    assert "not a ledger" in str(refusal(path))
+
+
+def test_another_programs_database_is_refused(tmp_path: Path) -> None:
+    """A database without our mark gets no tables of ours."""
+    path = tmp_path / "l.db"
+    with closing(sqlite3.connect(path)) as raw:
+        raw.execute("CREATE TABLE bookmarks (url TEXT)")
+    assert "not a ledger of alimail" in str(refusal(path))
+
+
+def test_a_truncated_ledger_is_refused(tmp_path: Path) -> None:
+    """Half a file is told as such."""
+    path = tmp_path / "l.db"
+    make(path)
+    path.write_bytes(path.read_bytes()[:-4096])
+    assert "truncated" in str(refusal(path))
+
+
+def test_a_ledger_with_broken_pages_is_refused(tmp_path: Path) -> None:
+    """Garbage inside is told with what to do."""
+    path = tmp_path / "l.db"
+    make(path)
+    octets = bytearray(path.read_bytes())
+    octets[100:4096] = b"\xff" * 3996
+    path.write_bytes(octets)
+    assert "cannot be used" in str(refusal(path))
+
+
+def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
+    """An older alimail does not write into what a newer one made."""
+    path = tmp_path / "l.db"
+    make(path)
+    with closing(sqlite3.connect(path)) as raw:
+        raw.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    assert "newer" in str(refusal(path))
+
+
+def test_a_missing_ledger_is_told_where_reading_needs_one(tmp_path: Path) -> None:
+    """Reading verbs make no empty ledger."""
+    with pytest.raises(LedgerError, match="no ledger"):
+        Ledger.open(str(tmp_path / "l.db"), "move", create=False)
+    assert not (tmp_path / "l.db").exists()
+
+
+def test_an_empty_file_is_a_new_ledger(tmp_path: Path) -> None:
+    """What a crash before the first commit leaves behind is no obstacle."""
+    path = tmp_path / "l.db"
+    path.touch()
+    make(path)
+    assert path.stat().st_size > 0
+
+
+def test_a_locked_ledger_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that holds the file is named as the reason."""
+    monkeypatch.setattr("alimail_core.ledger.ledger.BUSY_SECONDS", 0.05)
+    path = tmp_path / "l.db"
+    make(path)
+    ledger = Ledger.open(str(path), "move")
+    with closing(sqlite3.connect(path, isolation_level=None)) as raw:
+        raw.execute("BEGIN IMMEDIATE")
+        with pytest.raises(LedgerError, match="locked") as told:
+            ledger.account("b@x", "b@y")
+        assert "end that program" in told.value.remedy
+        raw.execute("ROLLBACK")
+    ledger.close()
+
+
+def test_two_passes_never_share_an_account() -> None:
+    """A living owner keeps its lease; a dead one's is taken over."""
+    ledger = Ledger.in_memory(clock=FakeClock())
+    account = ledger.account("a@x", "a@y")
+    with ledger.lease(account), pytest.raises(LeaseHeld, match="a@x"), ledger.lease(account):
+        pass
+    with ledger.lease(account, owner=DEAD), ledger.lease(account) as book:
+        book.begin_pass("", "")
+    ledger.close()
+
+
+def test_a_pass_that_lost_its_lease_changes_nothing() -> None:
+    """Its next transaction raises, and what it would have written is not there."""
+    ledger = Ledger.in_memory(clock=FakeClock())
+    account = ledger.account("a@x", "a@y")
+    with ledger.lease(account, owner=DEAD) as old:
+        folder = old.put_folder("source", INBOX, None)
+        with ledger.lease(account):
+            with pytest.raises(LeaseLost):
+                old.listed(folder, [Entry("1/1", 10)])
+            assert old.pending(folder) == (0, 0)
+    ledger.close()
+
+
+def test_the_account_is_its_pair_of_addresses() -> None:
+    """Asked again, the same pair is the same account."""
+    ledger = Ledger.in_memory()
+    first = ledger.account("a@x", "a@y")
+    assert ledger.account("a@x", "a@y") == first
+    assert ledger.account("a@x", "b@y") != first
+    ledger.close()
+
+
+def test_a_key_counts_only_with_its_witness() -> None:
+    """A key that comes back with another size is another message."""
+    ledger = Ledger.in_memory(clock=FakeClock())
+    account = ledger.account("a@x", "a@y")
+    with ledger.lease(account) as book:
+        folder = book.put_folder("source", INBOX, None)
+        [first] = book.listed(folder, [Entry("7", 100)])
+        [same] = book.listed(folder, [Entry("7", 100)])
+        [other] = book.listed(folder, [Entry("7", 101)])
+        assert first == same != other
+        states = {row.id: State(row.state) for row in book.rows()}
+        assert states == {first: State.VANISHED, other: State.PENDING}
+    ledger.close()
+
+
+def test_a_status_reads_while_a_pass_writes(tmp_path: Path) -> None:
+    """Readers in other threads and processes see the last commit and wait for nobody."""
+    path = tmp_path / "l.db"
+    ledger = Ledger.open(str(path), "move")
+    account = ledger.account("a@x", "a@y")
+    seen: list[int] = []
+
+    def read() -> None:
+        other = Ledger.open(str(path), "move")
+        seen.append(sum(n for n, _ in other.counts(account).values()))
+        other.close()
+
+    with ledger.lease(account) as book:
+        folder = book.put_folder("source", INBOX, None)
+        book.listed(folder, [Entry(str(n), 10) for n in range(2500)])
+        with book.write() as connection:
+            book.put(connection, [{"_id": 1, "state": State.STORED}])
+            thread = threading.Thread(target=read)
+            thread.start()
+            thread.join()
+    assert seen == [2500]
+    ledger.close()
