@@ -7,6 +7,7 @@ from collections import Counter
 
 from attrs import frozen
 
+from alimail_core.content import as_stored_by_dovecot
 from alimail_core.header import header, with_lf
 from alimail_core.identity import content_digest, digests
 
@@ -25,7 +26,7 @@ class Difference:
 
 def difference(sent: bytes, stored: bytes) -> Difference:
     """Tell what differs between a message and another copy of it, from the mildest to the gravest. Never raises."""
-    if digests(sent).canonical == digests(stored).canonical:
+    if digests(stored).canonical in (digests(sent).canonical, digests(as_stored_by_dovecot(sent)).canonical):
         alike = (b"\0" in sent) == (b"\0" in stored)
         return Difference(True, "line ends" if alike else "NUL octets or line ends")
     if content_digest(sent) != content_digest(stored):

@@ -30,13 +30,19 @@ def content_digest(octets: bytes) -> bytes:
     """Digest the fingerprint's fields and the decoded leaf parts, in their order; 32 octets.
 
     Text is compared as Unicode, without regard to line ends; at the end of a part line ends do not count. The
-    nesting of multiparts does not count either, that of attached messages does. Never raises.
+    nesting of multiparts does not count either, that of attached messages does. A NUL counts as Dovecot stores it,
+    which is as 0x80. Never raises.
     """
     hashed = hashlib.sha256()
-    for piece in _pieces(with_lf(octets), 0):
+    for piece in _pieces(with_lf(as_stored_by_dovecot(octets)), 0):
         hashed.update(len(piece).to_bytes(8, "big"))
         hashed.update(piece)
     return hashed.digest()
+
+
+def as_stored_by_dovecot(octets: bytes) -> bytes:
+    """Replace each NUL by 0x80, as Dovecot does with what it is sent and with what stands in its files."""
+    return octets.replace(b"\0", b"\x80") if b"\0" in octets else octets
 
 
 def _pieces(octets: bytes, depth: int) -> Iterator[bytes]:

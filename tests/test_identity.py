@@ -22,6 +22,7 @@ from attrs import evolve
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from alimail_core.compare import Difference, difference
 from alimail_core.header import decoded, header
 from alimail_core.identity import (
     Claim,
@@ -101,7 +102,8 @@ def respelt(octets: bytes, seed: int) -> bytes:
     out = parts[0]
     for part in parts[1:]:
         # A lone CR before what is empty and then another line end with LF would be read as one line end.
-        out += (b"\r" if out.endswith(b"\r") else chance.choice([b"\r\n", b"\r", b"\n", b"\r\r\n"])) + part
+        lone = out.rstrip(b"\0").endswith(b"\r")
+        out += (b"\r" if lone else chance.choice([b"\r\n", b"\r", b"\n", b"\r\r\n"])) + part
     return out
 
 
@@ -774,3 +776,11 @@ def test_carriage_returns_before_a_line_end_are_part_of_it() -> None:
     assert digests(odd).canonical == digests(clean).canonical == digests(odd).canonical
     assert content_digest(odd) == content_digest(clean)
     assert mend(odd) == clean
+
+
+def test_a_nul_counts_as_dovecot_stores_it() -> None:
+    """Dovecot stores 0x80 for each NUL; a message that was sent with NUL octets is found by its content there."""
+    sent = b"Subject: s\r\n\r\na\0b\0\0c\r\n"
+    stored = sent.replace(b"\0", b"\x80")
+    assert content_digest(sent) == content_digest(stored) != content_digest(sent.replace(b"\0", b""))
+    assert difference(sent, stored) == Difference(True, "NUL octets or line ends")
