@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
@@ -296,11 +296,15 @@ class Book:
             assert made.inserted_primary_key is not None
             return int(made.inserted_primary_key[0])
 
-    def save_cursor(self, folder_id: int, cursor: Cursor | None, *, sync: bool = True) -> None:
-        """Store how far a folder's listing has come; everything before it is on the disk as well."""
-        text = None if cursor is None else json.dumps(cursor)
-        with self.write(sync=sync) as connection:
-            connection.execute(folder.update().where(folder.c.id == folder_id).values(cursor=text))
+    def save_cursors(self, cursors: Mapping[int, Cursor], *, sync: bool = True) -> None:
+        """Store, by folder, how far its listing has come; everything before it is on the disk as well."""
+        if cursors:
+            told = [
+                {"_id": folder_id, "_cursor": json.dumps(cursor)} for folder_id, cursor in cursors.items()
+            ]
+            change = folder.update().where(folder.c.id == sa.bindparam("_id"))
+            with self.write(sync=sync) as connection:
+                connection.execute(change.values(cursor=sa.bindparam("_cursor")), told)
 
     # the source's listing
 
@@ -393,12 +397,13 @@ class Book:
 
     # work to do
 
-    def pending(self, folder_id: int) -> tuple[int, int]:
-        """Return messages and octets that still must travel from a source folder."""
+    def pending(self) -> dict[int, tuple[int, int]]:
+        """Return messages and octets that still must travel, by source folder."""
         c = message.c
-        query = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(c.size), 0))
-        row = self._read(query.where(c.folder_id == folder_id, c.state == State.PENDING))[0]
-        return int(row[0]), int(row[1])
+        query = sa.select(c.folder_id, sa.func.count(), sa.func.coalesce(sa.func.sum(c.size), 0))
+        here = c.folder_id.in_(self._mine("source"))
+        rows = self._read(query.where(here, c.state == State.PENDING).group_by(c.folder_id))
+        return {int(row[0]): (int(row[1]), int(row[2])) for row in rows}
 
     def pending_page(self, folder_id: int, after: Row | None, limit: int, recent: int | None) -> list[Row]:
         """Return the next rows to send: those dated since ``recent`` first, each part in ascending order.
@@ -508,19 +513,21 @@ class Book:
         )
         return self._rows(c.target_id == target_id, c.target_key.is_not(None), earlier)
 
-    def unfinished(self, target_id: int) -> bool:
-        """Tell whether something of a target folder waits to be found by looking there."""
+    def unfinished(self) -> set[int]:
+        """Return the target folders in which something waits to be found by looking there."""
         c = message.c
+        here = c.folder_id.in_(self._mine("source"))
         keyless = sa.and_(c.state == State.STORED, c.target_key.is_(None), c.target_gone == 0)
-        here = sa.and_(c.target_id == target_id, sa.or_(keyless, c.state == State.SENT))
-        moving = sa.and_(c.state == State.MOVING, sa.or_(c.target_id == target_id, c.moving_to == target_id))
-        return bool(self._read(sa.select(c.id).where(sa.or_(here, moving)).limit(1)))
+        waiting = sa.or_(keyless, c.state.in_((State.SENT, State.MOVING)))
+        query = sa.select(c.target_id, c.moving_to).where(here, waiting).distinct()
+        return {int(folder_id) for row in self._read(query) for folder_id in row if folder_id is not None}
 
-    def unsettled(self, folder_id: int) -> bool:
-        """Tell whether a source folder's cursor must not be stored yet."""
+    def unsettled(self) -> set[int]:
+        """Return the source folders whose cursor must not be stored yet."""
         c = message.c
         open_states = c.state.in_((State.PENDING, State.SENT, State.MOVING))
-        return bool(self._read(sa.select(c.id).where(c.folder_id == folder_id, open_states).limit(1)))
+        here = c.folder_id.in_(self._mine("source"))
+        return {int(row[0]) for row in self._read(sa.select(c.folder_id).where(here, open_states).distinct())}
 
     def flag_changes(self) -> list[Row]:
         """List stored messages whose flags at the source are not those that the target was given."""
@@ -774,6 +781,8 @@ class Book:
             & (problem.c.folder_id == (row.folder_id if row else folder_id))
             & (problem.c.message_id == row.id if row else problem.c.message_id.is_(None))
         )
+        if row is None and folder_id is None:
+            where &= problem.c.reason == reason  # nothing else tells two of them apart
         values = {"reason": reason, "remedy": remedy, "last": self.now}
         with self.write() as connection:
             done = connection.execute(problem.update().where(where).values(values))

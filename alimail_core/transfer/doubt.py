@@ -33,7 +33,7 @@ def resolve_doubts(p: Pass) -> None:
             p.wait(
                 verdict.seconds, f"{len(rows)} messages are in doubt: the target may still be storing them"
             )
-    reconcile(p, [target for target in p.targets.values() if p.book.unfinished(target.id)])
+    reconcile(p, [p.targets[target_id] for target_id in p.book.unfinished() if target_id in p.targets])
 
 
 def send(p: Pass, pairs: Sequence[Pair]) -> None:

@@ -160,11 +160,7 @@ def targets_with_news(p: Pass, pairs: Sequence[Pair]) -> list[Target]:
     """Choose the target folders that must be looked at before anything is written: the others cost nothing."""
     news = {row.target_id for row in p.book.flag_changes()}
     news |= {row.target_id for row in p.book.resent()}
-    chosen: dict[int, Target] = {}
-    for pair in pairs:
-        if p.book.pending(pair.id)[0]:
-            chosen[pair.target.id] = pair.target
-    for target in p.targets.values():
-        if target.id in news or target.remade or p.book.unfinished(target.id):
-            chosen[target.id] = target
-    return list(chosen.values())
+    news |= p.book.unfinished()
+    pending = p.book.pending()
+    news |= {pair.target.id for pair in pairs if pair.id in pending}
+    return [target for target in p.targets.values() if target.id in news or target.remade]

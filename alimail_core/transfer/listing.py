@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from attrs import evolve
 
 from alimail_core.events import FolderListed, Noted
-from alimail_core.folders import map_folders, special_use_of
+from alimail_core.folders import Mapped, map_folders, special_use_of
+from alimail_core.ledger import FolderRow
 from alimail_core.model import INBOX, Changes, Entry, Folder, SpecialUse, Unusable
 from alimail_core.transfer.state import NOT_CARRIED, Pair, Pass, Target
 
@@ -19,11 +20,13 @@ def pair_folders(p: Pass) -> None:
     """List both sides' folders, map them, create what the target lacks, and keep the mapping for ever."""
     known = {row.path: row for row in p.book.folders("target")}
     known_by_id = {row.id: row for row in known.values()}
-    mapped_before = {row.path: row for row in p.book.folders("source") if row.target_id in known_by_id}
-    previous = {path: known_by_id[row.target_id or 0].path for path, row in mapped_before.items()}
+    before = {row.path: row for row in p.book.folders("source")}
+    previous = {
+        path: known_by_id[row.target_id].path for path, row in before.items() if row.target_id in known_by_id
+    }
     sources = list(p.source.folders())
     targets = {folder.path: folder for folder in p.sink.folders()}
-    p.later = any(row.epoch is not None for row in p.book.folders("source"))
+    p.later = any(row.epoch is not None for row in before.values())
     mapped, skipped = map_folders(
         sources,
         p.policy,
@@ -43,10 +46,9 @@ def pair_folders(p: Pass) -> None:
     for row in mapped:
         source, target = by_path[row.source], targets.get(row.target) or made.get(row.target)
         if isinstance(target, Folder):
-            before = mapped_before.get(row.source)
-            pair = _pair(p, source, target, row.special_use, before.rule if before else row.rule)
+            _pair(p, source, target, row, before.get(row.source), known.get(target.path))
             if row.target in known and row.target in made:
-                pair.target.remade = True
+                p.targets[known[row.target].id].remade = True
         elif source.selectable:
             reason = target.reason if target else "the server did not answer"
             p.problem("folder", f"the folder {'/'.join(row.target)} could not be made: {reason}")
@@ -55,17 +57,31 @@ def pair_folders(p: Pass) -> None:
     p.pairs.sort(key=_priority)
 
 
-def _pair(p: Pass, source: Folder, target: Folder, use: SpecialUse | None, rule: str) -> Pair:
+def _pair(
+    p: Pass,
+    source: Folder,
+    target: Folder,
+    mapped: Mapped,
+    before: FolderRow | None,
+    known: FolderRow | None,
+) -> None:
+    """Remember where a source folder goes, writing only what the ledger does not have yet."""
+    used_as = special_use_of(source)
     # What the source uses as drafts is drafts, wherever a rule sends it: versions there share a Message-ID.
-    use = target.special_use or use or special_use_of(source)
-    target_id = p.book.put_folder("target", target.path, use)
-    source_id = p.book.put_folder("source", source.path, special_use_of(source), target_id, rule)
+    use = target.special_use or mapped.special_use or used_as
+    if known is None or known.special_use != use:
+        target_id = p.book.put_folder("target", target.path, use)
+    else:
+        target_id = known.id
+    if before is None or before.target_id != target_id or before.special_use != used_as:
+        rule = before.rule if before else mapped.rule
+        source_id = p.book.put_folder("source", source.path, used_as, target_id, rule)
+    else:
+        source_id = before.id
     kept = p.targets.setdefault(target_id, Target(target_id, target))
     kept.special_use = use
-    pair = Pair(source_id, source, kept)
     if source.selectable:
-        p.pairs.append(pair)
-    return pair
+        p.pairs.append(Pair(source_id, source, kept))
 
 
 def _priority(pair: Pair) -> tuple[int, int]:
@@ -113,7 +129,10 @@ def list_source(p: Pass, pairs: Sequence[Pair]) -> None:
         _take_page(p, pair, page, seen[pair.id])
         if page.cursor is not None:
             p.cursors[pair.id] = page.cursor
-            messages, octets = p.book.pending(pair.id)
+    pending = p.book.pending()
+    for pair in pairs:
+        if pair.id in seen:
+            messages, octets = pending.get(pair.id, (0, 0))
             p.tell(FolderListed(p.account, pair.source.path, pair.target.folder.path, messages, octets))
 
 
@@ -170,5 +189,5 @@ def survey(p: Pass, targets: Iterable[Target]) -> None:
         if page.cursor is not None:
             if page.complete:
                 p.book.target_gone(target.id, all_but=seen)
-            p.book.save_cursor(target.id, page.cursor, sync=False)
+            p.book.save_cursors({target.id: page.cursor}, sync=False)
             target.storable, target.surveyed, target.remade = page.storable_flags, began, False

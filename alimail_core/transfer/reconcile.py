@@ -50,7 +50,7 @@ def reconcile(p: Pass, targets: Iterable[Target]) -> None:
 def match_strangers(p: Pass, target: Target) -> None:
     """Match what may stand in a surveyed target folder with its strangers, and claim."""
     strangers = p.book.strangers(target.id)
-    rows = p.book.wanted(target.id) if strangers or p.book.unfinished(target.id) else []
+    rows = p.book.wanted(target.id) if strangers else []
     if strangers and rows:
         strangers = _describe(p, target, strangers)
         claims = _claims(p, target, rows, strangers)

@@ -161,7 +161,7 @@ def carry(p: Pass) -> None:
         if p.later:
             follow_moves(p)
         reconcile(p, targets_with_news(p, pairs))
-        if any(p.book.pending(pair.id)[0] for pair in pairs):
+        if not p.book.pending().keys().isdisjoint(pair.id for pair in pairs):
             send(p, pairs)
         save_cursors(p, pairs)
     resolve_doubts(p)
@@ -172,7 +172,11 @@ def carry(p: Pass) -> None:
 
 def save_cursors(p: Pass, pairs: Sequence[Pair]) -> None:
     """Store how far the listing came of each folder of which everything is settled, or named as a problem."""
-    for pair in pairs:
-        if pair.id in p.cursors and not p.book.unsettled(pair.id):
-            p.book.save_cursor(pair.id, p.cursors.pop(pair.id))
-            p.tell(FolderSettled(p.account, pair.source.path))
+    unsettled = p.book.unsettled()
+    ready = [pair for pair in pairs if pair.id in p.cursors and pair.id not in unsettled]
+    known = {row.id: row.cursor for row in p.book.folders("source")}
+    moved_on = {pair.id: p.cursors[pair.id] for pair in ready if p.cursors[pair.id] != known[pair.id]}
+    p.book.save_cursors(moved_on)
+    for pair in ready:
+        del p.cursors[pair.id]
+        p.tell(FolderSettled(p.account, pair.source.path))
