@@ -30,11 +30,11 @@ class Play:
 
     stage: Stage
     scale: int
+    begun: float = field(factory=time.monotonic)
     writer: Writer = field(factory=lambda: Writer(random.Random(1), datetime.now(UTC).replace(microsecond=0)))
 
     def perform(self) -> None:
         """Play it all."""
-        begun = time.monotonic()
         self.prepare()
         self.look()
         killed_at = self.migrate()
@@ -44,7 +44,7 @@ class Play:
         after = self.source()
         last = self.prove("The same after the last week", proof.expected(after, before))
         self.nothing_left()
-        self.tell_end(killed_at, first, week, last, time.monotonic() - begun)
+        self.tell_end(killed_at, first, week, last)
 
     def prepare(self) -> None:
         """Fill the source; write configuration and roster."""
@@ -127,9 +127,7 @@ class Play:
         if self.target() != before:
             raise BrokenPromise("a pass with nothing to do has changed the target")
 
-    def tell_end(
-        self, killed_at: int, first: proof.Findings, week: LastWeek, last: proof.Findings, seconds: float
-    ) -> None:
+    def tell_end(self, killed_at: int, first: proof.Findings, week: LastWeek, last: proof.Findings) -> None:
         """Sum up what was proven, and say where the report lies."""
         page = self.stage.folder / "alimail-report" / "report.html"
         if not page.exists():
@@ -143,7 +141,7 @@ class Play:
             f"- {last.messages:,} messages stand in the target: 0 missing, 0 doubled. One more run changed nothing.",
             f"- {len(proof.ALTERED)} odd messages are stored by any such server with other line ends; `verify` names "
             "them.",
-            f"It took {seconds:.0f} seconds. The report:",
+            f"It took {time.monotonic() - self.begun:.0f} seconds. The report:",
         ):
             self.stage.console.print(line)
         self.stage.console.print(page, soft_wrap=True)

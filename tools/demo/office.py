@@ -185,7 +185,9 @@ def _keywords(server: Dovecot, writer: Writer) -> None:
         for _ in range(3):
             when = writer.date()
             octets = writer.mail(person, when)
-            server.append(person.old, INBOX, octets, flags=("\\Seen", "$Forwarded", "Urgent"), date=when)
+            server.append(
+                person.old, list(person.folders)[-1], octets, flags=("\\Seen", "$Forwarded"), date=when
+            )
 
 
 def _odd_mail(server: Dovecot) -> None:

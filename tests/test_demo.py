@@ -1,0 +1,111 @@
+"""The demo keeps its promises, and its proof would notice if it did not."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+
+from alimail_core.testing.oracle import Kept, Snapshot
+from tools.demo import proof
+from tools.demo.office import altered
+
+ROOT = Path(__file__).parents[1]
+WHEN = datetime(2024, 1, 1, 10, tzinfo=UTC)
+ONE, TWO = Kept("1" * 64, frozenset({"\\Seen", "$Forwarded"}), WHEN), Kept("2" * 64, frozenset(), WHEN)
+SEEN = evolve(ONE, flags=frozenset({"\\Seen"}))
+SOURCE: Snapshot = {("INBOX",): Counter({ONE: 2}), ("Sent",): Counter({TWO: 1})}
+ALL_THERE: Snapshot = {("INBOX",): Counter({SEEN: 2}), ("已发送",): Counter({TWO: 1})}
+
+
+def compared(target: Snapshot, *, before: Snapshot | None = None) -> tuple[int, int, int]:
+    """Return how many messages are missing, doubled and marked otherwise."""
+    wanted = proof.expected({"anna": SOURCE}, None if before is None else {"anna": before})
+    found = proof.compare(wanted, {"anna": target})
+    assert found.clean == (found.missing == found.doubled == found.marked_otherwise == 0)
+    return found.missing, found.doubled, found.marked_otherwise
+
+
+def test_proof_accepts_a_faithful_target() -> None:
+    """The same messages in the folders that they belong in, without the keywords, are all there."""
+    assert compared(ALL_THERE) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "differs"),
+    [
+        ({("INBOX",): Counter({SEEN: 1})}, (1, 0, 0)),
+        ({("INBOX",): Counter({SEEN: 3})}, (0, 1, 0)),
+        ({("INBOX",): Counter({SEEN: 1, TWO: 1})}, (1, 1, 0)),
+        ({("INBOX",): Counter({SEEN: 1, evolve(SEEN, flags=frozenset()): 1})}, (0, 0, 1)),
+        ({("INBOX",): Counter({evolve(SEEN, internal_date=datetime(2024, 1, 2, tzinfo=UTC)): 2})}, (0, 0, 2)),
+        ({("已发送",): Counter(), ("Sent",): Counter({TWO: 1})}, (1, 1, 0)),
+        ({("Drafts",): Counter({evolve(TWO, digest="3" * 64): 1})}, (0, 1, 0)),
+    ],
+    ids=["lost", "doubled", "exchanged", "flags", "date", "other folder", "from nowhere"],
+)
+def test_proof_notices(change: Snapshot, differs: tuple[int, int, int]) -> None:
+    """Each way in which a migration could fail is seen, and counted as what it is."""
+    assert compared({**ALL_THERE, **change}) == differs
+
+
+def test_proof_knows_that_deleted_mail_is_kept() -> None:
+    """What was deleted at the source since stands in the target on purpose: once, and it must."""
+    three = evolve(TWO, digest="3" * 64)
+    before: Snapshot = {**SOURCE, ("Sent",): Counter({TWO: 1, three: 1})}
+    kept: Snapshot = {**ALL_THERE, ("已发送",): Counter({TWO: 1, three: 1})}
+    assert compared(kept, before=before) == (0, 0, 0)
+    assert compared(ALL_THERE, before=before) == (1, 0, 0)
+    assert compared(kept) == (0, 1, 0)
+
+
+@pytest.mark.server
+def test_demo_keeps_its_promises(tmp_path: Path) -> None:
+    """From an empty folder to the proof: killed in the middle, every message once, and the report is there."""
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "tools.demo", "--small", "--folder", str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    *_, proven = done.stdout.partition("Proven, by reading both servers without alimail:\n")
+    text = " ".join(proven.split())
+    assert "5 mailboxes arrived exactly once" in text
+    assert "10 deleted (these are kept in the target)" in text
+    assert re.search(r"- 6\d\d messages stand in the target: 0 missing, 0 doubled\.", text)
+    assert f"{len(altered())} odd messages" in text
+    assert text.endswith(f"The report: {folder}/alimail-report/report.html")
+    assert (folder / "alimail-report" / "report.html").stat().st_size > 0
+    _assert_secrets_kept(folder, done.stdout + done.stderr)
+
+
+def _assert_secrets_kept(folder: Path, told: str) -> None:
+    """No password was shown or written anywhere but into the two files that only their owner can read."""
+    secrets = {(folder / "old-master.secret").read_text().strip()}
+    secrets |= {
+        line.split(",")[4] for line in (folder / "accounts.csv").read_text("utf-8-sig").splitlines()[1:]
+    }
+    assert len(secrets) == 2
+    holders = {path for path in folder.rglob("*") if path.is_file() and _holds(path, secrets)}
+    assert holders == {folder / "old-master.secret", folder / "accounts.csv"}
+    assert {path.stat().st_mode & 0o777 for path in holders} == {0o600}
+    assert not any(secret in told for secret in secrets)
+
+
+def _holds(path: Path, secrets: set[str]) -> bool:
+    octets = path.read_bytes()
+    return any(secret.encode() in octets for secret in secrets)
+
+
+def test_demo_leaves_other_folders_alone(tmp_path: Path) -> None:
+    """A folder that no demo has made is refused, and stays as it is."""
+    (tmp_path / "mine").write_text("mine")
+    command = [sys.executable, "-m", "tools.demo", "--folder", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "no demo has made" in done.stderr
+    assert [each.name for each in tmp_path.iterdir()] == ["mine"]
