@@ -213,6 +213,8 @@ def test_what_an_earlier_pass_left_still_travels(tmp_path: Path, delta: bool) ->
     with office.migration() as migration:
         migration.run()
     assert plan(office).messages == 1
+    office.sources["anna"].set_flags(INBOX, uid, {"\\Seen"})
+    assert plan(office).messages == 1
 
 
 def test_a_plan_is_what_a_pass_does(tmp_path: Path) -> None:

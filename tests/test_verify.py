@@ -14,6 +14,7 @@ from attrs import evolve
 from alimail_core.compare import difference
 from alimail_core.errors import Interrupted, Refused
 from alimail_core.events import BatchSettled, Event
+from alimail_core.folders import FolderPolicy
 from alimail_core.ledger import Ledger
 from alimail_core.model import (
     INBOX,
@@ -259,6 +260,19 @@ def test_mail_of_others_in_the_target_is_extra(tmp_path: Path) -> None:
     office.targets["anna"].deliver(INBOX, message("from the new MX"))
     proof = prove(office)
     assert inbox(proof).extra == 1
+    assert proof.complete
+
+
+def test_mail_of_others_is_counted_once_where_folders_share_a_target(tmp_path: Path) -> None:
+    """Where two folders go into one, what others put there is told of one of them."""
+    office = Organisation(tmp_path, policy=FolderPolicy(history="inbox"))
+    office.give("anna", message("one"))
+    office.give("anna", message("two"), path=("Projects",))
+    run(office)
+    office.targets["anna"].deliver(INBOX, message("from the new MX"))
+    proof = prove(office)
+    assert [folder.target for folder in proof.folders] == [INBOX, INBOX]
+    assert sum(folder.extra for folder in proof.folders) == 1
     assert proof.complete
 
 
@@ -555,12 +569,14 @@ class Stopping(MemorySource):
     def __init__(self, mailbox: MemoryMailbox, stop: Stop) -> None:
         super().__init__(mailbox)
         self.stop = stop
+        self.read = 0
 
     def fetch(
         self, requests: Iterable[tuple[Folder, Sequence[Entry]]]
     ) -> Iterator[Message | Gone | Unreadable]:
         """Read, and ask to stop."""
         self.stop.set()
+        self.read += 1
         yield from super().fetch(requests)
 
 
@@ -574,6 +590,18 @@ def test_a_proof_can_be_stopped(tmp_path: Path) -> None:
     with pytest.raises(Interrupted):
         prove(office, full=True)
     assert len(listed(office)) == 3
+
+
+def test_a_proof_of_a_large_folder_can_be_stopped(tmp_path: Path) -> None:
+    """A wish to stop is heeded within a folder as well."""
+    office = Organisation(tmp_path)
+    office.give("anna", *(message(f"number {number}") for number in range(1_001)))
+    run(office)
+    source = Stopping(office.sources["anna"], office.stop)
+    office.wrap_source = lambda _, side: source
+    with pytest.raises(Interrupted):
+        prove(office, full=True)
+    assert source.read == 1
 
 
 @BOTH
