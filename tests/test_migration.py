@@ -437,14 +437,32 @@ def test_an_account_disabled_by_its_user_stays_disabled_after_a_stop(
 ) -> None:
     """Stopping workers elsewhere enables afterwards only what it disabled itself."""
     office = Organisation(tmp_path, ["anna"], workers=1)
+    office.give("anna", message("one"), message("two"))
     office.executors = [
         ExecutorKind("far", "As if in other processes.", ThreadPoolExecutor, same_process=False)
     ]
     monkeypatch.setattr(Registry, "load", lambda: office.registry)
-    with office.migration(executor="far") as migration:
-        migration.disable("anna")
-        office.stop.set()
-        migration.run()
+    looked = threading.Event()
+    is_enabled = Migration.is_enabled
+
+    def noted(migration: Migration, account: AccountSpec) -> bool:
+        enabled = is_enabled(migration, account)
+        if threading.current_thread() is threading.main_thread():
+            looked.set()
+        return enabled
+
+    def disable_and_stop() -> None:
+        if not looked.is_set():
+            with Organisation(tmp_path).migration() as other:
+                other.disable("anna")
+            office.stop.set()
+            looked.wait(20)
+
+    monkeypatch.setattr(Migration, "is_enabled", noted)
+    office.wrap_sink = lambda name, _: Slow(office.targets[name], disable_and_stop)
+    options = evolve(office.spec.options, batch_messages=1)
+    with office.migration(executor="far", options=options) as migration:
+        assert states(migration.run()) == {"anna": "stopped"}
         assert not migration.status()[0].enabled
 
 
