@@ -10,12 +10,14 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from attrs import evolve
 
 from alimail_core.contract import ExecutorKind, Source
 from alimail_core.errors import LedgerError, PluginError
 from alimail_core.events import BatchSettled, Event, PassEnded, PassStarted
 from alimail_core.ledger import Ledger
+from alimail_core.ledger.schema import account as accounts
 from alimail_core.logs import JsonLog
 from alimail_core.migration import Migration, MigrationSummary
 from alimail_core.model import Batch, Folder, NotStored, Stored
@@ -370,8 +372,12 @@ def test_status_tells_a_pass_whose_process_is_gone(tmp_path: Path) -> None:
     office = Organisation(tmp_path)
     with closing(Ledger.open(office.spec.ledger, "test", office.clock)) as ledger:
         account_id = ledger.account("anna@old.example", "anna@new.example")
-        with ledger.lease(account_id, owner='{"boot": "earlier", "pid": 1, "start": "1"}') as book:
+        with ledger.lease(account_id) as book:
             book.begin_pass("memory", "memory")
+        with ledger.engine.begin() as connection:
+            connection.execute(
+                sa.update(accounts).values(owner='{"boot": "earlier", "pid": 1, "start": "1"}')
+            )
     with office.migration() as migration:
         assert migration.status()[0].state == "interrupted"
 
