@@ -204,7 +204,7 @@ def hostile(tmp_path: Path) -> dict[str, str]:
     refuse = MemoryTraits(refuse=lambda octets: Refused(f"NO {EVIL}") if b"bad" in octets else None)
     office = Organisation(tmp_path, target=refuse)
     office.spec = evolve(office.spec, name=EVIL)
-    office.give("anna", message("bad"), message("good"), path=(EVIL,))
+    office.give("anna", message("bad"), message("good"), message("good too"), path=(EVIL,))
     run(office)
     prove(office)
     office.targets["anna"].delete(next(path for path in office.targets["anna"].tree if path != INBOX), 1)
