@@ -274,3 +274,44 @@ def test_an_early_answer_is_not_taken_for_another_folders() -> None:
     other = answers["Other/1/7"]
     assert isinstance(other, Message)
     assert other.octets == b"yes"
+
+
+def test_commands_that_are_answered_side_by_side_cost_no_other_command() -> None:
+    """Dovecot answers two FETCHs mixed, and ends them in whatever order: the UID tells whose an answer is."""
+    half = BATCH_OCTETS // 2
+    answer = b"* %d FETCH (UID %d BODY[] {5}\r\nmixed)\r\n"
+    replies: dict[bytes, Reply] = {
+        b"EXAMINE": EXAMINE,
+        b"UID FETCH 1:2 ": answer % (1, 1) + b"* OK {tag} is not done yet\r\n",
+        b"UID FETCH 3:4 ": b"".join(answer % (n, n) for n in (3, 2, 4))
+        + b"{tag} OK done\r\n{last} OK done\r\n",
+    }
+    entries = [Entry(f"1/{uid}", half // 2) for uid in range(1, 5)]
+    with CannedServer(replies) as server, ImapSource.open(server.options, server.credentials) as source:
+        answers = list(source.fetch([(BOX, entries)]))
+    assert sorted(answer.key for answer in answers if isinstance(answer, Message)) == [
+        "1/1",
+        "1/2",
+        "1/3",
+        "1/4",
+    ]
+    assert len(server.commands(b"UID FETCH")) == 2
+
+
+def test_a_refused_folder_is_given_nothing_of_the_one_that_stayed_open() -> None:
+    """Some servers keep the old folder open when they refuse the new one: its messages are not the new one's."""
+    half = BATCH_OCTETS // 2
+    no = b"{tag} NO [NOPERM] denied\r\n"
+    answers = fetch(
+        {b'EXAMINE "Box"': no, b"UID FETCH": lambda command: body(int(command.split()[2]))},
+        (OTHER, [Entry("1/1")]),
+        (BOX, [Entry("1/2", half), Entry("1/3", half)]),
+        (OTHER, [Entry("1/2")]),
+    )
+    found = {place: type(answer) for place, answer in answers.items()}
+    assert found == {
+        "Other/1/1": Message,
+        "Box/1/2": Unreadable,
+        "Box/1/3": Unreadable,
+        "Other/1/2": Message,
+    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from itertools import takewhile
 
 from attrs import define, field
 
@@ -46,7 +47,11 @@ class _Job:
     entries: dict[int, Entry]
     """By UID; a key that is none of ours stands under -1, and is gone."""
     select: tuple[bytes, bytes] | None = None
-    tags: deque[bytes] = field(factory=deque)
+    tags: list[bytes] = field(factory=list)
+    opened: bool = True
+    """False once its EXAMINE was refused: what is answered then may be of the folder that was open before."""
+    reason: str = "the server gave no content"
+    """Why what stays unanswered was not given."""
 
     def take_out_giants(self) -> Iterator[Unreadable]:
         """Refuse messages larger than any memory should hold, before the server sends them."""
@@ -112,60 +117,53 @@ class Reader:
         running.append(job)
 
     def _answers(self, job: _Job, later: Iterable[_Job], unanswered: list[_Left]) -> Iterator[Answer]:
-        waiting = dict(job.entries)
-        reason = self._finish_select(job)
-        if reason is None:
-            known = self._session.uids(job.folder, (entry.key for entry in waiting.values()))
-            for uid in [uid for uid in waiting if uid not in known]:
-                yield Gone(job.folder.path, waiting.pop(uid).key)
+        """Give the answers to a job's commands, and those to later jobs that come before their turn."""
+        self._finish_select(job, later)
+        if job.opened:
+            known = self._session.uids(job.folder, (entry.key for entry in job.entries.values()))
+            for uid in [uid for uid in job.entries if uid not in known]:
+                yield Gone(job.folder.path, job.entries.pop(uid).key)
         for tag in job.tags:
-            reason = yield from self._read(job.folder, tag, waiting, later, reason)
-        unanswered += [_Left(entry, reason or "the server gave no content") for entry in waiting.values()]
+            yield from self._read(job, tag, later)
+        unanswered += [_Left(entry, job.reason) for entry in job.entries.values()]
 
-    def _finish_select(self, job: _Job) -> str | None:
-        """Take in the answer to a job's EXAMINE; return why it was refused, ``None`` where all is well."""
+    def _finish_select(self, job: _Job, later: Iterable[_Job]) -> None:
+        """Take in the answer to a job's EXAMINE; where it is a no, nothing that follows is of that folder."""
         if job.select is None:
-            return None
+            return
         tag, name = job.select
         responses, status = collect(self._connection.until(tag))
         try:
             self._session.note_selected((name, False), responses, status)
         except Refused as error:
             self._open = None
-            return error.message
-        return None
+            for one in (job, *_of_its_folder(later)):
+                one.opened, one.reason = False, error.message
 
-    def _read(
-        self,
-        folder: Folder,
-        tag: bytes,
-        waiting: dict[int, Entry],
-        later: Iterable[_Job],
-        refused: str | None,
-    ) -> Generator[Answer, None, str | None]:
-        """Give the messages of one command; return why what stays unanswered was not given."""
+    def _read(self, job: _Job, tag: bytes, later: Iterable[_Job]) -> Iterator[Answer]:
+        """Give the messages that come until a command has ended, and note where the server said no to it."""
         responses = self._connection.until(tag)
         while True:
             try:
                 response = next(responses)
             except StopIteration as stop:
-                return refused if stop.value.ok or refused else _reason(stop.value)
+                if job.opened and not stop.value.ok:
+                    job.reason = _reason(stop.value)
+                return
             fetched = _fetched(response)
-            if refused is None and fetched is not None and fetched.octets is not None:
-                uid = fetched.uid or 0
-                entry = waiting.pop(uid, None) or self._early(uid, later)
+            if fetched is not None and fetched.octets is not None and fetched.uid is not None:
+                entry = self._claim(fetched.uid, (job, *_of_its_folder(later)))
                 if entry is not None:
-                    yield _answer(folder, entry, fetched)
+                    yield _answer(job.folder, entry, fetched)
 
-    def _early(self, uid: int, later: Iterable[_Job]) -> Entry | None:
-        """Take out of its job an entry that is answered early.
+    def _claim(self, uid: int, jobs: Iterable[_Job]) -> Entry | None:
+        """Take out of its job the entry that an answer is for.
 
-        Dovecot begins with the next FETCH before it has said that the one before is done.
+        Commands of one folder may be answered side by side (RFC 9051 §5.5): a server that waits for us to read
+        begins with the next one meanwhile. So it is the UID that tells whose an answer is.
         """
-        for job in later:
-            if job.select is not None:  # of another folder: nothing of it can come before that is opened
-                return None
-            entry = job.entries.get(uid)
+        for job in jobs:
+            entry = job.entries.get(uid) if job.opened else None
             if entry is not None and uid in self._session.uids(job.folder, [entry.key]):
                 return job.entries.pop(uid)
         return None
@@ -260,6 +258,11 @@ class Reader:
 
 def _fetched(response: Response) -> Fetched | None:
     return parse_fetch(response) if response.kind() == b"FETCH" else None
+
+
+def _of_its_folder(later: Iterable[_Job]) -> Iterator[_Job]:
+    """Pick the jobs before the next EXAMINE: nothing of those after it can have been answered yet."""
+    return takewhile(lambda job: job.select is None, later)
 
 
 def _jobs(requests: Iterable[tuple[Folder, Sequence[Entry]]]) -> Iterator[_Job]:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 Reply: TypeAlias = bytes | Callable[[bytes], bytes]
 """What to send for a command, lines ended by CRLF, with ``{tag}`` where the tag goes; or a function of the
-command (without its tag, literals included) that returns it. Where no line begins with ``{tag}``, an OK follows.
+command (without its tag, literals included) that returns it. ``{last}`` stands for the tag of the command before.
+Where ``{tag}`` does not occur, an OK follows.
 """
 
 CLOSE = b"<close>"
@@ -55,6 +56,7 @@ class CannedServer:
         self.literals = dict(literals or {})
         self._late = late
         self._owed = b""
+        self._last = b""
         self._tls = tls
         self.received: list[bytes] = []
         self.failure: BaseException | None = None
@@ -128,7 +130,8 @@ class CannedServer:
         words = reply(command) if callable(reply) else reply
         if b"{tag}" not in words and not words.endswith(CLOSE):
             words += b"{tag} OK done\r\n"
-        return words.replace(b"{tag}", tag)
+        last, self._last = self._last, tag
+        return words.replace(b"{tag}", tag).replace(b"{last}", last)
 
     def _commands(self, peer: _Peer) -> Iterator[tuple[bytes, bytes]]:
         while line := peer.line():
