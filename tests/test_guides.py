@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
+
+from alimail_core.cli import VERBS
+from alimail_core.testing import message
+from alimail_core.testing.alibaba import AlibabaServer
+from alimail_core.testing.fixtures import StartAlibaba, StartDovecot
+from alimail_core.testing.oracle import digests
+from alimail_core.testing.servers import Dovecot
 
 ROOT = Path(__file__).parent.parent
 GUIDES = ROOT / "docs" / "guides"
@@ -118,3 +126,89 @@ def test_the_embedding_example_runs(tmp_path: Path) -> None:
     assert len(copied) == 2
     assert 20 <= copied[0] < 100
     assert sum(copied) == 100
+
+
+PAGES = [*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md"), *ROOT.glob("plugins/*/*.md"), MBOX / "README.md"]
+LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page: Path) -> None:
+    """Each link of a page to another file of the repository leads to one."""
+    for target in LINK.findall(page.read_text("utf-8")):
+        assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+class Office:
+    """The migration of the administrator's guide, between two servers on loopback."""
+
+    def __init__(self, folder: Path, old: Dovecot, new: AlibabaServer) -> None:
+        self.folder = folder
+        self.old = old
+        self.new = new
+
+    def run(self, command: str) -> None:
+        """Run one command as the guide shows it; it must succeed."""
+        words = shlex.split(command)
+        place = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        secrets = {"ANNA_NEW": self.new.password, "BOB_NEW": self.new.password}
+        done = subprocess.run(
+            words,
+            cwd=self.folder,
+            env=os.environ | secrets | {"PATH": place},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, f"$ {command}\n{done.stdout}\n{done.stderr}"
+        if words[:2] == ["alimail", "init"]:
+            self.fill_in()
+
+    def fill_in(self) -> None:
+        """Do what the guide tells after ``init``: write both files, with this test's servers in them."""
+        (configuration,) = blocks("admin.md", "toml")
+        real = {
+            'host = "mail.old.example"': f"{self.place(self.old)}",
+            'region = "sg"': f'region = "sg"\n{self.place(self.new)}',
+        }
+        for shown, meant in real.items():
+            assert shown in configuration
+            configuration = configuration.replace(shown, meant)
+        (roster,) = blocks("admin.md", "csv")
+        (self.folder / "alimail.toml").write_text(configuration, "utf-8")
+        (self.folder / "accounts.csv").write_text(roster, "utf-8")
+        (self.folder / "old-master.txt").write_text(self.old.master_password, "utf-8")
+
+    def place(self, server: Dovecot | AlibabaServer) -> str:
+        """Write where a server is."""
+        return f'host = "{server.host}"\nport = {server.imaps_port}\nca = "{server.ca_file}"'
+
+
+@pytest.mark.server
+def test_the_administrators_guide_can_be_followed(
+    tmp_path: Path, dovecot: StartDovecot, alibaba: StartAlibaba
+) -> None:
+    """Every command of the guide succeeds, one after the other, and the mail is there at the end, once."""
+    office = Office(tmp_path, dovecot(master_user="migrator"), alibaba())
+    office.old.deliver("anna@old.example", ("INBOX",), message("Old"))
+    office.old.deliver("anna@old.example", ("Projects", "2024"), message("Project"))
+    office.old.deliver("bob@old.example", ("Sent",), message("Sent"))
+    commands = [
+        line.removeprefix("$ ")
+        for code in blocks("admin.md", "console")
+        for line in code.splitlines()
+        if line
+    ]
+    verbs = {command.split()[1] for command in commands if command.startswith("alimail")}
+    assert verbs == {"--version", *VERBS} - {"copy"}
+    for command in commands:
+        office.run(command)
+        if command.startswith("alimail enable"):
+            office.old.deliver("bob@old.example", ("INBOX",), message("New"))
+    for name, count in {"anna": 2, "bob": 2}.items():
+        here = digests(office.old.snapshot(f"{name}@old.example"))
+        there = digests(office.new.snapshot(f"{name}@new.example"))
+        assert sum(here.values(), Counter()) == sum(there.values(), Counter())
+        assert sum(there.values(), Counter()).total() == count
+    assert (tmp_path / "alimail-report" / "report.html").exists()
