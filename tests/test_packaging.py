@@ -6,6 +6,7 @@ only what our wheels say that they need: an import that is not declared fails he
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -17,7 +18,7 @@ from collections.abc import Iterable
 from email.message import Message
 from email.parser import Parser
 from hashlib import sha256
-from importlib.metadata import Distribution, distribution
+from importlib.metadata import Distribution, distribution, packages_distributions
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,29 @@ def test_metadata_tells_what_an_index_shows(dist: Path, name: str) -> None:
         assert requirement.extras or LOWER_BOUND.search(str(requirement.specifier)), (
             f"{line} has no lower bound"
         )
+
+
+@pytest.mark.parametrize("name", PROJECTS)
+def test_what_is_required_is_imported(dist: Path, name: str) -> None:
+    """No distribution asks for another that its code does not use."""
+    used: set[str] = set()
+    with wheel(dist, name) as archive:
+        for path in archive.namelist():
+            if path.endswith(".py"):
+                used |= imported(archive.read(path).decode())
+    providers = packages_distributions()
+    found = {canonicalize_name(owner) for module in used for owner in providers.get(module, ())}
+    found |= {ours for ours, package in PACKAGES.items() if package in used}
+    required = {canonicalize_name(each.name) for each in requirements(metadata(dist, name))}
+    assert required <= found
+
+
+def imported(code: str) -> set[str]:
+    """Return the top-level modules that a piece of Python imports."""
+    nodes = list(ast.walk(ast.parse(code)))
+    whole = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    whole |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+    return {name.partition(".")[0] for name in whole}
 
 
 def test_extras_bring_the_plug_ins(dist: Path) -> None:
