@@ -143,7 +143,7 @@ def test_what_is_required_is_imported(dist: Path, name: str) -> None:
             if path.endswith(".py"):
                 used |= imported(archive.read(path).decode())
     providers = packages_distributions()
-    found = {canonicalize_name(owner) for module in used for owner in providers.get(module, ())}
+    found: set[str] = {canonicalize_name(owner) for module in used for owner in providers.get(module, ())}
     found |= {ours for ours, package in PACKAGES.items() if package in used}
     required = {canonicalize_name(each.name) for each in requirements(metadata(dist, name))}
     assert required <= found
