@@ -31,6 +31,9 @@ _PAGE = 500
 
 RECENT = timedelta(days=90)
 
+SETTLE_SECONDS = 1.0
+"""How long a settle waits for the next intent before it is written, unsynced, for those who watch the ledger."""
+
 
 @frozen
 class Parcel:
@@ -75,6 +78,7 @@ class Sender:
         self._halt: AlimailError | None = None
         self._held: Parcel | None = None
         self._twins: set[tuple[int, bytes]] = set()
+        self._told = p.clock.monotonic()
 
     def run(self) -> None:
         """Send until nothing is left to send; what is in doubt or waits for better days stays in the ledger."""
@@ -92,6 +96,7 @@ class Sender:
         try:
             for outcome in self._p.sink.append(self._batches(found)):
                 self._take(outcome)
+                self._settle_now_and_then()
         except AlimailError as error:
             self._halt = error
         for flying in self._flying.values():  # no outcome: it may stand there
@@ -299,10 +304,17 @@ class Sender:
                 p.book.end_batches(ended, over=over)
         self._doubtful.clear()
 
+    def _settle_now_and_then(self) -> None:
+        """On a slow target, do not let a whole batch pass before `status` and progress see any of it."""
+        if self._settles and self._p.clock.monotonic() - self._told >= SETTLE_SECONDS:
+            self._p.book.update(self._settles)
+            self._told_settled()
+
     def _told_settled(self) -> None:
         """The settles are in the ledger: count them and let the observers know."""
         self._settles = []
         p = self._p
+        self._told = p.clock.monotonic()
         for path, (messages, octets) in self._settled.items():
             p.counts.copied += messages
             p.counts.octets += octets
