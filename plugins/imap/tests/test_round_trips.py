@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from attrs import define, field
 
-from alimail_core.model import INBOX, Changes, Folder, Message
+from alimail_core.model import INBOX, Changes, Folder, FolderPath, Message
 from alimail_core.testing.proxy import DelayProxy, Session
 from alimail_core.testing.servers import Dovecot
 from alimail_core.testing.streams import Item, Line
 from alimail_imap.options import ImapOptions
+from alimail_imap.sink import ImapSink
 from alimail_imap.source import ImapSource
 from alimail_imap.testing import credentials_for
 
@@ -87,3 +88,28 @@ def test_a_slow_reader_asks_for_each_message_once(maildirs: Dovecot, proxy: Coun
     assert len(answers) == 1_500
     assert all(isinstance(answer, Message) for answer in answers)
     assert proxy.count(b"UID FETCH") == 3
+
+
+def test_folders_are_measured_by_one_status_each(maildirs: Dovecot, proxy: CountingProxy) -> None:
+    """Messages and octets of each folder are known from the list on."""
+    user = maildirs.new_user()
+    for number in range(1, 4):
+        for _ in range(number):
+            maildirs.deliver(user, (f"Box {number}",), b"Subject: sized\r\n\r\n" + b"x" * number + b"\r\n")
+    with ImapSource.open(proxy.options(), credentials_for(maildirs, user)) as source:
+        found = {folder.path: (folder.messages, folder.octets) for folder in source.folders()}
+    assert found == {INBOX: (0, 0), ("Box 1",): (1, 21), ("Box 2",): (2, 44), ("Box 3",): (3, 69)}
+    assert (proxy.count(b"LIST"), proxy.count(b"STATUS")) == (1, 4)
+
+
+def test_many_folders_are_made_between_two_listings(maildirs: Dovecot, proxy: CountingProxy) -> None:
+    """A real server makes folders whose commands come all at once, parents before what is beneath them."""
+    wanted: list[tuple[FolderPath, None]] = [((f"{number}", "a", "b"), None) for number in range(100)]
+    with ImapSink.open(proxy.options(), credentials_for(maildirs, maildirs.new_user())) as sink:
+        made = list(sink.create(wanted))
+        again = list(sink.create(wanted))
+    assert (
+        [folder.path for folder in made] == [folder.path for folder in again] == [path for path, _ in wanted]
+    )
+    assert all(isinstance(folder, Folder) and folder.selectable for folder in made)
+    assert [proxy.count(word) for word in (b"CREATE", b"SUBSCRIBE", b"LIST")] == [300, 300, 3]

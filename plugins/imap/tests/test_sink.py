@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from alimail_core.errors import Denied, InDoubt, Refused
@@ -91,10 +93,46 @@ def test_creating_twice_is_creating_once() -> None:
     assert not server.commands(b"CREATE")
 
 
+def _appear(tree: Tree, answer: bytes, command: bytes) -> bytes:
+    tree.create(command)
+    return answer
+
+
+@pytest.mark.parametrize("verb", [b"CREATE", b"SUBSCRIBE"])
+def test_many_folders_share_their_round_trips(verb: bytes) -> None:
+    """Further commands are with the server before it answers the first, parents before what is beneath them."""
+    with (
+        CannedServer(Tree().replies(), late=2, late_to=verb) as server,
+        ImapSink.open(server.options, server.credentials) as sink,
+    ):
+        found = list(sink.create([(("a",), None), (("b", "c"), None)]))
+    assert [folder.path for folder in found] == [("a",), ("b", "c")]
+    assert server.commands(b"CREATE") == [b'CREATE "a"', b'CREATE "b"', b'CREATE "b/c"']
+    assert len(server.commands(b'LIST "" "*"')) == 2
+
+
+def test_a_parent_is_made_once() -> None:
+    """Folders of one parent share it, and a parent that is wanted itself has its special use."""
+    found, server = create(
+        Tree().replies(),
+        (("a", "b"), None),
+        (("a", "c"), None),
+        (("a",), SpecialUse.ARCHIVE),
+        capabilities=RICH + b" CREATE-SPECIAL-USE",
+    )
+    assert [folder.path for folder in found] == [("a", "b"), ("a", "c"), ("a",)]
+    assert server.commands(b"CREATE") == [
+        b'CREATE "a" (USE (\\Archive))',
+        b'CREATE "a/b"',
+        b'CREATE "a/c"',
+    ]
+
+
 def test_a_folder_that_appears_meanwhile_is_no_fault() -> None:
     """ALREADYEXISTS, or a NO in other words while it does exist, is what was wanted."""
     for answer in (b"{tag} NO [ALREADYEXISTS] x\r\n", b"{tag} NO Mailbox exists.\r\n"):
-        replies: dict[bytes, Reply] = {b"CREATE": answer, b'LIST "" "a"': b'* LIST () "/" a\r\n'}
+        tree = Tree()
+        replies = tree.replies() | {b"CREATE": partial(_appear, tree, answer)}
         (folder,), _ = create(replies, (("a",), None))
         assert isinstance(folder, Folder)
 
@@ -292,3 +330,21 @@ def test_only_a_sink_opens_a_folder_to_write() -> None:
         (page,) = sink.changes([(BOX, None)])
     assert not isinstance(page, Unusable)
     assert page.storable_flags == frozenset({"\\Seen", "\\Flagged", "\\Answered"})
+
+
+def test_flag_changes_share_their_round_trips() -> None:
+    """Each wish is with the server before the one before it is answered; a NO to any of them is told."""
+    changes = [
+        FlagChange(key(uid), frozenset({flag}), frozenset())
+        for uid, flag in ((1, "\\Seen"), (2, "\\Flagged"))
+    ]
+    replies: dict[bytes, Reply] = {b"SELECT": SELECT}
+    with (
+        CannedServer(replies, late=1, late_to=b"UID STORE") as server,
+        ImapSink.open(server.options, server.credentials) as sink,
+    ):
+        sink.change_flags(BOX, changes)
+        server.replies[b"UID STORE 1 "] = b"{tag} NO read-only\r\n"
+        with pytest.raises(Refused, match="read-only"):
+            sink.change_flags(BOX, changes)
+        assert sink.connection.run(b"NOOP")[1].ok

@@ -8,7 +8,7 @@ next command, so that the connection never falls out of step.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 from attrs import frozen
@@ -20,6 +20,8 @@ from alimail_imap.wire import MAX_LITERAL, MAX_TEXT, Wire
 
 MAX_ANSWER = MAX_LITERAL + MAX_TEXT
 """The most octets of the answer to one command that are kept at once."""
+MAX_IN_FLIGHT = 64
+"""The most small commands that are with the server and not yet answered."""
 
 
 @frozen
@@ -52,6 +54,13 @@ class Connection:
     def offers(self, *names: str) -> bool:
         """Tell whether the server announces all of these capabilities."""
         return self.capabilities.issuperset(names)
+
+    def inline(self, name: bytes) -> bytes:
+        """Write a mailbox name as an argument that needs no go-ahead."""
+        if not quotable(name) and self.sends_at_once(len(name)):
+            return b"{%d+}\r\n%s" % (len(name), name)
+        # A server that lists 8-bit names takes them so.
+        return quote(name)
 
     # Sending
 
@@ -160,6 +169,23 @@ class Connection:
         self.settle()
         tag = self.send(*parts, doing=doing)
         return (yield from self.until(tag))
+
+    def pipeline(
+        self, commands: Iterable[Sequence[Part]], *, doing: Doing = "read"
+    ) -> Iterator[tuple[list[Response], Status]]:
+        """Send many commands, the next ones always in flight; give the responses and status of each, in order.
+
+        The iterator is to be run to its end before anything else is asked. Commands that may be answered side by
+        side share their untagged responses: a reader goes by what those say, not by whose they are.
+        """
+        self.settle()
+        sent: deque[bytes] = deque()
+        for parts in commands:
+            sent.append(self.send(*parts, doing=doing))
+            if len(sent) == MAX_IN_FLIGHT:
+                yield collect(self.until(sent.popleft()))
+        while sent:
+            yield collect(self.until(sent.popleft()))
 
     def settle(self) -> None:
         """Read and drop what commands are still owed that nobody waits for."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from alimail_core import (
-    INBOX,
     AlimailError,
     Batch,
     Clock,
@@ -31,15 +30,16 @@ from alimail_core import (
 )
 from alimail_imap.append import AppendStrategy, choose
 from alimail_imap.connection import Connection, astring, of_kind
+from alimail_imap.creating import create_folders
 from alimail_imap.fetched import write_flags
 from alimail_imap.grades import grade
 from alimail_imap.login import connect
-from alimail_imap.mailboxes import list_names
+from alimail_imap.mailboxes import list_folders
 from alimail_imap.options import ImapOptions
 from alimail_imap.remarks import remarks_of
 from alimail_imap.session import Session
 from alimail_imap.source import ImapSource
-from alimail_imap.tokens import Response, Status, Token, parse_status, quotable, quote
+from alimail_imap.tokens import Response, Status, Token, parse_status
 from alimail_imap.uidsets import expand, format_sets, parse_set
 
 _MARK = frozenset({"\\Deleted"})
@@ -129,55 +129,13 @@ class ImapSink(ImapSource, Sink):
 
     # Folders
 
+    def folders(self) -> Iterable[Folder]:
+        """List the folders of the personal namespace; how much stands in a target is of no use to anybody."""
+        return list_folders(self.session.connection, self.session.names)
+
     def create(self, wanted: Sequence[tuple[FolderPath, SpecialUse | None]]) -> Iterator[Folder | Unusable]:
         """Make folders and what stands above them, subscribe to them, answer what the server really has."""
-        there = {folder.path: folder for folder in self.folders()}
-        for path, use in wanted:
-            try:
-                yield self._create(path, use, there)
-            except Refused as error:
-                yield Unusable(path, error.message)
-
-    def _create(self, path: FolderPath, use: SpecialUse | None, there: dict[FolderPath, Folder]) -> Folder:
-        if path in there and there[path].selectable:
-            return there[path]
-        for depth in range(1, len(path)):
-            if path[:depth] not in there:
-                self._make(path[:depth], None, there)
-        return self._make(path, use, there)
-
-    def _make(self, path: FolderPath, use: SpecialUse | None, there: dict[FolderPath, Folder]) -> Folder:
-        name = self.session.names.from_path(path)
-        status = self._create_mailbox(name, use)
-        if not status.ok and status.code != "ALREADYEXISTS" and path != INBOX:
-            known = self._listed(name, path, use)
-            if known is None or not known.selectable:
-                raise grade(status, "folder")
-        self.connection.run(b"SUBSCRIBE ", astring(name))
-        folder = self._listed(name, path, use)
-        if folder is None:
-            raise Refused("the server said that it made the folder, and does not list it")
-        self.session.epochs.pop(name, None)
-        there[path] = folder
-        return folder
-
-    def _create_mailbox(self, name: bytes, use: SpecialUse | None) -> Status:
-        if use is not None and self.connection.offers("CREATE-SPECIAL-USE"):
-            argument = b" (USE (%s))" % use.value.encode()
-            status = self.session.run_refusable(b"CREATE ", astring(name), argument)
-            if status.ok or status.code == "ALREADYEXISTS":
-                return status
-        return self.session.run_refusable(b"CREATE ", astring(name))
-
-    def _listed(self, name: bytes, path: FolderPath, use: SpecialUse | None) -> Folder | None:
-        """Return the folder as the server lists it, ``None`` where it does not."""
-        # A name with "%" or "*" in it would be a pattern, which matches itself and perhaps more.
-        for listed in list_names(self.connection, astring(name)):
-            if listed.name == name or (path == INBOX and listed.name.upper() == b"INBOX"):
-                inferiors = "\\noinferiors" not in listed.attributes
-                kept = use if use and use.value.lower() in listed.attributes else None
-                return Folder(path, kept, listed.selectable, inferiors, handle=name.decode("latin-1"))
-        return None
+        return create_folders(self.session, wanted)
 
     # Messages
 
@@ -191,11 +149,7 @@ class ImapSink(ImapSource, Sink):
 
     def mailbox(self, folder: Folder) -> bytes:
         """Write a folder's name as an argument that needs no go-ahead."""
-        name = self.session.names.wire(folder)
-        if not quotable(name) and self.connection.sends_at_once(len(name)):
-            return b"{%d+}\r\n%s" % (len(name), name)
-        # A server that lists 8-bit names takes them so.
-        return quote(name)
+        return self.connection.inline(self.session.names.wire(folder))
 
     def flags(self, delivery: Delivery) -> frozenset[str]:
         """Return the flags that the folder can store: what it cannot must not cost the message."""
@@ -218,14 +172,21 @@ class ImapSink(ImapSource, Sink):
             for sign, flags in ((b"+", change.add), (b"-", change.remove)):
                 if flags and change.key in uids:
                     wishes.setdefault((sign, flags), []).append(uids[change.key])
-        for (sign, flags), numbers in wishes.items():
-            self._store(numbers, sign, flags)
+        commands = (
+            command
+            for (sign, flags), numbers in wishes.items()
+            for command in self._store(numbers, sign, flags)
+        )
+        for _, status in self.connection.pipeline(commands, doing="folder"):
+            if not status.ok:
+                raise grade(status, "folder")
 
-    def _store(self, uids: Iterable[int], sign: bytes, flags: frozenset[str]) -> None:
+    def _store(self, uids: Iterable[int], sign: bytes, flags: frozenset[str]) -> Iterator[tuple[bytes, ...]]:
+        """Write the commands that add or remove flags; none where the folder can store none of them."""
         storable = self.session.state.storable
         kept = write_flags(flags if storable is None else flags & storable, also=_MARK)
         for numbers in format_sets(uids) if kept != b"()" else ():
-            self.connection.ask(b"UID STORE ", numbers, b" %sFLAGS.SILENT " % sign, kept, doing="folder")
+            yield b"UID STORE ", numbers, b" %sFLAGS.SILENT " % sign, kept
 
     def move(self, folder: Folder, keys: Sequence[str], to: Folder) -> Iterator[Moved]:
         """Move messages: MOVE where the server has it, else COPY and a removal of exactly the originals."""

@@ -22,6 +22,7 @@ from alimail_core import (
 )
 from alimail_imap.listing import Lister
 from alimail_imap.mailboxes import list_folders
+from alimail_imap.measuring import measure
 from alimail_imap.options import ImapOptions
 from alimail_imap.reading import Reader
 from alimail_imap.remarks import remarks_of
@@ -48,8 +49,9 @@ class ImapSource(Source):
         return Traits(max_connections=options.max_connections, host=options.host)
 
     def folders(self) -> Iterable[Folder]:
-        """List the folders of the personal namespace."""
-        return list_folders(self.session.connection, self.session.names)
+        """List the folders of the personal namespace, with how much stands in each."""
+        listed = list_folders(self.session.connection, self.session.names)
+        return measure(self.session.connection, self.session.names, listed)
 
     def changes(self, requests: Iterable[tuple[Folder, Cursor | None]]) -> Iterator[Changes | Unusable]:
         """Tell what changed: by QRESYNC or CONDSTORE where the server has them, else by a whole listing."""

@@ -33,8 +33,8 @@ class CannedServer:
     """Listens on loopback and answers each command by the longest prefix in ``replies``; one connection at a time.
 
     ``received`` holds every command without its tag. ``literals`` maps a command's prefix to what is said instead
-    of ``+`` when it announces a literal. ``late`` answers to APPEND are kept until the next command has begun: a
-    client that waits for them waits for ever. With ``tls`` it encrypts after STARTTLS.
+    of ``+`` when it announces a literal. ``late`` answers to commands that begin with ``late_to`` are kept until
+    the next command has begun: a client that waits for them waits for ever. With ``tls`` it encrypts after STARTTLS.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class CannedServer:
         greeting: bytes = GREETING,
         literals: Mapping[bytes, bytes] | None = None,
         late: int = 0,
+        late_to: bytes = b"APPEND",
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self.replies: dict[bytes, Reply] = {
@@ -55,6 +56,7 @@ class CannedServer:
         self.greeting = greeting
         self.literals = dict(literals or {})
         self._late = late
+        self._late_to = late_to
         self._owed = b""
         self._last = b""
         self._tls = tls
@@ -116,7 +118,7 @@ class CannedServer:
             if command.upper().startswith(b"LOGOUT"):
                 return
             answer = self._answer(tag, command)
-            if self._late and command.startswith(b"APPEND"):
+            if self._late and command.startswith(self._late_to):
                 self._late -= 1
                 self._owed = answer
             elif not peer.say(answer):

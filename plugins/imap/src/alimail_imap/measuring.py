@@ -1,0 +1,46 @@
+"""How much stands in each folder: hints for the plan and the order of work, many folders at the price of one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from attrs import evolve
+
+from alimail_core import Folder
+from alimail_imap.connection import Connection, of_kind
+from alimail_imap.listing import read_status
+from alimail_imap.mailboxes import Names
+from alimail_imap.tokens import Response, quotable
+
+
+def measure(connection: Connection, names: Names, folders: Iterable[Folder]) -> list[Folder]:
+    """Return the folders with what STATUS tells of them (RFC 9051 §6.3.11; octets by STATUS=SIZE, RFC 8438).
+
+    The commands are in flight together, so that LIST-STATUS (RFC 5819) would save nothing, and folders that are not
+    the account's own are not measured. A folder of which the server tells nothing has no hints.
+    """
+    known = {names.wire(folder): folder for folder in folders}
+    items = b" (MESSAGES SIZE)" if connection.offers("STATUS=SIZE") else b" (MESSAGES)"
+    commands = [
+        (b"STATUS ", connection.inline(name), items)
+        for name, folder in known.items()
+        # What only a go-ahead would carry is not worth a round trip.
+        if folder.selectable and (quotable(name) or connection.sends_at_once(len(name)))
+    ]
+    for responses, _ in connection.pipeline(commands, doing="folder"):
+        for name, numbers in _told(responses):
+            if name in known:
+                known[name] = _hinted(known[name], numbers)
+    return list(known.values())
+
+
+def _told(responses: list[Response]) -> Iterator[tuple[bytes, Mapping[str, int]]]:
+    for response in of_kind(responses, b"STATUS"):
+        name = response.tokens()[1:2]
+        # An unquoted NIL is a folder of that name.
+        raw = name[0] if name and isinstance(name[0], bytes) else b"NIL"
+        yield b"INBOX" if raw.upper() == b"INBOX" else raw, read_status(response)
+
+
+def _hinted(folder: Folder, numbers: Mapping[str, int]) -> Folder:
+    return evolve(folder, messages=numbers.get("MESSAGES"), octets=numbers.get("SIZE"))
