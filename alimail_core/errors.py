@@ -76,7 +76,8 @@ class InDoubt(AlimailError):
 class Refused(AlimailError):
     """The server certainly will not take this one message or folder; its own words are the message.
 
-    ``about``: ``"form"`` (its octets: NUL, bare CR or LF, long lines), ``"size"``, or ``"other"``.
+    ``about``: ``"form"`` (its octets: NUL, bare CR or LF, long lines), ``"size"``, ``"folder"`` (not the
+    message's fault: its folder is not there, which the engine then makes again), or ``"other"``.
     """
 
     def __init__(self, message: str, *, about: str = "other", remedy: str = "") -> None:

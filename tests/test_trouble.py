@@ -288,6 +288,9 @@ def test_refill_carries_again_what_an_emptied_mailbox_lost() -> None:
         world.source.deliver(INBOX, message(subject=str(number)))
     world.run()
     world.target = MemoryMailbox()
+    assert world.run(refill=True).copied == 4
+    assert world.target.contents() == world.source.contents()
+    world.target = MemoryMailbox()
     world.source.deliver(INBOX, message(subject="new"))
     assert world.run().copied == 1
     assert any("--refill" in text for text, _ in world.ledger.notes(world.account_id))

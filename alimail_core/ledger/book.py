@@ -218,7 +218,15 @@ class Book:
         """Note that a pass begins; return its number. What could not be read last time is pending again."""
         with self.write() as connection:
             mine = account.c.id == self.account_id
-            number = int(connection.execute(sa.select(account.c.passes).where(mine)).scalar_one()) + 1
+            before = connection.execute(sa.select(account).where(mine)).one()
+            number = int(before.passes) + 1
+            if before.source_endpoint not in ("", source_endpoint):
+                self._forget_side(connection, "source")
+            if before.target_endpoint not in ("", target_endpoint):
+                self._forget_target_keys(connection, message.c.folder_id.in_(self._mine("source")))
+                theirs = stranger.c.folder_id.in_(self._mine("target"))
+                connection.execute(stranger.delete().where(theirs))
+                self._forget_side(connection, "target")
             connection.execute(
                 account.update()
                 .where(mine)
@@ -236,12 +244,36 @@ class Book:
             here = message.c.folder_id.in_(self._mine("source"))
             again = (message.c.state == State.UNREADABLE) & here
             connection.execute(message.update().where(again).values(state=State.PENDING))
-            stale = problem.c.kind.in_(("unreadable", "folder")) & (problem.c.account_id == self.account_id)
-            connection.execute(problem.delete().where(stale))
+            ours = problem.c.account_id == self.account_id
+            stale = problem.c.kind.in_(("unreadable", "folder"))
+            refused = sa.select(message.c.id).where(message.c.state == State.REFUSED, message.c.gone == 0)
+            over = (problem.c.kind == "refused") & problem.c.message_id.not_in(refused)
+            connection.execute(problem.delete().where(ours, stale | over))
+            self._reconsider_collapsed(connection)
             # A batch that was never ended was cut off with its process: its connections died before now.
             never = (batch.c.account_id == self.account_id) & batch.c.ended.is_(None)
             connection.execute(batch.update().where(never).values(ended=self.now))
         return number
+
+    def _forget_side(self, connection: sa.Connection, side: str) -> None:
+        """Its server is another one now: every folder begins a new epoch when it is listed next."""
+        where = (folder.c.account_id == self.account_id) & (folder.c.side == side)
+        connection.execute(
+            folder.update().where(where, folder.c.epoch.is_not(None)).values(epoch="", cursor=None)
+        )
+
+    def _reconsider_collapsed(self, connection: sa.Connection) -> None:
+        """A duplicate that was left out is pending again where the copy that stood for it does so no more."""
+        c, twin = message.c, message.alias()
+        comes_to = sa.select(folder.c.target_id).where(folder.c.id == c.folder_id).scalar_subquery()
+        stands = sa.select(twin.c.id).where(
+            twin.c.target_id == comes_to,
+            twin.c.digest == c.digest,
+            twin.c.state.in_((State.SENT, State.STORED, State.MOVING)),
+            twin.c.gone == 0,
+        )
+        left_out = sa.and_(c.folder_id.in_(self._mine("source")), c.state == State.COLLAPSED, c.gone == 0)
+        connection.execute(message.update().where(left_out, ~stands.exists()).values(state=State.PENDING))
 
     def end_pass(self, state: str, reason: str = "", remedy: str = "") -> None:
         """Note how the pass ended."""
@@ -305,6 +337,11 @@ class Book:
             change = folder.update().where(folder.c.id == sa.bindparam("_id"))
             with self.write(sync=sync) as connection:
                 connection.execute(change.values(cursor=sa.bindparam("_cursor")), told)
+
+    def forget_cursor(self, folder_id: int) -> None:
+        """Have a folder listed as a whole next time."""
+        with self.write() as connection:
+            connection.execute(folder.update().where(folder.c.id == folder_id).values(cursor=None))
 
     # the source's listing
 
@@ -411,17 +448,19 @@ class Book:
         ``recent`` of ``None`` keeps the source's order throughout (by id, which is the order of listing).
         """
         c = message.c
-        where = [c.folder_id == folder_id, c.state == State.PENDING]
+        here = sa.and_(c.folder_id == folder_id, c.state == State.PENDING)
         if recent is None:
-            if after is not None:
-                where.append(c.id > after.id)
-            return self._rows(*where, order=c.id, limit=limit)
-        old = sa.case((c.date >= recent, 0), else_=1)
-        if after is not None:
-            part = 0 if after.date is not None and after.date >= recent else 1
-            where.append(sa.or_(old > part, sa.and_(old == part, c.id > after.id)))
-        query = sa.select(*_ROW).where(*where).order_by(old, c.id).limit(limit)
-        return [Row(*row) for row in self._read(query)]
+            return self._rows(here, *([c.id > after.id] if after else []), limit=limit)
+        new = c.date >= recent
+        old = sa.or_(c.date < recent, c.date.is_(None))
+        rows: list[Row] = []
+        if after is None or (after.date is not None and after.date >= recent):
+            rows = self._rows(here, new, *([c.id > after.id] if after else []), limit=limit)
+            after = None
+        # Rows that another part of the same page left room for.
+        if len(rows) < limit:
+            rows += self._rows(here, old, *([c.id > after.id] if after else []), limit=limit - len(rows))
+        return rows
 
     def wanted(self, target_id: int) -> list[Row]:
         """List what may claim a stranger of a target folder, in the order of claiming.
@@ -517,8 +556,10 @@ class Book:
         """Return the target folders in which something waits to be found by looking there."""
         c = message.c
         here = c.folder_id.in_(self._mine("source"))
-        keyless = sa.and_(c.state == State.STORED, c.target_key.is_(None), c.target_gone == 0)
-        waiting = sa.or_(keyless, c.state.in_((State.SENT, State.MOVING)))
+        # Without a witness a key proves nothing: its folder may have been made again since.
+        unknown = sa.or_(c.target_key.is_(None), c.target_size.is_(None))
+        unseen = sa.and_(c.state == State.STORED, unknown, c.target_gone == 0)
+        waiting = sa.or_(unseen, c.state.in_((State.SENT, State.MOVING)))
         query = sa.select(c.target_id, c.moving_to).where(here, waiting).distinct()
         return {int(folder_id) for row in self._read(query) for folder_id in row if folder_id is not None}
 
@@ -552,14 +593,14 @@ class Book:
     def gone_sizes(self) -> set[int]:
         """Return the sizes of what the source has no more, to tell moves from new messages cheaply."""
         c = message.c
-        stored = c.state.in_((State.STORED, State.SENT, State.COLLAPSED, State.REFUSED))
+        stored = c.state.in_((State.STORED, State.SENT, State.REFUSED))
         query = sa.select(c.size).distinct().where(c.folder_id.in_(self._mine("source")), c.gone == 1, stored)
         return {int(row.size) for row in self._read(query) if row.size is not None}
 
     def departed(self, sizes: set[int]) -> list[Row]:
         """List what left the source having one of these sizes, whatever became of it since."""
         c = message.c
-        stored = c.state.in_((State.STORED, State.SENT, State.COLLAPSED, State.REFUSED))
+        stored = c.state.in_((State.STORED, State.SENT, State.REFUSED))
         rows: list[Row] = []
         for chunk in _chunks(sorted(sizes)):
             rows += self._rows(c.folder_id.in_(self._mine("source")), c.gone == 1, stored, c.size.in_(chunk))
@@ -629,35 +670,41 @@ class Book:
         mine = account.c.id == self.account_id
         connection.execute(account.update().where(mine).values(octets=account.c.octets + octets))
 
-    def take_place(self, old: Row, new: Row, changes: dict[str, Any]) -> None:
-        """Let a known message stand where the source now has it: the pending row gives way."""
+    def take_places(self, moved: Sequence[tuple[Row, Row, dict[str, Any]]]) -> None:
+        """Let known messages stand where the source now has them: the pending row of each gives way."""
+        if not moved:
+            return
         with self.write(sync=True) as connection:
-            connection.execute(problem.delete().where(problem.c.message_id == new.id))
-            connection.execute(message.delete().where(message.c.id == new.id))
-            place = {
-                "folder_id": new.folder_id,
-                "key": new.key,
-                "size": new.size,
-                "date": new.date,
-                "zone": new.zone,
-            }
-            values = {**place, "flags": new.flags, "gone": 0, **changes}
-            connection.execute(message.update().where(message.c.id == old.id).values(values))
+            for part in _chunks([new.id for _, new, _ in moved]):
+                connection.execute(problem.delete().where(problem.c.message_id.in_(part)))
+                connection.execute(message.delete().where(message.c.id.in_(part)))
+            for old, new, columns in moved:
+                place = {
+                    name: getattr(new, name) for name in ("folder_id", "key", "size", "date", "zone", "flags")
+                }
+                here = message.c.id == old.id
+                connection.execute(message.update().where(here).values(gone=0, **place, **columns))
+                where = problem.c.message_id == old.id
+                connection.execute(problem.update().where(where).values(folder_id=new.folder_id))
 
     # the target's listing
 
     def forget_target_keys(self, folder_id: int, epoch: str) -> None:
         """Begin a new epoch of a target folder: what we wrote there is to be found anew."""
         with self.write() as connection:
-            connection.execute(
-                message.update()
-                .where(message.c.target_id == folder_id)
-                .values(target_key=None, target_gone=0)
-            )
+            self._forget_target_keys(connection, message.c.target_id == folder_id)
             connection.execute(stranger.delete().where(stranger.c.folder_id == folder_id))
             connection.execute(
                 folder.update().where(folder.c.id == folder_id).values(epoch=epoch, cursor=None)
             )
+
+    @staticmethod
+    def _forget_target_keys(connection: sa.Connection, where: sa.ColumnElement[bool]) -> None:
+        # A move that was under way is void: its message is looked for where it was, like all others.
+        moving = sa.and_(where, message.c.state == State.MOVING)
+        connection.execute(message.update().where(moving).values(state=State.STORED, moving_to=None))
+        values = {"target_key": None, "target_size": None, "target_date": None, "target_gone": 0}
+        connection.execute(message.update().where(where).values(values))
 
     def target_listed(self, folder_id: int, entries: Sequence[Entry]) -> None:
         """Take one page of a target's listing in: our own messages get their witness, the rest are strangers."""
@@ -680,11 +727,15 @@ class Book:
                 continue
             known.add(row.target_key)
             if (row.target_size is None and entry.size is not None) or row.target_gone:
-                size, date = (
-                    entry.size or row.target_size,
-                    from_date(entry.internal_date)[0] or row.target_date,
+                date, _ = from_date(entry.internal_date)
+                told.append(
+                    {
+                        "_id": row.id,
+                        "target_size": row.target_size if entry.size is None else entry.size,
+                        "target_date": row.target_date if date is None else date,
+                        "target_gone": 0,
+                    }
                 )
-                told.append({"_id": row.id, "target_size": size, "target_date": date, "target_gone": 0})
         if told:
             connection.execute(message.update().where(c.id == sa.bindparam("_id")), told)
         if dead:
@@ -743,11 +794,27 @@ class Book:
             with self.write() as connection:
                 connection.execute(stranger.update().where(stranger.c.id == sa.bindparam("_id")), told)
 
-    def claim(self, claims: Sequence[tuple[Row, StrangerRow]]) -> None:
-        """Let messages claim strangers: they are stored, and the stranger is one no more."""
+    def claim(
+        self, claims: Sequence[tuple[Row, StrangerRow, dict[str, Any]]], *, left: Row | None = None
+    ) -> None:
+        """Let messages claim strangers: they are stored, and the stranger is one no more.
+
+        Each claim brings columns of its own: ``origin``, and digests where they were read. ``left`` is a row as
+        it was before: the entry that it claimed till now becomes a stranger, in the same transaction.
+        """
         with self.write(sync=True) as connection:
-            for row, found in claims:
-                pending = row.state == State.PENDING
+            if left is not None:
+                connection.execute(
+                    stranger.insert().values(
+                        folder_id=left.target_id,
+                        key=left.target_key,
+                        size=left.target_size,
+                        date=left.target_date,
+                        fingerprint=left.fingerprint,
+                        message_hash=left.message_hash,
+                    )
+                )
+            for row, found, columns in claims:
                 values: dict[str, Any] = {
                     "state": State.STORED,
                     "target_id": found.folder_id,
@@ -756,10 +823,10 @@ class Book:
                     "target_date": found.date,
                     "target_gone": 0,
                     "moving_to": None,
-                    "origin": row.origin if row.origin == Origin.ADOPTED else Origin.FOUND,
+                    **columns,
                 }
-                if pending:
-                    values |= {"origin": Origin.ADOPTED, "carried": row.flags}
+                if row.state == State.PENDING:
+                    values["carried"] = row.flags
                 connection.execute(message.update().where(message.c.id == row.id).values(values))
                 connection.execute(stranger.delete().where(stranger.c.id == found.id))
 

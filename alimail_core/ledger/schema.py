@@ -141,6 +141,7 @@ message = Table(
     UniqueConstraint("folder_id", "key"),
     Index("message_state", "folder_id", "state"),
     Index("message_target", "target_id", "target_key"),
+    Index("message_digest", "target_id", "digest"),
 )
 
 stranger = Table(

@@ -8,11 +8,8 @@ from attrs import frozen
 
 from alimail_core.ledger import Row, State
 from alimail_core.transfer.reconcile import reconcile
-from alimail_core.transfer.send import Sender
+from alimail_core.transfer.send import POISON, Sender
 from alimail_core.transfer.state import Pair, Pass, Target
-
-POISON = 3
-"""A message that was alone on the line when the connection died this often, in one pass, is set aside."""
 
 
 def resolve_doubts(p: Pass) -> None:
@@ -23,13 +20,15 @@ def resolve_doubts(p: Pass) -> None:
     """
     while _doubtful(p):
         reconcile(p, _targets_of(p, _doubtful(p)))
-        rows = _doubtful(p)
+        rows = [row for row in _doubtful(p) if _was_looked_for(p, row)]
+        if not rows:
+            break  # settled; or their folders cannot be listed now, which is a problem of its own
         verdict = _judge(p, rows)
         _missing(p, verdict.missing)
         if verdict.missing:
             folders = {row.folder_id for row in verdict.missing}
             send(p, [pair for pair in p.pairs if pair.id in folders])
-        elif rows:
+        else:
             p.wait(
                 verdict.seconds, f"{len(rows)} messages are in doubt: the target may still be storing them"
             )
@@ -37,9 +36,16 @@ def resolve_doubts(p: Pass) -> None:
 
 
 def send(p: Pass, pairs: Sequence[Pair]) -> None:
-    """Send what is pending in these pairs, and read back once what then stands in their target folders."""
-    Sender(p, pairs).run()
-    targets = list({pair.target.id: pair.target for pair in pairs}.values())
+    """Send what is pending in these pairs, and read back once what then stands in their target folders.
+
+    A target folder that could not be listed is not written to: what stands there already is not known.
+    """
+    pending = p.book.pending()
+    ready = [pair for pair in pairs if pair.id in pending and pair.target.surveyed is not None]
+    if not ready:
+        return
+    Sender(p, ready).run()
+    targets = list({pair.target.id: pair.target for pair in ready}.values())
     reconcile(p, targets)
     for target in targets:
         _tell_redated(p, target)
@@ -72,6 +78,11 @@ def _targets_of(p: Pass, rows: Sequence[Row]) -> list[Target]:
     return [p.targets[target_id] for target_id in ids if target_id in p.targets]
 
 
+def _was_looked_for(p: Pass, row: Row) -> bool:
+    target = p.targets.get(row.target_id or 0)
+    return target is None or target.surveyed is not None
+
+
 @frozen
 class _Verdict:
     missing: list[Row]
@@ -85,6 +96,10 @@ def _judge(p: Pass, rows: Sequence[Row]) -> _Verdict:
     missing, latest = [], []
     for row in rows:
         ended, over = ends.get(row.batch_id or 0, (0.0, True))
+        if ended is not None and ended > p.book.now:
+            # The clock was set back since then: the whole time is waited once more.
+            p.book.end_batches([row.batch_id or 0], over=over)
+            ended = p.book.now
         settled = 0.0 if over else (ended or 0.0) + p.options.settle_seconds
         target = p.targets.get(row.target_id or 0)
         surveyed = target.surveyed if target is not None else p.book.now  # no such folder there any more
@@ -119,5 +134,7 @@ def _missing(p: Pass, rows: Sequence[Row]) -> None:
                 row=row,
                 remedy="The target may choke on it: look at the message at its source, or ask the target's support.",
             )
+    if again:
+        p.note("messages sent again after a lost connection: they were not found in the target", len(again))
     gone = [row for row in again if row.gone]
     p.book.update([{"_id": row.id, "state": State.VANISHED} for row in gone])

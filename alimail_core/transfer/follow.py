@@ -6,8 +6,9 @@ Only what is provably ours and still as we wrote it is touched in the target.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
-from alimail_core.errors import InDoubt, Transient
+from alimail_core.errors import InDoubt, Refused, Transient
 from alimail_core.identity import Claim, claim_by_bodies, claim_by_headers, nominees
 from alimail_core.ledger import Origin, Row, State
 from alimail_core.ledger.book import split_flags
@@ -25,8 +26,9 @@ def follow_moves(p: Pass) -> None:
     sizes = p.book.gone_sizes()
     arrived = p.book.arrived(sizes) if sizes else []
     departed = p.book.departed({row.size for row in arrived if row.size is not None}) if arrived else []
-    for claim in _moved(p, arrived, departed):
-        _take_over(p, departed[claim.stranger], arrived[claim.wanted])
+    _take_over(
+        p, [(departed[claim.stranger], arrived[claim.wanted]) for claim in _moved(p, arrived, departed)]
+    )
     finish_moves(p)
 
 
@@ -42,21 +44,24 @@ def _moved(p: Pass, arrived: Sequence[Row], departed: Sequence[Row]) -> list[Cla
     return [*claims, *claim_by_bodies(wanted, found, claims)]
 
 
-def _take_over(p: Pass, old: Row, new: Row) -> None:
-    """Let the known message stand where the source has it now, and move our copy where that is right."""
-    pair = p.by_id(new.folder_id)
-    if pair is None:
-        return
-    stays = old.state != State.STORED or old.target_gone or old.target_id == pair.target.id
-    if stays:
-        p.book.take_place(old, new, {})
-    elif p.options.moves == "follow" and p.sink.traits.moves and _is_ours(p, old):
-        p.book.take_place(old, new, {"state": State.MOVING, "moving_to": pair.target.id})
-
-
-def _is_ours(p: Pass, row: Row) -> bool:
-    here = p.targets.get(row.target_id or 0)
-    return here is not None and bool(still_as_written(p, here, [row]))
+def _take_over(p: Pass, moved: Sequence[tuple[Row, Row]]) -> None:
+    """Let known messages stand where the source has them now, and move our copies where that is right."""
+    goals = {pair.id: pair.target.id for pair in p.pairs}
+    places: list[tuple[Row, Row, dict[str, Any]]] = []
+    movable: dict[int, list[tuple[Row, Row]]] = {}
+    for old, new in moved:
+        if old.state != State.STORED or old.target_gone or old.target_id == goals[new.folder_id]:
+            places.append((old, new, {}))
+        elif p.options.moves == "follow" and p.sink.traits.moves and old.target_id in p.targets:
+            movable.setdefault(old.target_id, []).append((old, new))
+    for here, pairs in movable.items():
+        ours = {row.id for row in still_as_written(p, p.targets[here], [old for old, _ in pairs]).values()}
+        places += [
+            (old, new, {"state": State.MOVING, "moving_to": goals[new.folder_id]})
+            for old, new in pairs
+            if old.id in ours
+        ]
+    p.book.take_places(places)
 
 
 def finish_moves(p: Pass) -> None:
@@ -78,7 +83,10 @@ def finish_moves(p: Pass) -> None:
 
 
 def _move(p: Pass, here: Target, goal: Target, rows: Sequence[Row]) -> None:
-    ours = {row.target_key or "": row for row in still_as_written(p, here, rows)}
+    if not p.sink.traits.moves:  # another target than the one where the move was begun
+        _stay(p, rows)
+        return
+    ours = still_as_written(p, here, rows)
     p.book.update(
         [
             {"_id": row.id, "state": State.STORED, "moving_to": None, "target_gone": 1}
@@ -96,6 +104,16 @@ def _move(p: Pass, here: Target, goal: Target, rows: Sequence[Row]) -> None:
             origin = Origin.FOUND if answer.new_key is not None else row.origin
             p.book.update([{"_id": row.id, "state": State.STORED, "origin": origin, **place}])
             moved += 1
+    except Refused as error:
+        p.problem("folder", f"copies could not be moved in the target: {error}", remedy=error.remedy)
+        _stay(
+            p,
+            [
+                row
+                for row in p.book.rows(states=[State.MOVING])
+                if row.id in {one.id for one in ours.values()}
+            ],
+        )
     except InDoubt as error:
         # The rows stay MOVING, and the next attempt looks where the copies are.
         raise Transient(str(error), remedy=error.remedy) from error
@@ -126,8 +144,13 @@ def _carry_flags(p: Pass, target: Target, rows: Sequence[Row]) -> None:
         add, remove = p.storable(target, now - before), p.storable(target, before - now)
         if add or remove:
             changes.append(FlagChange(row.target_key or "", add, remove))
-    if changes:
-        p.sink.change_flags(target.folder, changes)
+    try:
+        if changes:
+            p.sink.change_flags(target.folder, changes)
+    except Refused as error:
+        name = "/".join(target.folder.path)
+        p.problem("folder", f"flags could not be changed in {name}: {error}", remedy=error.remedy)
+        return
     p.book.update([{"_id": row.id, "carried": row.flags} for row in rows])
 
 
@@ -139,7 +162,7 @@ def mirror_deletions(p: Pass) -> None:
     for row in p.book.gone_rows():
         by_target.setdefault(row.target_id or 0, []).append(row)
     if by_target and not p.sink.traits.moves:
-        p.note("deletions that could not be mirrored: the target cannot remove single messages safely")
+        p.note_once("deletions that could not be mirrored: the target cannot remove single messages safely")
         return
     for target_id, rows in by_target.items():
         if target_id in p.targets:
@@ -147,8 +170,13 @@ def mirror_deletions(p: Pass) -> None:
 
 
 def _remove(p: Pass, target: Target, rows: Sequence[Row]) -> None:
-    ours = {row.target_key or "": row for row in still_as_written(p, target, rows)}
-    removed = list(p.sink.remove(target.folder, list(ours))) if ours else []
+    ours = still_as_written(p, target, rows)
+    try:
+        removed = list(p.sink.remove(target.folder, list(ours))) if ours else []
+    except Refused as error:
+        name = "/".join(target.folder.path)
+        p.problem("folder", f"copies could not be removed from {name}: {error}", remedy=error.remedy)
+        return
     p.book.update([{"_id": ours[key].id, "target_gone": 1} for key in removed])
     if removed:
         p.note(

@@ -9,7 +9,7 @@ from attrs import evolve
 from alimail_core.events import FolderListed, Noted
 from alimail_core.folders import Mapped, map_folders, special_use_of
 from alimail_core.ledger import FolderRow
-from alimail_core.model import INBOX, Changes, Entry, Folder, SpecialUse, Unusable
+from alimail_core.model import INBOX, Changes, Entry, Folder, FolderPath, SpecialUse, Unusable
 from alimail_core.transfer.state import NOT_CARRIED, Pair, Pass, Target
 
 _FIRST = {INBOX: 0}
@@ -47,14 +47,16 @@ def pair_folders(p: Pass) -> None:
         source, target = by_path[row.source], targets.get(row.target) or made.get(row.target)
         if isinstance(target, Folder):
             _pair(p, source, target, row, before.get(row.source), known.get(target.path))
-            if row.target in known and row.target in made:
-                p.targets[known[row.target].id].remade = True
+            if target.path in known and row.target in made:
+                p.targets[known[target.path].id].remade = True
         elif source.selectable:
+            p.incomplete = True
             reason = target.reason if target else "the server did not answer"
             p.problem("folder", f"the folder {'/'.join(row.target)} could not be made: {reason}")
     for folder in skipped:
         p.tell(Noted(p.account, f"the folder {'/'.join(folder.source)} is left out: {folder.reason}"))
     p.pairs.sort(key=_priority)
+    _forget_lost(p, before.values(), {folder.path for folder in sources if folder.selectable})
 
 
 def _pair(
@@ -115,6 +117,7 @@ def list_source(p: Pass, pairs: Sequence[Pair]) -> None:
     by_path = {pair.source.path: pair for pair in pairs}
     seen: dict[int, set[int]] = {}
     for page in p.source.changes((pair.source, rows[pair.id].cursor) for pair in pairs):
+        p.check_in()
         if isinstance(page, Unusable):
             p.incomplete = True
             p.problem(
@@ -152,12 +155,15 @@ def _carried(p: Pass, entry: Entry) -> Entry:
     return evolve(entry, flags=entry.flags - NOT_CARRIED)
 
 
-def forget_lost_folders(p: Pass) -> None:
-    """Note of folders that the source has no more that their messages are gone from there."""
-    here = {pair.id for pair in p.pairs}
-    for row in p.book.folders("source"):
-        if row.id not in here and row.epoch is not None:
+def _forget_lost(p: Pass, known: Iterable[FolderRow], here: set[FolderPath]) -> None:
+    """Note of folders that the source has no more that their messages are gone from there.
+
+    A folder may be back next time, and then it is listed as a whole: what was noted as gone was not.
+    """
+    for row in known:
+        if row.path not in here and row.epoch is not None:
             p.book.mark_gone(row.id, all_but=set())
+            p.book.forget_cursor(row.id)
 
 
 def survey(p: Pass, targets: Iterable[Target]) -> None:
@@ -167,7 +173,10 @@ def survey(p: Pass, targets: Iterable[Target]) -> None:
     by_path = {target.folder.path: target for target in wanted}
     began = p.book.now
     listed: dict[int, set[str]] = {}
+    for target in wanted:
+        target.surveyed = None  # what an earlier look said no longer counts, also where this one fails
     for page in p.sink.changes((target.folder, rows[target.id].cursor) for target in wanted):
+        p.check_in()
         if isinstance(page, Unusable):
             p.problem(
                 "folder", f"{'/'.join(page.path)} in the target: {page.reason}", remedy="It is tried again."

@@ -7,15 +7,15 @@ pending. So a settled twin never vouches for a message that was not sent (docs/i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from attrs import evolve
 
 from alimail_core.contract import Source
 from alimail_core.events import BatchSettled
 from alimail_core.identity import (
-    Claim,
     Evidence,
     claim_by_bodies,
     claim_by_headers,
@@ -28,7 +28,12 @@ from alimail_core.ledger import Origin, Row, State, StrangerRow
 from alimail_core.ledger.book import contradicts, to_date
 from alimail_core.model import Entry, Folder, Message, SpecialUse
 from alimail_core.transfer.listing import survey
-from alimail_core.transfer.state import Pass, Target
+from alimail_core.transfer.state import NOT_CARRIED, Pass, Target
+
+_T = TypeVar("_T")
+
+_PART = 500
+"""Headers read at a time."""
 
 _SENT_BEFORE = (State.STORED, State.MOVING, State.SENT)
 
@@ -53,20 +58,36 @@ def match_strangers(p: Pass, target: Target) -> None:
     rows = p.book.wanted(target.id) if strangers else []
     if strangers and rows:
         strangers = _describe(p, target, strangers)
+        rows = _likely_first(rows, strangers)
         claims = _claims(p, target, rows, strangers)
         if claims:
-            _settle(p, target, [(rows[claim.wanted], strangers[claim.stranger]) for claim in claims])
+            _settle(p, target, claims)
     _give_up_keyless(p, target)
     if strangers:
         find_second_copies(p, target)
 
 
-def _settle(p: Pass, target: Target, claims: Sequence[tuple[Row, StrangerRow]]) -> None:
+def _likely_first(rows: Sequence[Row], strangers: Sequence[StrangerRow]) -> list[Row]:
+    """Within each part of ``wanted``, put first whose size and date are those of a stranger.
+
+    Where fewer of several equal messages stand there than were sent, the right ones claim, and what is sent again
+    brings its own flags and date.
+    """
+    free = Counter((each.size, each.date) for each in strangers)
+    parts: dict[int, tuple[list[Row], list[Row]]] = {}
+    for row in rows:
+        likely = free[row.size, row.date] > 0
+        free[row.size, row.date] -= likely
+        parts.setdefault(row.state, ([], []))[0 if likely else 1].append(row)
+    return [row for part in parts.values() for half in part for row in half]
+
+
+def _settle(p: Pass, target: Target, claims: Sequence[tuple[Row, StrangerRow, dict[str, Any]]]) -> None:
+    for row, _, _ in claims:
+        _finish_move(p, row)
     p.book.claim(claims)
-    for row, found in claims:
-        _finish_move(p, row, found)
     by_folder: dict[int, list[Row]] = {}
-    for row, _ in claims:
+    for row, _, _ in claims:
         if row.state in (State.PENDING, State.SENT):
             by_folder.setdefault(row.folder_id, []).append(row)
     for folder_id, rows in by_folder.items():
@@ -79,9 +100,12 @@ def _settle(p: Pass, target: Target, claims: Sequence[tuple[Row, StrangerRow]]) 
         p.tell(BatchSettled(p.account, path, copied=len(rows) - adopted, adopted=adopted, octets=octets))
 
 
-def _finish_move(p: Pass, row: Row, found: StrangerRow) -> None:
-    """A move by COPY and EXPUNGE that was cut off after the COPY has left the old place filled: clear it."""
-    if row.state == State.MOVING and row.target_key and row.target_id in p.targets:
+def _finish_move(p: Pass, row: Row) -> None:
+    """A move by COPY and EXPUNGE that was cut off after the COPY has left the old place filled: clear it.
+
+    The copy at the goal was just listed, and the row stays MOVING until it claims it, so this may be cut off too.
+    """
+    if row.state == State.MOVING and row.target_key and row.target_id in p.targets and p.sink.traits.moves:
         old = p.targets[row.target_id]
         if still_as_written(p, old, [row]):
             list(p.sink.remove(old.folder, [row.target_key]))
@@ -103,16 +127,15 @@ def _describe(p: Pass, target: Target, strangers: Sequence[StrangerRow]) -> list
     """Read, once, the headers of strangers whose fingerprint is not known yet."""
     bare = {row.key: row for row in strangers if row.fingerprint is None}
     told: dict[int, dict[str, Any]] = {}
-    if bare:
-        for headers in p.sink.headers(target.folder, [row.entry for row in bare.values()]):
+    for part in _parts(p, list(bare.values())):
+        here: list[dict[str, Any]] = []
+        for headers in p.sink.headers(target.folder, [row.entry for row in part]):
             found = fingerprint(headers.octets)
             row = bare[headers.key]
-            told[row.id] = {
-                "_id": row.id,
-                "fingerprint": found.value,
-                "message_hash": message_hash(found.message_id),
-            }
-        p.book.describe_strangers(list(told.values()))
+            short = message_hash(found.message_id)
+            here.append({"_id": row.id, "fingerprint": found.value, "message_hash": short})
+        p.book.describe_strangers(here)
+        told |= {each["_id"]: each for each in here}
     return [
         evolve(row, fingerprint=told[row.id]["fingerprint"], message_hash=told[row.id]["message_hash"])
         if row.id in told
@@ -121,7 +144,16 @@ def _describe(p: Pass, target: Target, strangers: Sequence[StrangerRow]) -> list
     ]
 
 
-def _claims(p: Pass, target: Target, rows: Sequence[Row], strangers: Sequence[StrangerRow]) -> list[Claim]:
+def _parts(p: Pass, rows: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    """Divide reading that may take long, so that what was read is kept and a wish to stop is seen."""
+    for start in range(0, len(rows), _PART):
+        p.check_in()
+        yield rows[start : start + _PART]
+
+
+def _claims(
+    p: Pass, target: Target, rows: Sequence[Row], strangers: Sequence[StrangerRow]
+) -> list[tuple[Row, StrangerRow, dict[str, Any]]]:
     """Decide which message claims which stranger, reading only the bodies that can decide it."""
     drafts = target.special_use == SpecialUse.DRAFTS
     wanted = row_evidence(p, rows)
@@ -137,7 +169,33 @@ def _claims(p: Pass, target: Target, rows: Sequence[Row], strangers: Sequence[St
     if p.options.delivered_twice == "ignore":
         of_rows = [index for index in of_rows if rows[index].state in _SENT_BEFORE]
     read_rows(p, [(index, rows[index]) for index in of_rows], wanted)
-    return [*claims, *claim_by_bodies(wanted, found, claims)]
+    claims = [*claims, *claim_by_bodies(wanted, found, claims)]
+    return [
+        (
+            rows[claim.wanted],
+            strangers[claim.stranger],
+            _told_by_claim(rows[claim.wanted], wanted[claim.wanted], found[claim.stranger]),
+        )
+        for claim in claims
+    ]
+
+
+def _told_by_claim(row: Row, wanted: Evidence, found: Evidence) -> dict[str, Any]:
+    """Return what a claim teaches of a message: whose work the copy is, and digests that were read for it.
+
+    Only what has our octets, or our header, size and date, can be our own work; the same content in other octets
+    was brought there by somebody else.
+    """
+    same = (wanted.digest is not None and wanted.digest == found.digest) or (
+        wanted.canonical is not None and wanted.canonical == found.canonical
+    )
+    alike = (wanted.size, wanted.internal_date) == (found.size, found.internal_date)
+    ours = row.state != State.PENDING and row.origin != Origin.ADOPTED and (same or alike)
+    columns: dict[str, Any] = {"origin": Origin.FOUND if ours else Origin.ADOPTED}
+    if row.digest is None and wanted.digest is not None:
+        columns["digest"] = wanted.digest
+        columns["canonical"] = None if wanted.canonical == wanted.digest else wanted.canonical
+    return columns
 
 
 def read_rows(p: Pass, rows: Sequence[tuple[int, Row]], wanted: list[Evidence]) -> None:
@@ -166,15 +224,14 @@ def row_evidence(p: Pass, rows: Sequence[Row]) -> list[Evidence]:
         pair = p.by_id(folder_id)
         if pair is None:
             continue
-        for headers in p.source.headers(pair.source, [row.entry for row in by_key.values()]):
-            found = fingerprint(headers.octets)
-            told[by_key[headers.key].id] = (found.value, message_hash(found.message_id))
-    p.book.update(
-        [
-            {"_id": row_id, "fingerprint": value, "message_hash": short}
-            for row_id, (value, short) in told.items()
-        ]
-    )
+        for part in _parts(p, list(by_key.values())):
+            here: list[dict[str, Any]] = []
+            for headers in p.source.headers(pair.source, [row.entry for row in part]):
+                found = fingerprint(headers.octets)
+                row, short = by_key[headers.key], message_hash(found.message_id)
+                told[row.id] = (found.value, short)
+                here.append({"_id": row.id, "fingerprint": found.value, "message_hash": short})
+            p.book.update(here)
     return [_evidence(row, *told.get(row.id, (row.fingerprint, row.message_hash))) for row in rows]
 
 
@@ -215,20 +272,22 @@ def _with_body(evidence: Evidence, body: Evidence | None) -> Evidence:
     )
 
 
-def still_as_written(p: Pass, target: Target, rows: Sequence[Row]) -> list[Row]:
-    """Read our copies again and return those that are there, ours, and as we wrote them."""
-    ours = {
-        row.target_key: row
-        for row in rows
-        if row.target_key and row.origin in (Origin.APPENDED, Origin.FOUND)
-    }
-    found = {entry.key: entry for entry in p.sink.look(target.folder, [key for key in ours if key])}
-    kept = []
-    for key, row in ours.items():
-        entry = found.get(key or "")
-        if entry is not None and not contradicts(row.target_size, row.target_date, entry):
-            kept.append(row)
+def still_as_written(p: Pass, target: Target, rows: Sequence[Row]) -> dict[str, Row]:
+    """List our copies again; return, by key, those that are there, ours, and as we wrote them.
+
+    A key without a witness proves nothing: its folder may have been made again since, with other mail in it.
+    """
+    ours = {row.target_key: row for row in rows if row.target_key and _is_ours(row)}
+    kept: dict[str, Row] = {}
+    for entry in p.sink.look(target.folder, list(ours)) if ours else ():
+        row = ours.get(entry.key)
+        if row is not None and not contradicts(row.target_size, row.target_date, entry):
+            kept[entry.key] = row
     return kept
+
+
+def _is_ours(row: Row) -> bool:
+    return row.target_size is not None and row.origin in (Origin.APPENDED, Origin.FOUND)
 
 
 def find_second_copies(p: Pass, target: Target) -> None:
@@ -253,30 +312,30 @@ def find_second_copies(p: Pass, target: Target) -> None:
 
 def _drop_second_copy(p: Pass, target: Target, row: Row, late: StrangerRow) -> None:
     if row.origin == Origin.APPENDED and p.sink.traits.moves and _untouched(p, target, row):
-        assert row.target_key is not None
-        p.book.claim([(row, late)])
-        list(p.sink.remove(target.folder, [row.target_key]))
-        p.book.update([{"_id": row.id, "doubts": 0}])
+        # Ours becomes a stranger first, so that it is named where its removal is cut off.
+        p.book.claim([(row, late, {"origin": Origin.FOUND})], left=row)
+        removed = list(p.sink.remove(target.folder, [row.target_key or ""]))
+        p.book.target_gone(target.id, keys=removed)
         p.note("a message that arrived twice after a lost connection: our own second copy was removed")
     else:
-        p.book.update([{"_id": row.id, "doubts": 0}])
         p.problem(
             "extra",
             "the message stands twice in the target: its first sending was finished after it was given up",
             row=row,
             remedy="Remove one of the two there if you wish; nothing is missing.",
         )
+    p.book.update([{"_id": row.id, "doubts": 0}])
 
 
 def _untouched(p: Pass, target: Target, row: Row) -> bool:
     if not still_as_written(p, target, [row]):
         return False
-    [entry] = p.sink.look(target.folder, [row.target_key or ""])
+    entries = list(p.sink.look(target.folder, [row.target_key or ""]))
     carried = p.storable(target, (row.carried or "").split())
-    bodies = read_bodies(p.sink, target.folder, [entry])
-    body = bodies.get(entry.key)
-    return (
-        entry.flags - {"\\Recent"} == carried
-        and body is not None
-        and body.digest == (row.sent_digest or row.digest)
+    bodies = read_bodies(p.sink, target.folder, entries)
+    return bool(entries) and all(
+        entry.flags - NOT_CARRIED == carried
+        and entry.key in bodies
+        and bodies[entry.key].digest == (row.sent_digest or row.digest)
+        for entry in entries
     )

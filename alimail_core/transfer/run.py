@@ -24,7 +24,7 @@ from alimail_core.options import TransferOptions
 from alimail_core.seam import Clock, Stop
 from alimail_core.transfer.doubt import resolve_doubts, send
 from alimail_core.transfer.follow import carry_flags, follow_moves, mirror_deletions, targets_with_news
-from alimail_core.transfer.listing import chunks, forget_lost_folders, list_source, pair_folders
+from alimail_core.transfer.listing import chunks, list_source, pair_folders
 from alimail_core.transfer.reconcile import reconcile
 from alimail_core.transfer.state import Pair, Pass, Run
 
@@ -73,17 +73,18 @@ def run_pass(
     again for what the target lost or refused.
     """
     with ledger.lease(account_id) as book:
-        run = Run(account, book, options, policy, map_folder, observe, clock or Clock(), stop or Stop())
+        run = Run(
+            account, book, options, policy, map_folder, observe, clock or Clock(), stop or Stop(), refill
+        )
         number = book.begin_pass(*endpoints)
         run.tell(PassStarted(account, number))
-        if refill:
-            book.refill()
         try:
             state, error = _until_settled(run, open_source, open_sink)
         except Exception as bug:
             if not isinstance(bug, LeaseLost | LedgerError):
                 book.end_pass("failed", f"{type(bug).__name__}: a bug in alimail or in a plug-in")
             raise
+        _tell_dropped(run)
         problems = book.open_problems()
         if state == "done" and problems:
             state = "problems"
@@ -114,6 +115,7 @@ def _until_settled(
             return "stopped", error
         except (Transient, InDoubt) as error:
             failures = 1 if run.book.progress() != before else failures + 1
+            run.counts.careful = failures > 1
             if failures >= ATTEMPTS:
                 return "failed", error
             lost = error
@@ -138,7 +140,6 @@ def _attempt(run: Run, open_source: Callable[[], Source], open_sink: Callable[[]
         with open_source() as source, open_sink() as sink:
             p = Pass.of(run, source, sink)
             carry(p)
-            _tell_dropped(p)
     except (LeaseLost, LedgerError):
         raise
     except AlimailError:
@@ -146,28 +147,35 @@ def _attempt(run: Run, open_source: Callable[[], Source], open_sink: Callable[[]
         raise
 
 
-def _tell_dropped(p: Pass) -> None:
-    for flag, count in p.dropped.items():
-        p.note(f"the target cannot store the keyword {flag}: left out", count)
+def _tell_dropped(run: Run) -> None:
+    for flag, count in run.counts.dropped.items():
+        run.note(f"the target cannot store the keyword {flag}: left out", count)
 
 
 def carry(p: Pass) -> None:
-    """Make one attempt with open ends; returns when everything that the source told is settled."""
+    """Make one attempt with open ends; returns when everything that the source told is settled or named."""
+    doubted = [row.id for row in p.book.resent()]
     pair_folders(p)
-    forget_lost_folders(p)
+    if p.refill:
+        reconcile(p, p.targets.values())
+        p.book.refill()
     for pairs in chunks(p):
         p.check_in()
         list_source(p, pairs)
         if p.later:
             follow_moves(p)
         reconcile(p, targets_with_news(p, pairs))
-        if not p.book.pending().keys().isdisjoint(pair.id for pair in pairs):
-            send(p, pairs)
+        send(p, pairs)
         save_cursors(p, pairs)
     resolve_doubts(p)
     carry_flags(p)
     mirror_deletions(p)
     save_cursors(p, p.pairs)
+    # The target had a whole pass to finish what was sent twice; from now on a copy there is somebody else's.
+    p.book.update([{"_id": row_id, "doubts": 0} for row_id in doubted])
+    left = p.book.pending()
+    if any(pair.id in left and pair.target.surveyed is not None for pair in p.pairs):
+        raise Transient("the target did not take all messages", remedy="Run the same command again.")
 
 
 def save_cursors(p: Pass, pairs: Sequence[Pair]) -> None:

@@ -13,15 +13,26 @@ from contextlib import closing
 from datetime import datetime, timedelta
 from typing import Any
 
+import sqlalchemy as sa
 from attrs import evolve, field, frozen
 
 from alimail_core.dates import date_of
-from alimail_core.errors import AlimailError, InDoubt, Refused
+from alimail_core.errors import AlimailError, InDoubt, Refused, Transient
 from alimail_core.events import BatchSettled
 from alimail_core.identity import Digests, Fingerprint, digests, fingerprint, mend
 from alimail_core.ledger import Origin, Row, State
 from alimail_core.ledger.book import join_flags, split_flags
-from alimail_core.model import Delivery, Entry, Folder, FolderPath, Gone, Message, NotStored, Stored
+from alimail_core.model import (
+    Delivery,
+    Entry,
+    Folder,
+    FolderPath,
+    Gone,
+    Message,
+    NotStored,
+    Stored,
+    Unreadable,
+)
 from alimail_core.transfer.readahead import ReadAhead
 from alimail_core.transfer.reconcile import message_hash
 from alimail_core.transfer.state import NOT_CARRIED, Pair, Pass
@@ -30,6 +41,9 @@ _PAGE = 500
 """Rows asked from the ledger at a time, and so the most entries in one request to the source."""
 
 RECENT = timedelta(days=90)
+
+POISON = 3
+"""A message at which the connection dies this often in one pass, while it alone is asked or sent, is set aside."""
 
 SETTLE_SECONDS = 1.0
 """How long a settle waits for the next intent before it is written, unsynced, for those who watch the ledger."""
@@ -76,6 +90,7 @@ class Sender:
         self._settled: dict[FolderPath, list[int]] = {}
         self._doubtful: dict[int, bool] = {}
         self._halt: AlimailError | None = None
+        self._ended_by: AlimailError | None = None
         self._held: Parcel | None = None
         self._twins: set[tuple[int, bytes]] = set()
         self._told = p.clock.monotonic()
@@ -108,7 +123,7 @@ class Sender:
 
     def _fetched(self) -> Iterator[Parcel | _Missing]:
         """Fetch what is pending; runs in the reader's thread and only reads the ledger."""
-        for answer in self._p.source.fetch(self._requests()):
+        for answer in self._answers():
             row, pair = self._asked.pop((answer.folder, answer.key), (None, None))
             if row is None or pair is None:
                 continue  # nobody asked for it, or it was answered before
@@ -118,6 +133,29 @@ class Sender:
                 yield _Missing(row, "" if isinstance(answer, Gone) else answer.reason)
         for row, _ in self._asked.values():
             yield _Missing(row, "the source gave no answer for this message")
+
+    def _answers(self) -> Iterator[Message | Gone | Unreadable]:
+        """Ask for everything in one stream; or, once the source has failed at that, for one message at a time."""
+        if not self._p.counts.careful:
+            yield from self._p.source.fetch(self._requests())
+            return
+        for folder, entries in self._requests():
+            for entry in entries:
+                yield from self._one_answer(folder, entry)
+
+    def _one_answer(self, folder: Folder, entry: Entry) -> Iterator[Message | Gone | Unreadable]:
+        """Ask for one message; where the connection dies at it again and again, that is evidence against it."""
+        row, _ = self._asked[folder.path, entry.key]
+        try:
+            yield from self._p.source.fetch([(folder, [entry])])
+        except Transient as error:
+            self._p.counts.choked[row.id] += 1
+            if self._p.counts.choked[row.id] < POISON:
+                raise
+            yield Unreadable(
+                folder.path, entry.key, f"the source failed {POISON} times at this message: {error}"
+            )
+            raise
 
     def _requests(self) -> Iterator[tuple[Folder, Sequence[Entry]]]:
         recent = None
@@ -152,7 +190,7 @@ class Sender:
                 batch = self._next_batch(found)
                 if not batch:
                     return
-                self._p.check_in(sum(len(parcel.octets) for parcel in batch))
+                self._p.check_in(self._in_flight() + sum(len(parcel.octets) for parcel in batch))
                 deliveries = self._intend(batch)
             except AlimailError as error:
                 self._halt = error
@@ -163,8 +201,16 @@ class Sender:
         batch: list[Parcel] = []
         octets = 0
         options = self._p.options
+        if self._ended_by is not None:
+            raise self._ended_by
         while len(batch) < options.batch_messages:
-            parcel = self._next_parcel(found)
+            try:
+                parcel = self._next_parcel(found)
+            except AlimailError as error:
+                self._ended_by = error
+                if not batch:
+                    raise
+                break  # what was fetched before the source failed is carried all the same
             if parcel is None:
                 break
             alone = parcel.mended or parcel.row.doubts > 0
@@ -232,7 +278,7 @@ class Sender:
                 for parcel in batch
             ]
             p.book.put(connection, [*self._settles, *intents])
-            p.book.count_octets(connection, sum(len(parcel.octets) for parcel in batch))
+            self._count_octets(connection)
         self._told_settled()
         self._twins.clear()
         for parcel in batch:
@@ -243,7 +289,7 @@ class Sender:
         target = parcel.pair.target
         flags = self._p.storable(target, parcel.source_flags)
         for flag in parcel.source_flags - flags:
-            self._p.dropped[flag] += 1
+            self._p.counts.dropped[flag] += 1
         return Delivery(parcel.row.id, target.folder, parcel.octets, flags, parcel.internal_date)
 
     # what became of it
@@ -254,6 +300,10 @@ class Sender:
             return  # a second answer for one delivery: the first one counts
         if isinstance(outcome, Stored):
             self._store(flying.parcel, outcome.key)
+        elif isinstance(outcome.error, Refused) and outcome.error.about == "folder":
+            # The folder is gone, not the message's fault: the next attempt makes it again.
+            self._settles.append(_unsent(flying.parcel.row))
+            self._halt = self._halt or Transient(str(outcome.error), remedy=outcome.error.remedy)
         elif isinstance(outcome.error, Refused):
             self._refused(flying.parcel, outcome.error)
         elif isinstance(outcome.error, InDoubt):
@@ -290,14 +340,13 @@ class Sender:
         """Park it: only looking at the target decides, once everything else has gone."""
         batch_id, over = flying.batch_id, error.over
         self._doubtful[batch_id] = self._doubtful.get(batch_id, True) and over
-        if not over and flying.parcel.row.doubts:
+        if flying.parcel.row.doubts:  # it was alone
             self._p.counts.lost[flying.parcel.row.id] += 1
 
     def _flush(self) -> None:
         """Write the last settles, and when the batches in doubt ended."""
         p = self._p
-        p.book.update(self._settles)
-        self._told_settled()
+        self._write_settles()
         for over in (False, True):
             ended = [batch_id for batch_id, is_over in self._doubtful.items() if is_over is over]
             if ended:
@@ -307,8 +356,23 @@ class Sender:
     def _settle_now_and_then(self) -> None:
         """On a slow target, do not let a whole batch pass before `status` and progress see any of it."""
         if self._settles and self._p.clock.monotonic() - self._told >= SETTLE_SECONDS:
-            self._p.book.update(self._settles)
-            self._told_settled()
+            self._write_settles()
+
+    def _write_settles(self) -> None:
+        if self._settles:
+            with self._p.book.write() as connection:
+                self._p.book.put(connection, self._settles)
+                self._count_octets(connection)
+        self._told_settled()
+
+    def _count_octets(self, connection: sa.Connection) -> None:
+        """Count towards the migration's limit what the target has taken, with the settles that say so."""
+        self._p.book.count_octets(connection, sum(octets for _, octets in self._settled.values()))
+
+    def _in_flight(self) -> int:
+        """Return the octets that are on their way, or arrived and not yet counted in the ledger."""
+        arrived = sum(octets for _, octets in self._settled.values())
+        return arrived + sum(len(each.parcel.octets) for each in self._flying.values())
 
     def _told_settled(self) -> None:
         """The settles are in the ledger: count them and let the observers know."""
@@ -323,7 +387,8 @@ class Sender:
 
 
 def _weight(item: Parcel | _Missing) -> int:
-    return len(item.octets) if isinstance(item, Parcel) else 0
+    """What an item costs in memory, about: the objects around the octets too."""
+    return 2048 + (len(item.octets) if isinstance(item, Parcel) else 0)
 
 
 def _parcel(row: Row, pair: Pair, message: Message) -> Parcel:

@@ -33,6 +33,12 @@ class Counts:
     octets: int = 0
     lost: Counter[int] = Factory(Counter)
     """By message: how often the connection died while it alone was on the line."""
+    choked: Counter[int] = Factory(Counter)
+    """By message: how often the source failed while it alone was asked for."""
+    careful: bool = False
+    """The source failed repeatedly while it was asked for many messages at once."""
+    dropped: Counter[str] = Factory(Counter)
+    """Keywords that the target could not store, and how often."""
 
 
 @define
@@ -71,6 +77,8 @@ class Run:
     observe: Observer
     clock: Clock
     stop: Stop
+    refill: bool = False
+    """Once the target was looked at: carry again what it lost or refused."""
     counts: Counts = Factory(Counts)
 
     def tell(self, event: Event) -> None:
@@ -121,8 +129,6 @@ class Pass(Run):
     pairs: list[Pair] = Factory(list)
     cursors: dict[int, Cursor] = Factory(dict)
     """How far the listing of each source folder came; stored once everything that it told is settled."""
-    dropped: Counter[str] = Factory(Counter)
-    """Keywords that the target could not store, and how often."""
     incomplete: bool = False
     """A folder of the source could not be listed, so what seems to be gone may only have moved there."""
     later: bool = False
