@@ -35,8 +35,8 @@ class Stage:
     """A folder to work in, two servers, and what is told on the way."""
 
     folder: Path
+    target: AlibabaServer
     source: Dovecot = field(factory=lambda: Dovecot(special_use=SPECIAL_USE))
-    target: AlibabaServer = field(factory=AlibabaServer)
     console: Console = field(factory=lambda: Console(highlight=False, markup=False, emoji=False))
 
     def tell(self, text: str) -> None:
@@ -57,7 +57,7 @@ class Stage:
         """Show a command and start it; it does not outlive the block."""
         self.console.print(Text(f"$ {shlex.join(words)}", style="bold"), soft_wrap=True)
         self.console.file.flush()
-        process = subprocess.Popen(words, cwd=self.folder, env=_environment(), stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(words, cwd=self.folder, env=environment(), stdin=subprocess.DEVNULL)
         try:
             yield process
         finally:
@@ -117,10 +117,10 @@ class Stage:
 
 
 @contextmanager
-def on_stage(folder: Path) -> Iterator[Stage]:
-    """Start both servers over an empty folder; end them however the block ends."""
+def on_stage(folder: Path, *, round_trip: float = 0.0) -> Iterator[Stage]:
+    """Start both servers over an empty folder, the target so many seconds away; end them however the block ends."""
     _make_empty(folder)
-    stage = Stage(folder)
+    stage = Stage(folder, AlibabaServer(round_trip=round_trip))
     with stage.source, stage.target:
         yield stage
 
@@ -135,7 +135,7 @@ def _make_empty(folder: Path) -> None:
     (folder / MARKER).touch()
 
 
-def _environment() -> Mapping[str, str]:
+def environment() -> Mapping[str, str]:
     """Let ``alimail`` be the one beside this Python, whether or not its environment is activated."""
     return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
 
