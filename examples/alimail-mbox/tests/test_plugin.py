@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -16,9 +18,11 @@ from alimail_core import (
     Denied,
     Folder,
     FolderPath,
+    Gone,
     Message,
     Registry,
     Source,
+    Transient,
 )
 from alimail_core.testing import Mail, SourceContract, message
 from alimail_mbox import plugin
@@ -114,16 +118,49 @@ def test_a_message_that_is_renamed_while_a_directory_is_read_is_listed(
     assert [entry.key for entry in page.entries] == ["1.one"]
 
 
+def test_a_file_that_was_replaced_is_gone(tmp_path: Path, inbox: Path) -> None:
+    """What stands under a key with another size or date is another message."""
+    folder = Folder(INBOX, handle="INBOX")
+    with open_at(tmp_path) as source:
+        (entry,) = source.look(folder, ["1.one"])
+        (inbox / "new" / "1.one").write_bytes(message("Another"))
+        assert list(source.fetch([(folder, [entry])])) == [Gone(INBOX, "1.one")]
+
+
 def test_links_are_not_followed(tmp_path: Path, inbox: Path) -> None:
     """A link in an account's mail does not bring what is somebody else's."""
-    (tmp_path / "secret").write_text("not hers")
-    (inbox / "new" / "2.two").symlink_to(tmp_path / "secret")
-    (tmp_path / "ann" / "Archive").symlink_to(tmp_path)
+    deliver(tmp_path / "bob" / "INBOX", Mail(message("Not hers")), "3.three")
+    (inbox / "new" / "2.two").symlink_to(tmp_path / "bob" / "INBOX" / "new" / "3.three")
+    (tmp_path / "ann" / "Archive").symlink_to(tmp_path / "bob" / "INBOX")
+    (tmp_path / "ann" / "Linked").mkdir()
+    for part in ("new", "cur"):
+        (tmp_path / "ann" / "Linked" / part).symlink_to(tmp_path / "bob" / "INBOX" / part)
     with open_at(tmp_path) as source:
-        assert [folder.path for folder in source.folders()] == [INBOX]
-        assert [entry.key for entry in source.look(Folder(INBOX, handle="INBOX"), ["1.one", "2.two"])] == [
-            "1.one"
-        ]
+        folders = {folder.path: folder for folder in source.folders()}
+        assert {path: folder.selectable for path, folder in folders.items()} == {
+            INBOX: True,
+            ("Linked",): False,
+        }
+        assert [entry.key for entry in source.look(folders[INBOX], ["1.one", "2.two"])] == ["1.one"]
+
+
+@pytest.mark.parametrize(
+    ("number", "grade"), [(errno.EACCES, Denied), (errno.EIO, Denied), (errno.ENOENT, Transient)]
+)
+def test_a_directory_that_cannot_be_read_is_no_empty_one(
+    tmp_path: Path, inbox: Path, monkeypatch: pytest.MonkeyPatch, number: int, grade: type[Exception]
+) -> None:
+    """Whatever the disk refuses ends the listing: mail must not be left behind in silence."""
+    scan = os.scandir
+
+    def refuse(place: str | Path) -> AbstractContextManager[Iterator[os.DirEntry[str]]]:
+        if Path(place) == inbox:
+            raise OSError(number, os.strerror(number), str(place))
+        return scan(place)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with open_at(tmp_path) as source, pytest.raises(grade):
+        list(source.folders())
 
 
 def test_names_that_are_no_unicode_are_read(tmp_path: Path, inbox: Path) -> None:
@@ -135,11 +172,13 @@ def test_names_that_are_no_unicode_are_read(tmp_path: Path, inbox: Path) -> None
         assert [entry.key for entry in source.look(folder, ["2.two"])] == ["2.two"]
 
 
-@pytest.mark.parametrize("user", ["", ".", "..", "ann/INBOX", "bob"])
-def test_who_has_no_mail_is_denied(tmp_path: Path, inbox: Path, user: str) -> None:
+@pytest.mark.parametrize("user", ["", ".", "..", "ann/deep", "bob"])
+def test_who_has_no_mail_is_denied(tmp_path: Path, user: str) -> None:
     """A user without an inbox, or with a name that is a path, is refused with what to do."""
+    for place in (tmp_path, tmp_path / "mail", tmp_path / "mail" / "ann" / "deep"):
+        deliver(place / "INBOX", Mail(message("One")), "1.one")
     with pytest.raises(Denied) as caught:
-        open_at(tmp_path, user)
+        open_at(tmp_path / "mail", user)
     assert caught.value.remedy
 
 

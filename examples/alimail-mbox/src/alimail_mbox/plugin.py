@@ -32,7 +32,7 @@ class MaildirSource(core.Source):
 
     def folders(self) -> Iterator[core.Folder]:
         """List every directory but the parts of Maildirs; one without mail of its own is a container."""
-        for place, names, _ in os.walk(self._root, onerror=_deny):
+        for place, names, _ in os.walk(self._root, onerror=_raise):
             names[:] = sorted(name for name in names if name not in ("cur", "new", "tmp"))
             handle = os.path.relpath(place, self._root)
             path = tuple(map(_text, handle.split(os.sep)))  # Unicode; the handle keeps what the disk has
@@ -50,8 +50,7 @@ class MaildirSource(core.Source):
             for start in range(0, len(keys) or 1, core.PAGE):
                 entries = tuple(self.look(folder, keys[start : start + core.PAGE]))
                 cursor: core.Cursor | None = {} if start + core.PAGE >= len(keys) else None
-                # No name is given twice, so no key ever loses its meaning: one epoch.
-                yield core.Changes(folder, "1", entries, complete=True, cursor=cursor)
+                yield core.Changes(folder, "1", entries, complete=True, cursor=cursor)  # one epoch for ever
 
     def look(self, folder: core.Folder, keys: Sequence[str]) -> Iterator[core.Entry]:
         """Tell of each file that is there its size, its date and its flags."""
@@ -124,8 +123,9 @@ def _text(name: str) -> str:
     return os.fsencode(name).decode(errors="backslashreplace")  # names on disk are octets, of any encoding
 
 
-def _deny(error: OSError) -> None:
-    raise core.Denied(str(error), remedy="Run alimail as a user who may read this mail.") from error
+def _raise(error: OSError) -> None:
+    grade = core.Transient if isinstance(error, FileNotFoundError) else core.Denied
+    raise grade(str(error), remedy="Run alimail as a user who may read this mail.") from error
 
 
 @attrs.frozen
