@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from attrs import evolve
 
@@ -176,3 +178,19 @@ def test_a_header_that_the_target_reads_otherwise_hides_no_message(monkeypatch: 
         world.run_faulty(plan)
         world.run()
         assert world.target.contents() == world.source.contents()
+
+
+def test_of_equal_messages_the_one_that_arrived_is_the_one_that_claims() -> None:
+    """Where a process died after one of two twins was stored, the other one keeps its own flags and date."""
+    for plan in countdowns(FaultKind.TORN):
+        world = World()
+        # The second one is recent, and so it is sent first.
+        world.source.deliver(INBOX, mail(1), {"\\Flagged"}, datetime(2024, 1, 1, tzinfo=UTC))
+        world.source.deliver(INBOX, mail(1), {"\\Answered"}, datetime(2025, 12, 24, tzinfo=UTC))
+        world.run_faulty(plan)
+        world.run()
+        here, there = (
+            sorted((one.internal_date, sorted(one.flags)) for one in side.folder(INBOX).messages.values())
+            for side in (world.source, world.target)
+        )
+        assert there == here
