@@ -7,6 +7,7 @@ an ``Office`` by the command ``alimail``, in processes that can be killed. What 
 
 from __future__ import annotations
 
+import imaplib
 import json
 import os
 import random
@@ -34,7 +35,15 @@ from alimail_core.seam import Clock, Stop
 from alimail_core.testing.alibaba import AlibabaServer
 from alimail_core.testing.faults import Countdown, FaultingSink, FaultingSource
 from alimail_core.testing.mail import message, odd_messages
-from alimail_core.testing.oracle import Kept, Snapshot, append_exactly, mailbox_argument, take_snapshot
+from alimail_core.testing.oracle import (
+    Kept,
+    Snapshot,
+    append_exactly,
+    folder_path,
+    mailbox_argument,
+    selectable_folders,
+    take_snapshot,
+)
 from alimail_core.testing.servers import Dovecot
 from alimail_core.transfer import PassSummary, run_pass
 from alimail_imap.options import ImapOptions
@@ -140,15 +149,32 @@ class Place:
             found = take_snapshot(imap, self.dovecot.delimiter, self.dovecot.prefix)
         return {path: held for path, held in found.items() if held}
 
+    def read(self) -> dict[FolderPath, list[tuple[bytes, frozenset[str], datetime]]]:
+        """Read every message: octets, flags and internal date, by folder and in order."""
+        with self.dovecot.direct(self.user) as imap:
+            return {folder: list(_read(imap, self._argument(folder))) for folder in FOLDERS}
+
+    def _argument(self, folder: FolderPath) -> str:
+        return "INBOX" if folder == INBOX else mailbox_argument(self.path(folder), "/")
+
+    def sizes(self, folder: FolderPath) -> list[int]:
+        """Return the sizes of a folder's messages, ascending."""
+        with self.dovecot.direct(self.user) as imap:
+            return sorted(len(octets) for octets, _, _ in _read(imap, self._argument(folder)))
+
+    def set_flags(self, folder: FolderPath, number: int, *flags: str) -> None:
+        """Let a message have these flags and no others, as its user does."""
+        with self.dovecot.direct(self.user) as imap:
+            imap.select(self._argument(folder))
+            imap.store(str(number), "FLAGS", f"({' '.join(flags)})")
+
     def given(self) -> dict[FolderPath, int]:
         """Return for each folder how many UIDs it has ever given, which is how many messages it was told to store."""
         with self.dovecot.direct(self.user) as imap:
-            _, lines = imap.list('""', '"*"')
-            raw = [line.rpartition(b' "/" ')[2].strip(b'"') for line in lines if isinstance(line, bytes)]
-            answers = [imap.status(f'"{name.decode()}"', "(UIDNEXT)")[1][0] for name in raw]
-        names = [tuple(_decoded(name).split("/")) for name in raw]
+            names = selectable_folders(imap)
+            answers = [imap.status(f'"{name.decode()}"', "(UIDNEXT)")[1][0] for name in names]
         uids = [int(re.findall(rb"UIDNEXT (\d+)", answer)[0]) - 1 for answer in answers]
-        return {name: uid for name, uid in zip(names, uids, strict=True) if uid}
+        return {folder_path(name, "/"): uid for name, uid in zip(names, uids, strict=True) if uid}
 
     def on_disk(self) -> int:
         """Count the messages that the server has on its disk at this instant, without disturbing it."""
@@ -171,7 +197,7 @@ class Place:
     def renumber(self, folder: FolderPath) -> None:
         """Have the server give every message of a folder another UID, and the folder another UIDVALIDITY."""
         place = self.uidlist(folder)
-        for file in place.glob("dovecot*"):
+        for file in (*place.glob("dovecot.index*"), place / "dovecot-uidlist"):
             file.unlink()
         # The last message becomes the first, so that no UID names what it named before.
         held = sorted((place / "cur").iterdir(), reverse=True)
@@ -183,19 +209,23 @@ class Place:
     @contextmanager
     def appending(self, folder: FolderPath) -> Iterator[Callable[..., None]]:
         """Give a function ``append(octets, flags, date)`` that works as any other mail program does."""
-        mailbox = "INBOX" if folder == INBOX else mailbox_argument(self.path(folder), "/")
+        mailbox = self._argument(folder)
         if folder != INBOX:
             self.server.create(self.user, self.path(folder))
         with self.dovecot.direct(self.user) as imap:
             yield lambda octets, flags=(), date=None: append_exactly(imap, mailbox, octets, flags, date)
 
 
-def _decoded(raw: bytes) -> str:
-    from alimail_core.testing.oracle import decode_modified_utf7
-
-    name = decode_modified_utf7(raw)
-    assert name is not None, raw
-    return name
+def _read(imap: imaplib.IMAP4, mailbox: str) -> Iterator[tuple[bytes, frozenset[str], datetime]]:
+    kind, answer = imap.select(mailbox, readonly=True)
+    assert kind == "OK", answer
+    _, parts = imap.fetch("1:*", "(FLAGS INTERNALDATE BODY.PEEK[])") if answer[0] != b"0" else ("OK", [])
+    for part in parts:
+        if isinstance(part, tuple):
+            date = imaplib.Internaldate2tuple(part[0])
+            assert date is not None
+            flags = frozenset(flag.decode() for flag in imaplib.ParseFlags(part[0]))
+            yield part[1], flags - {"\\Recent"}, datetime.fromtimestamp(time.mktime(date), UTC)
 
 
 def fill(place: Place, seed: int, messages: int, *, odd: bool = True) -> None:
@@ -249,10 +279,15 @@ def _without_keywords(kept: Kept) -> Kept:
 def assert_all_there(source: Place, target: Place) -> None:
     """Octets, flags and dates of both sides are the same multisets, folder by folder."""
     wanted, found = carried(source.snapshot(), target), target.snapshot()
-    assert {path: held.total() for path, held in found.items()} == {
-        path: held.total() for path, held in wanted.items()
+    nothing: Counter[Kept] = Counter()
+    differ = {
+        path: (
+            wanted.get(path, nothing) - found.get(path, nothing),
+            found.get(path, nothing) - wanted.get(path, nothing),
+        )
+        for path in {*wanted, *found}
     }
-    assert found == wanted
+    assert {path: each for path, each in differ.items() if any(each)} == {}  # missing, too many
 
 
 def assert_written_once(target: Place) -> None:
