@@ -30,7 +30,7 @@ from tools.demo.office import Writer, fill
 from tools.demo.stage import Stage, environment, on_stage
 
 PICTURE = Path(__file__).parents[1] / "docs" / "picture.svg"
-COLUMNS, ROWS = 108, 40
+COLUMNS, ROWS = 112, 40
 SCALE = 12
 ROUND_TRIP = 0.03
 """Seconds to the target and back: about as far as a server in the same country."""
@@ -117,7 +117,7 @@ def draw(parts: Sequence[tuple[str, Sequence[str]]]) -> str:
         if command:
             console.print(Text.assemble(("$ ", "bold green"), (command, "bold")))
         for line in lines:
-            console.print(Text(line, style="" if line[:1].isalpha() else "dim", no_wrap=True))
+            console.print(Text(line, style="dim" if line == "..." else "", no_wrap=True))
         console.print()
     return _FONTS.sub("", console.export_svg(title="alimail", unique_id="alimail"))
 
