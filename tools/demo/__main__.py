@@ -73,7 +73,7 @@ class Play:
 
     def migrate(self) -> int:
         """Carry everything, with a kill in the middle; return how many messages stood in the target then."""
-        wanted = 30 * self.scale
+        wanted = 80 * self.scale
         self.stage.tell(f"Now move it. Once {wanted} messages have arrived, the process is killed (SIGKILL).")
         killed_at = self.stage.run_and_kill("alimail", "migrate", "--yes", arrived=wanted)
         self.stage.tell(
