@@ -58,15 +58,21 @@ class World:
         if self.plan.at and self.plan.kind.kills:
             self.plan.step("ledger sync")
 
-    def run_faulty(self, plan: Countdown) -> PassSummary | None:
-        """Make one pass with a fault in it; where it kills the process, lose what was not on the disk."""
+    def run_faulty(self, plan: Countdown, *, power: bool = True) -> PassSummary | None:
+        """Make one pass with a fault in it.
+
+        Where it kills the process, what was not on the disk is lost (``power``), or only the process is.
+        """
         self.plan = plan
         plan.clock = self.clock
         try:
             return self.run()
         except Killed:
             self.plan = Countdown(at=0)
-            self.crash()
+            if power:
+                self.crash()
+            else:
+                self._bury()
             return None
         finally:
             self.plan = Countdown(at=0)
@@ -75,6 +81,10 @@ class World:
         """Lose everything that was not on the disk, and start a new process after a new boot."""
         self.ledger.close()
         self._open(self.durable)
+        self._bury()
+
+    def _bury(self) -> None:
+        """Let the lease of the pass that was killed be a dead process's."""
         with self.ledger.engine.begin() as connection:
             connection.execute(account.update().values(owner='{"boot": "earlier", "pid": 1, "start": "1"}'))
 

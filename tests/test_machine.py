@@ -109,6 +109,11 @@ class Migration(RuleBasedStateMachine):
         if path in self.world.source.tree:
             self.world.source.renumber(path, new_validity)
 
+    @rule(pick=st.integers(0, 99), reason=st.sampled_from([None, "NO broken"]))
+    def spoil_at_source(self, pick: int, reason: str | None) -> None:
+        if (found := pick_one(self.world.source, pick)) is not None:
+            self.world.source.spoil(*found, reason)
+
     # the target, its people, and other writers
 
     @rule(path=folders, twin=st.none() | st.sampled_from(POOL))
@@ -143,6 +148,22 @@ class Migration(RuleBasedStateMachine):
     def renumber_target(self, path: FolderPath, new_validity: bool) -> None:
         if path in self.world.target.tree:
             self.world.target.renumber(path, new_validity)
+
+    @rule(path=folders, empty=st.booleans())
+    def remake_in_target(self, path: FolderPath, empty: bool) -> None:
+        if path in self.world.target.tree:
+            for one in self.world.target.folder(path).messages.values():
+                self.removed[canonical(one.octets)] += 1
+            self.world.target.remake(path)
+            if not empty:
+                self.other_writer(path, None)
+
+    @rule(path=folders)
+    def remove_folder_in_target(self, path: FolderPath) -> None:
+        if path in self.world.target.tree and path != INBOX:
+            for one in self.world.target.folder(path).messages.values():
+                self.removed[canonical(one.octets)] += 1
+            self.world.target.remove_folder(path)
 
     # the ledger
 
@@ -180,10 +201,11 @@ class Migration(RuleBasedStateMachine):
         kind=st.sampled_from(KINDS),
         at=st.integers(1, 3),
         late=st.sampled_from([5.0, 100.0]),
-        name=st.sampled_from(["append", "append", "move", "ledger sync", "fetch"]),
+        name=st.sampled_from(["append", "append", "move", "changes", "ledger sync", "fetch"]),
+        power=st.booleans(),
     )
-    def a_write_is_struck(self, kind: FaultKind, at: int, late: float, name: str) -> None:
-        self.world.run_faulty(Countdown(at, kind, only=name, late_seconds=late))
+    def a_write_is_struck(self, kind: FaultKind, at: int, late: float, name: str, power: bool) -> None:
+        self.world.run_faulty(Countdown(at, kind, only=name, late_seconds=late), power=power)
 
     @rule()
     def a_pass_completes(self) -> None:
@@ -229,6 +251,8 @@ class Migration(RuleBasedStateMachine):
                 place = (as_json(source_folder.path), source_folder.key(uid))
                 assert place in by_place, f"a message of the source that the ledger does not know: {place}"
                 target, key, state, gone = by_place.pop(place)
+                if one.unreadable is not None:
+                    continue
                 assert state in (State.STORED, State.REFUSED), State(state).name
                 if state == State.STORED and not gone:
                     here = self.world.target.folder(paths[target or 0]).find(key or "")

@@ -32,7 +32,7 @@ from alimail_core.transfer.state import NOT_CARRIED, Pass, Target
 
 _T = TypeVar("_T")
 
-_PART = 500
+_PART = 100
 """Headers read at a time."""
 
 _SENT_BEFORE = (State.STORED, State.MOVING, State.SENT)
