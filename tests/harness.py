@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from unittest.mock import patch
 
 import sqlalchemy as sa
@@ -14,6 +14,7 @@ from alimail_core.events import Event
 from alimail_core.folders import FolderPolicy
 from alimail_core.ledger import Ledger, State
 from alimail_core.ledger.schema import account, message
+from alimail_core.model import Batch, NotStored, Stored
 from alimail_core.options import TransferOptions
 from alimail_core.seam import Stop
 from alimail_core.testing.clock import FakeClock
@@ -23,6 +24,27 @@ from alimail_core.transfer import PassSummary, run_pass
 
 IN_TURN = TransferOptions(read_ahead_octets=0)
 """Read in the consumer's own thread, so that a test repeats exactly."""
+
+
+class CountingSink(MemorySink):
+    """A sink that counts what it stored."""
+
+    def __init__(self, mailbox: MemoryMailbox, written: Counter[bytes]) -> None:
+        super().__init__(mailbox)
+        self._written = written
+
+    def append(self, batches: Iterable[Batch]) -> Iterator[Stored | NotStored]:
+        sent: dict[int, bytes] = {}
+
+        def noted() -> Iterator[Batch]:
+            for batch in batches:
+                sent.update((each.id, each.octets) for each in batch)
+                yield batch
+
+        for outcome in super().append(noted()):
+            if isinstance(outcome, Stored):
+                self._written[sent[outcome.id]] += 1
+            yield outcome
 
 
 class World:
@@ -44,6 +66,8 @@ class World:
         self.stop = Stop()
         self.events: list[Event] = []
         self.plan = Countdown(at=0)
+        self.written: Counter[bytes] = Counter()
+        """What the target has stored for us, by octets as sent, however it ended."""
         self.durable = b""
         self._open(None)
 
@@ -110,6 +134,8 @@ class World:
 
         def open_sink() -> Sink:
             side = sink(self.target)
+            if type(side) is MemorySink:
+                side = CountingSink(self.target, self.written)
             return FaultingSink(side, plan) if plan.at else side
 
         return run_pass(
