@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,7 @@ from alimail_core.testing.alibaba import AlibabaServer
 from alimail_core.testing.fixtures import StartAlibaba
 from alimail_core.testing.sink_contract import SinkContract
 from alimail_core.urls import parse_url
+from alimail_imap.spread import Spread
 from alimail_sink.options import HOSTS, AlibabaOptions
 from alimail_sink.sink import AlibabaSink, open_sink
 
@@ -86,6 +89,43 @@ class TestContract(SinkContract):
     def break_connection(self, source: Source) -> None:
         assert isinstance(source, AlibabaSink)
         source.session.connection.wire._sock.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.server
+class TestManyConnections(TestContract):
+    """The same over several connections, which are opened for every message that waits."""
+
+    def make_sink(self, tmp_path: Path) -> Callable[[], Sink]:
+        user = self.server.new_user("contract")
+        credentials = Credentials(user, lambda: self.server.password)
+        options = options_for(self.server).imap()
+        return lambda: AlibabaSink.open(options, credentials, choose=lambda _: Spread(rounds=0))
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("which", [1, 20, 40])
+def test_a_connection_that_dies_among_many_leaves_each_message_with_its_outcome(
+    alibaba: StartAlibaba, which: int
+) -> None:
+    """What was stored stands once, one message is in doubt and arrives late, and nothing is sent twice."""
+    server = alibaba(round_trip=0.01)
+    user = server.new_user()
+    told: dict[int, str] = {}
+    with open_at(server, user) as sink:
+        (inbox,) = sink.create([(INBOX, None)])
+        assert isinstance(inbox, Folder)
+        server.proxy.cut_append(which, hold=True)
+        deliveries = [Delivery(number, inbox, LETTER + b"No. %d\r\n" % number) for number in range(100)]
+        with suppress(Transient):  # where it was the first connection
+            note_grades(sink.append([deliveries[:50], deliveries[50:]]), told)
+    assert server.proxy.accepted > 1
+    counts = Counter(told.values())
+    assert counts["InDoubt"] == 1
+    assert counts["Stored"] == len(told) - 1
+    server.proxy.release()
+    bodies = server.snapshot(user)[INBOX]
+    assert bodies.total() == len(told)
+    assert len(bodies) == len(told)
 
 
 @pytest.mark.parametrize(("region", "host"), HOSTS.items())

@@ -10,10 +10,11 @@ from attrs import evolve
 
 from alimail_core.errors import Denied, InDoubt, Interrupted, OverQuota, Refused, Throttled, Transient
 from alimail_core.model import Batch, Cursor, Delivery, Folder, NotStored, Stored
-from alimail_imap.append import AppendStrategy, Multi, Pipelined, choose, read_appenduid
+from alimail_imap.append import AppendStrategy, Multi, Pipelined, read_appenduid
 from alimail_imap.connection import Connection
 from alimail_imap.listing import Mark
 from alimail_imap.sink import ImapSink
+from alimail_imap.spread import Spread, choose
 from alimail_imap.testing import CLOSE, CannedServer, Reply
 from alimail_imap.tokens import parse_status
 
@@ -72,7 +73,7 @@ class Uids:
         return b"{tag} OK [APPENDUID %d %s] done\r\n" % (CLOCK, uids)
 
 
-@pytest.mark.parametrize(("capabilities", "kind"), [(RICH, Multi), (PLUS, Pipelined), (ALIBABA, Pipelined)])
+@pytest.mark.parametrize(("capabilities", "kind"), [(RICH, Multi), (PLUS, Pipelined), (ALIBABA, Spread)])
 def test_the_strategy_suits_the_server(capabilities: bytes, kind: type[AppendStrategy]) -> None:
     """MULTIAPPEND needs literals that do not wait; everything else is one APPEND a message."""
     with (

@@ -19,6 +19,7 @@ from alimail_imap.append import AppendStrategy, Multi, Pipelined
 from alimail_imap.session import Key
 from alimail_imap.sink import ImapSink
 from alimail_imap.source import ImapSource
+from alimail_imap.spread import Spread
 from alimail_imap.testing import credentials_for, options_for
 
 
@@ -85,3 +86,13 @@ class TestPoor(OverDovecot):
     @pytest.fixture(autouse=True)
     def _choose_server(self, poor: Dovecot) -> None:
         self.dovecot = poor
+
+
+@pytest.mark.server
+class TestSpread(TestPoor):
+    """The same over several connections, which are opened for every message that waits."""
+
+    def make_sink(self, tmp_path: Path) -> Callable[[], Sink]:
+        self.user = self.dovecot.new_user("contract")
+        options, credentials = options_for(self.dovecot), credentials_for(self.dovecot, self.user)
+        return lambda: ImapSink.open(options, credentials, choose=lambda _: Spread(rounds=0))

@@ -27,10 +27,11 @@ from alimail_core.model import (
 )
 from alimail_core.testing.mail import odd_messages, sound_messages
 from alimail_core.testing.servers import Dovecot
-from alimail_imap.append import Multi, Pipelined
+from alimail_imap.append import Multi
 from alimail_imap.login import connect
 from alimail_imap.sink import ImapSink
 from alimail_imap.source import ImapSource
+from alimail_imap.spread import Spread
 from alimail_imap.testing import credentials_for, options_for
 
 pytestmark = pytest.mark.server
@@ -100,7 +101,7 @@ def entries(source: ImapSource, folder: Folder) -> list[Entry]:
 
 def test_each_server_gets_its_strategy(rich: Dovecot, poor: Dovecot) -> None:
     """The rich one takes MULTIAPPEND, the poor one APPENDs in flight."""
-    for dovecot, kind in ((rich, Multi), (poor, Pipelined)):
+    for dovecot, kind in ((rich, Multi), (poor, Spread)):
         with ImapSink.open(options_for(dovecot), credentials_for(dovecot, dovecot.new_user())) as opened:
             assert type(opened._strategy) is kind
 

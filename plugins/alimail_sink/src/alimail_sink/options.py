@@ -55,6 +55,11 @@ class AlibabaOptions:
         "while it goes well.",
         default=16,
     )
+    append_connections: int = option(
+        "The most connections that one mailbox is written over: each message waits for the server, and so they wait "
+        "side by side. How many pay is found out. With `1`, messages keep their order (`order = strict`).",
+        default=16,
+    )
     max_message_octets: int = option(
         "The largest message to send; a larger one is named in the report. Alibaba does not tell its limit "
         "(attachments of about 50 MB are commonly told), so by default nothing is withheld that it might take, and "
@@ -73,6 +78,7 @@ class AlibabaOptions:
             timeout=self.timeout,
             auth="login",
             max_connections=self.max_connections,
+            append_connections=self.append_connections,
             forbidden=FORBIDDEN,
             max_message_octets=self.max_message_octets,
         )

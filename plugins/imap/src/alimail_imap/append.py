@@ -1,7 +1,7 @@
 """Storing messages: APPEND and MULTIAPPEND, octet for octet, in the way that suits the server.
 
 A *strategy* turns batches into commands. ``choose`` picks one by capability; a plug-in that knows its server
-better hands its own to ``ImapSink``. Two come with this plug-in:
+better hands its own to ``ImapSink``. Three come with this plug-in:
 
 ``Pipelined``
     One APPEND a message, several in flight. Without LITERAL+ the literal of each waits for the server's
@@ -9,6 +9,8 @@ better hands its own to ``ImapSink``. Two come with this plug-in:
     (RFC 9051 §5.5). With ``messages=1`` it goes turn by turn, for a server that cannot take more.
 ``Multi``
     One APPEND for a whole batch's messages of a folder (RFC 3502) with literals that do not wait (RFC 7888).
+``spread.Spread``
+    One APPEND a message over several connections, for a server that has no such literals.
 """
 
 from __future__ import annotations
@@ -51,8 +53,11 @@ class Link(Protocol):
     def another(self) -> Connection:
         """Log in once more, for a strategy that works with several connections; it must close what it opened.
 
-        Raises what ``connect`` does.
+        May be called from any thread. Raises what ``connect`` does.
         """
+
+    def most_connections(self) -> int:
+        """Return how many connections, this one included, the mailbox may be written over at this moment."""
 
     def mailbox(self, folder: Folder) -> bytes:
         """Write a folder's name as an argument that needs no go-ahead."""
@@ -69,13 +74,6 @@ class AppendStrategy(Protocol):
 
     def append(self, link: Link, batches: Iterable[Batch]) -> Iterator[Outcome]:
         """Keep every promise of ``Sink.append``."""
-
-
-def choose(connection: Connection) -> AppendStrategy:
-    """Pick the strategy that suits a server's capabilities."""
-    if connection.offers("MULTIAPPEND", "LITERAL+"):
-        return Multi()
-    return Pipelined()
 
 
 @frozen
@@ -116,11 +114,13 @@ class Command:
 
 
 class Run:
-    """One call of ``append`` over one connection."""
+    """One call of ``append`` over one connection: the sink's, where no other is given."""
 
-    def __init__(self, link: Link, most_messages: int, most_octets: int) -> None:
+    def __init__(
+        self, link: Link, most_messages: int, most_octets: int, connection: Connection | None = None
+    ) -> None:
         self.link = link
-        self.connection = link.connection
+        self.connection = connection or link.connection
         self.ready: deque[Outcome] = deque()
         self.flying: dict[bytes, Command] = {}
         self._most_messages = most_messages

@@ -52,6 +52,11 @@ class ImapOptions:
     max_connections: int | None = option(
         "The most connections that this server bears at once, over all accounts.", default=None
     )
+    append_connections: int = option(
+        "The most connections that one mailbox is written over, where the server has no LITERAL+ and so makes each "
+        "message wait. How many pay is found out. With `1`, messages keep their order (`order = strict`).",
+        default=16,
+    )
     folder_prefix: str | None = option(
         "What stands before every folder's name, such as `INBOX.`. By default the server is asked (NAMESPACE).",
         default=None,

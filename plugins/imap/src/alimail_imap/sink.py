@@ -28,7 +28,7 @@ from alimail_core import (
     Transient,
     Unusable,
 )
-from alimail_imap.append import AppendStrategy, choose
+from alimail_imap.append import AppendStrategy
 from alimail_imap.connection import Connection, astring, of_kind
 from alimail_imap.creating import create_folders
 from alimail_imap.fetched import write_flags
@@ -38,11 +38,15 @@ from alimail_imap.mailboxes import list_folders
 from alimail_imap.options import ImapOptions
 from alimail_imap.remarks import remarks_of
 from alimail_imap.session import Session
+from alimail_imap.shares import Shares
 from alimail_imap.source import ImapSource
+from alimail_imap.spread import choose
 from alimail_imap.tokens import Response, Status, Token, parse_status
 from alimail_imap.uidsets import expand, format_sets, parse_set
 
 _MARK = frozenset({"\\Deleted"})
+_SHARES = Shares()
+"""Of all sinks in this process: it is the process's connections that a server counts."""
 Choose = Callable[[Connection], AppendStrategy]
 
 
@@ -64,6 +68,8 @@ class ImapSink(ImapSource, Sink):
         self._reconnect = reconnect
         self._strategy = strategy or choose(session.connection)
         self._rules = rules
+        self._open = True
+        _SHARES.enter(session.options.address)
 
     @classmethod
     def open(
@@ -146,6 +152,11 @@ class ImapSink(ImapSource, Sink):
     def another(self) -> Connection:
         """Log in once more, for a strategy that uses several connections."""
         return self._reconnect()
+
+    def most_connections(self) -> int:
+        """Return how many connections this mailbox may be written over, as long as others are written to as well."""
+        options = self.session.options
+        return min(options.append_connections, _SHARES.share(options.address, options.max_connections))
 
     def mailbox(self, folder: Folder) -> bytes:
         """Write a folder's name as an argument that needs no go-ahead."""
@@ -243,6 +254,13 @@ class ImapSink(ImapSource, Sink):
     def remarks(self) -> Iterable[Remark]:
         """Tell what the server can do and cannot, and how the connection is protected."""
         return remarks_of(self.session, sink=True)
+
+    def close(self) -> None:
+        """Log out."""
+        if self._open:
+            self._open = False
+            _SHARES.leave(self.session.options.address)
+        super().close()
 
 
 def _refused_move(responses: list[Response], status: Status) -> AlimailError:

@@ -30,11 +30,14 @@ _LITERAL = re.compile(rb"\{(\d+)(\+?)\}\r\n\Z")
 
 
 class CannedServer:
-    """Listens on loopback and answers each command by the longest prefix in ``replies``; one connection at a time.
+    """Listens on loopback and answers each command by the longest prefix in ``replies``.
+
+    Each connection is served by a thread of its own, which has its number as name: ``"0"``, ``"1"``, and so on.
 
     ``received`` holds every command without its tag. ``literals`` maps a command's prefix to what is said instead
     of ``+`` when it announces a literal. ``late`` answers to commands that begin with ``late_to`` are kept until
-    the next command has begun: a client that waits for them waits for ever. With ``tls`` it encrypts after STARTTLS.
+    the next command has begun: a client that waits for them waits for ever. With ``tls`` it encrypts after
+    STARTTLS. The first ``most`` connections are greeted, and those after them are sent away.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class CannedServer:
         late: int = 0,
         late_to: bytes = b"APPEND",
         tls: ssl.SSLContext | None = None,
+        most: int | None = None,
     ) -> None:
         self.replies: dict[bytes, Reply] = {
             b"CAPABILITY": b"* CAPABILITY " + capabilities + b"\r\n",
@@ -57,12 +61,12 @@ class CannedServer:
         self.literals = dict(literals or {})
         self._late = late
         self._late_to = late_to
-        self._owed = b""
-        self._last = b""
         self._tls = tls
+        self._most = most
         self.received: list[bytes] = []
         self.failure: BaseException | None = None
         self._listener = socket.create_server(("127.0.0.1", 0))
+        self._peers: list[threading.Thread] = []
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
@@ -87,6 +91,8 @@ class CannedServer:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._thread.join(10)
+        for thread in self._peers:
+            thread.join(10)
         if self.failure is not None:
             raise self.failure
 
@@ -99,13 +105,22 @@ class CannedServer:
         self.close()
 
     def _serve(self) -> None:
+        while True:
+            try:
+                sock, _ = self._listener.accept()
+            except OSError:
+                return
+            number = len(self._peers)
+            thread = threading.Thread(target=self._attend, args=[sock, number], name=str(number), daemon=True)
+            self._peers.append(thread)
+            thread.start()
+
+    def _attend(self, sock: socket.socket, number: int) -> None:
         try:
-            while True:
-                try:
-                    sock, _ = self._listener.accept()
-                except OSError:
-                    return
-                with contextlib.closing(_Peer(sock)) as peer, contextlib.suppress(ConnectionError):
+            with contextlib.closing(_Peer(sock)) as peer, contextlib.suppress(ConnectionError):
+                if self._most is not None and number >= self._most:
+                    peer.say(b"* BYE Too many connections\r\n")
+                else:
                     self._converse(peer)
         except BaseException as error:  # noqa: BLE001  (told to the test by close)
             self.failure = error
@@ -117,28 +132,28 @@ class CannedServer:
             self.received.append(command)
             if command.upper().startswith(b"LOGOUT"):
                 return
-            answer = self._answer(tag, command)
+            answer = self._answer(peer, tag, command)
             if self._late and command.startswith(self._late_to):
                 self._late -= 1
-                self._owed = answer
+                peer.owed = answer
             elif not peer.say(answer):
                 return
             elif command == b"STARTTLS" and self._tls is not None:
                 peer.encrypt(self._tls)
 
-    def _answer(self, tag: bytes, command: bytes) -> bytes:
+    def _answer(self, peer: _Peer, tag: bytes, command: bytes) -> bytes:
         found = max((prefix for prefix in self.replies if command.startswith(prefix)), key=len, default=b"")
         reply = self.replies.get(found, b"")
         words = reply(command) if callable(reply) else reply
         if b"{tag}" not in words and not words.endswith(CLOSE):
             words += b"{tag} OK done\r\n"
-        last, self._last = self._last, tag
+        last, peer.last = peer.last, tag
         return words.replace(b"{tag}", tag).replace(b"{last}", last)
 
     def _commands(self, peer: _Peer) -> Iterator[tuple[bytes, bytes]]:
         while line := peer.line():
-            peer.say(self._owed)
-            self._owed = b""
+            peer.say(peer.owed)
+            peer.owed = b""
             tag, _, command = line.partition(b" ")
             refused = False
             while (match := _LITERAL.search(command)) is not None and not refused:
@@ -173,6 +188,8 @@ class _Peer:
     """One connection, seen from the server."""
 
     def __init__(self, sock: socket.socket) -> None:
+        self.owed = b""
+        self.last = b""
         self._sock = sock
         self._stream: BinaryIO = sock.makefile("rb")
 

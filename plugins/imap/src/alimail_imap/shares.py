@@ -1,0 +1,37 @@
+"""How the connections that a server bears are shared among the mailboxes that this process writes to.
+
+The engine counts one connection a mailbox; a sink that opens more must leave room for the others by itself.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+
+Address = tuple[str, int]
+
+USUAL = 9
+"""What is taken for the most where nobody said: many servers bear ten connections of one user."""
+
+
+class Shares:
+    """Counts the mailboxes of each server. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._mailboxes: Counter[Address] = Counter()
+
+    def enter(self, address: Address) -> None:
+        """Note that a mailbox of a server was opened."""
+        with self._lock:
+            self._mailboxes[address] += 1
+
+    def leave(self, address: Address) -> None:
+        """Note that it was closed."""
+        with self._lock:
+            self._mailboxes[address] -= 1
+
+    def share(self, address: Address, most: int | None) -> int:
+        """Return how many connections each mailbox may have, so that one more mailbox finds room."""
+        with self._lock:
+            return max(1, ((most or USUAL) - 1) // max(1, self._mailboxes[address]))

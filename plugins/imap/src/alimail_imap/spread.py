@@ -1,0 +1,315 @@
+"""APPEND over several connections: for servers that make each literal wait for their go-ahead.
+
+Without LITERAL+ a message costs one round trip however cleverly its connection is used (``append.Pipelined``).
+Connections side by side share that wait. Each is a *lane*: a thread that takes one message after another from
+what all of them share and sends it by ``append.Run``, which answers for what it took. So a lane that dies leaves
+only its own few messages in doubt, and the others go on.
+
+How many lanes there are is found out: a few to begin with, twice as many while that pays, and never more again than
+the server bore when it refused or dropped one.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from queue import SimpleQueue
+from typing import TypeAlias
+
+from attrs import define, field, frozen
+
+from alimail_core import BATCH_OCTETS, AlimailError, Batch, Delivery, NotStored, Transient
+from alimail_imap.append import AppendStrategy, Link, Multi, Outcome, Pipelined, Run
+from alimail_imap.connection import Connection
+
+LANE_MESSAGES = 64
+"""The most messages that a lane has sent and not heard of (some servers have LITERAL-, RFC 7888)."""
+FIRST = 4
+"""Lanes to begin with, where there is work for them."""
+ROUNDS = 8
+"""How many messages cost a lane about as much time as its login."""
+ROUND_OCTETS = 1024 * 1024
+GAIN = 1.15
+"""Twice as many lanes must bring at least this much more, else there are enough."""
+PATIENCE = 3
+"""After so many measurements without gain nothing is added any more."""
+MAX_OWED_OCTETS = 2 * BATCH_OCTETS
+"""No further batch is taken while more than this has no outcome."""
+_COST = 16 * 1024
+"""What a message costs beside its octets, as octets: its round trip."""
+
+
+@define
+class Pace:
+    """How many lanes there shall be. Remembers over all calls of ``append`` of one sink what the server bore."""
+
+    clock: Callable[[], float] = time.monotonic
+    wanted: int = FIRST
+    bears: int | None = None
+    """``None``: it never refused one."""
+    _best: float = 0.0
+    _idle: int = 0
+    _lanes: int = 0
+    _begun: float = 0.0
+    _messages: int = 0
+    _work: int = 0
+
+    def note(self, lanes: int, octets: int) -> None:
+        """Take in that a message was answered while so many lanes were open."""
+        if lanes != self._lanes:
+            self._begin(lanes)
+        self._messages += 1
+        self._work += octets + _COST
+        if self._messages >= lanes * ROUNDS:
+            self._judge(self._work / max(self.clock() - self._begun, 1e-6))
+            self._begin(lanes)
+
+    def refused(self, lanes: int) -> None:
+        """Take in that the server refused or dropped a lane, and that so many are left."""
+        self.bears = max(1, lanes)
+
+    def _begin(self, lanes: int) -> None:
+        self._lanes, self._begun, self._messages, self._work = lanes, self.clock(), 0, 0
+
+    def _judge(self, rate: float) -> None:
+        if self._lanes < self.wanted or self._idle >= PATIENCE:
+            return
+        if rate > self._best * GAIN:
+            self._best, self._idle = rate, 0
+            self.wanted = 2 * self._lanes
+        else:
+            self._idle += 1
+
+
+@define
+class Spread:
+    """One APPEND a message over as many connections as pay. The order of messages is not kept."""
+
+    pace: Pace = field(factory=Pace)
+    rounds: int = ROUNDS
+    """A lane more is worth its login where so many messages wait for each, or ``ROUND_OCTETS``."""
+
+    def append(self, link: Link, batches: Iterable[Batch]) -> Iterator[Outcome]:
+        """See ``AppendStrategy``."""
+        return _Spreading(link, self.pace, self.rounds).outcomes(batches)
+
+
+def choose(connection: Connection) -> AppendStrategy:
+    """Pick the strategy that suits a server's capabilities."""
+    if not connection.offers("LITERAL+"):
+        return Spread()
+    return Multi() if connection.offers("MULTIAPPEND") else Pipelined()
+
+
+@frozen
+class _Ended:
+    """A lane has ended by itself, because of an error."""
+
+    error: AlimailError
+    main: bool
+    broken: bool
+    """Its connection is gone, or was never had; False: the server said that the account cannot go on."""
+
+
+_Told: TypeAlias = "Outcome | _Ended | BaseException"
+
+
+class _Spreading:
+    """One call of ``append``. ``outcomes`` runs in the caller's thread, ``_lane`` in one thread for each lane."""
+
+    def __init__(self, link: Link, pace: Pace, rounds: int) -> None:
+        self._link = link
+        self._pace = pace
+        self._rounds = rounds
+        self._told: SimpleQueue[_Told] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._owed: dict[int, int] = {}
+        """The octets of each delivery that was taken and not yet answered. Only the caller's thread touches it."""
+        self._stop: AlimailError | None = None
+        self._lost: AlimailError | None = None
+        """Why the main connection is gone."""
+        self._changed = threading.Condition()
+        # Under the condition's lock:
+        self._waiting: deque[Delivery] = deque()
+        self._alive = 0
+        self._closing = False
+
+    # In the caller's thread
+
+    def outcomes(self, batches: Iterable[Batch]) -> Iterator[Outcome]:
+        """Give exactly one outcome for each delivery taken, then raise where the account cannot go on."""
+        source = iter(batches)
+        more = True
+        try:
+            self._open_lane(main=True)
+            while True:
+                while more and self._wants_more():
+                    more = self._take(source)
+                self._grow()
+                if not self._owed:
+                    if not more or self._stopped():
+                        break
+                    continue
+                outcome = self._hear()
+                if outcome is not None:
+                    yield outcome
+        finally:
+            self._close()
+        while not self._told.empty():
+            self._hear()
+        if (error := self._stop or self._lost) is not None:
+            raise error
+        if len(self._threads) > 1:
+            # While others worked it may have died unnoticed.
+            self._link.connection.run(b"NOOP")
+
+    def _stopped(self) -> bool:
+        return self._stop is not None or self._lost is not None
+
+    def _wants_more(self) -> bool:
+        """Tell whether lanes will soon want for work. Nothing is taken any more once the main connection is gone."""
+        return (
+            not self._stopped()
+            and len(self._waiting) <= self._rounds * self._alive
+            and sum(self._owed.values()) <= MAX_OWED_OCTETS
+        )
+
+    def _take(self, source: Iterator[Batch]) -> bool:
+        """Take the next batch, which is the permission to send it; what goes wrong there ends the run."""
+        try:
+            batch = next(source, None)
+        except AlimailError as error:
+            self._stop = error
+            return False
+        if batch is None:
+            return False
+        self._owed |= {delivery.id: len(delivery.octets) for delivery in batch}
+        with self._changed:
+            self._waiting.extend(batch)
+            self._changed.notify_all()
+        return True
+
+    def _grow(self) -> None:
+        """Open lanes where each has enough to do."""
+        most = min(self._pace.wanted, self._pace.bears or self._pace.wanted, self._link.most_connections())
+        while self._alive < most and self._work_for(self._alive + 1) and not self._stopped():
+            self._open_lane()
+
+    def _work_for(self, lanes: int) -> bool:
+        with self._changed:
+            if len(self._waiting) > self._rounds * lanes:
+                return True
+            return sum(len(one.octets) for one in self._waiting) > ROUND_OCTETS * lanes
+
+    def _open_lane(self, *, main: bool = False) -> None:
+        with self._changed:
+            self._alive += 1
+        thread = threading.Thread(target=self._lane, args=[main], name="append", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _hear(self) -> Outcome | None:
+        """Wait for what a lane has to tell."""
+        told = self._told.get()
+        if isinstance(told, _Ended):
+            self._note_end(told)
+            return None
+        if isinstance(told, BaseException):
+            raise told
+        self._pace.note(self._alive, self._owed.pop(told.id))
+        return told
+
+    def _note_end(self, ended: _Ended) -> None:
+        if not ended.broken:
+            self._stop = self._stop or ended.error
+        elif ended.main:
+            self._lost = ended.error
+        else:
+            self._pace.refused(self._alive)
+        if self._stop is not None or not self._alive:
+            self._give_up(ended.error)
+
+    def _give_up(self, error: AlimailError) -> None:
+        """Answer for what no lane will send any more."""
+        unsent = Transient(f"the account stopped before this message was sent: {error.message}")
+        with self._changed:
+            for delivery in self._waiting:
+                self._told.put(NotStored(delivery.id, unsent))
+            self._waiting.clear()
+
+    def _close(self) -> None:
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    # In a lane's thread
+
+    def _lane(self, main: bool) -> None:
+        try:
+            connection = self._link.connection if main else self._link.another()
+            try:
+                self._work(connection, main)
+            finally:
+                if not main:
+                    connection.close()
+        except AlimailError as error:  # There was no connection to be had.
+            self._leave(_Ended(error, main, broken=True))
+        except BaseException as bug:  # noqa: BLE001  (raised in the caller's thread)
+            self._leave(bug)
+
+    def _leave(self, told: _Told) -> None:
+        with self._changed:
+            self._alive -= 1
+        self._told.put(told)
+
+    def _work(self, connection: Connection, main: bool) -> None:
+        """Send what waits, as long as there is any to come."""
+        while self._await_work(main):
+            taken: dict[int, Delivery] = {}
+            run = Run(self._link, LANE_MESSAGES, BATCH_OCTETS, connection)
+            try:
+                for outcome in run.outcomes(self._feed(taken, main)):
+                    delivery = taken.pop(outcome.id)
+                    if connection.wire.broken and _is_unsent(outcome):
+                        self._hand_back(delivery)
+                    else:
+                        self._told.put(outcome)
+            except AlimailError as error:
+                self._leave(_Ended(error, main, connection.wire.broken))
+                return
+
+    def _await_work(self, main: bool) -> bool:
+        """Wait for work; return False where there is none to come, or none for this lane."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closing or self._is_surplus(main))
+            surplus = self._is_surplus(main)
+            self._alive -= surplus
+            return not self._closing and not surplus
+
+    def _is_surplus(self, main: bool) -> bool:
+        """Tell whether other mailboxes need the connection of a lane more."""
+        return not main and self._alive > self._link.most_connections()
+
+    def _feed(self, taken: dict[int, Delivery], main: bool) -> Iterator[Batch]:
+        """Give one message after another; none when nothing waits, so that what was sent is heard to its end."""
+        while True:
+            with self._changed:
+                if self._closing or not self._waiting or self._is_surplus(main):
+                    return
+                delivery = self._waiting.popleft()
+            taken[delivery.id] = delivery
+            yield [delivery]
+
+    def _hand_back(self, delivery: Delivery) -> None:
+        """Leave to other lanes what certainly was not stored, as its octets were never sent."""
+        with self._changed:
+            self._waiting.appendleft(delivery)
+            self._changed.notify_all()
+
+
+def _is_unsent(outcome: Outcome) -> bool:
+    return isinstance(outcome, NotStored) and isinstance(outcome.error, Transient)

@@ -1,0 +1,315 @@
+"""Storing over several connections: each message once, one outcome each, whichever connection dies."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+
+import pytest
+from attrs import evolve
+
+from alimail_core.errors import AlimailError, InDoubt, Interrupted, OverQuota, Transient
+from alimail_core.model import Batch, Delivery, Folder, NotStored, Stored
+from alimail_imap.shares import USUAL, Shares
+from alimail_imap.sink import ImapSink
+from alimail_imap.spread import FIRST, PATIENCE, ROUNDS, Pace, Spread
+from alimail_imap.testing import CLOSE, CannedServer
+
+BOX = Folder(("Box",))
+POOR = b"IMAP4rev1 UIDPLUS"
+MESSAGES = ROUNDS * FIRST * 2
+MAIN = "0"
+
+
+def batch(first: int = 0, messages: int = MESSAGES) -> list[Delivery]:
+    """Make a batch of messages that tell their number."""
+    numbers = range(first, first + messages)
+    return [Delivery(number, BOX, b"Subject: %d\r\n\r\nhello\r\n" % number) for number in numbers]
+
+
+class Server(CannedServer):
+    """Answers no APPEND before so many connections are logged in; notes which of them brought what."""
+
+    def __init__(
+        self,
+        connections: int = FIRST,
+        answer: Callable[[bytes], bytes] = lambda _: b"",
+        most: int | None = None,
+    ) -> None:
+        replies = {b"LOGIN": self._log_in, b"APPEND": self._append}
+        self._together = threading.Event()
+        self._wanted = connections
+        self._answer_to = answer
+        self.logins = 0
+        self.brought: list[str] = []
+        super().__init__(replies, capabilities=POOR, most=most)
+
+    def _log_in(self, _: bytes) -> bytes:
+        self.logins += 1
+        if self.logins >= self._wanted:
+            self._together.set()
+        return b""
+
+    def _append(self, command: bytes) -> bytes:
+        assert self._together.wait(10)
+        self.brought.append(threading.current_thread().name)
+        return self._answer_to(command)
+
+    def sent(self) -> list[int]:
+        """Return the numbers of the messages that came, in ascending order."""
+        return sorted(
+            int(command.split()[-2 if b"hello" in command else -1]) for command in self.commands(b"APPEND")
+        )
+
+
+def store(
+    server: Server, batches: Iterable[Batch]
+) -> tuple[dict[int, Stored | NotStored], AlimailError | None]:
+    """Append batches; return the outcome of each delivery, of which there is exactly one, and what was raised."""
+    found: list[Stored | NotStored] = []
+    error: AlimailError | None = None
+    with server, ImapSink.open(server.options, server.credentials, choose=lambda _: Spread()) as sink:
+        try:
+            found.extend(sink.append(batches))
+        except AlimailError as raised:
+            error = raised
+    outcomes = {outcome.id: outcome for outcome in found}
+    assert len(found) == len(outcomes)
+    return outcomes, error
+
+
+def grades(outcomes: Iterable[Stored | NotStored]) -> dict[str, int]:
+    """Count the outcomes by what they say."""
+    names = [type(one.error).__name__ if isinstance(one, NotStored) else "Stored" for one in outcomes]
+    return {name: names.count(name) for name in set(names)}
+
+
+def test_connections_share_the_messages() -> None:
+    """Each message goes once, over one of the connections."""
+    server = Server()
+    outcomes, error = store(server, [batch(), batch(MESSAGES)])
+    assert error is None
+    assert grades(outcomes.values()) == {"Stored": 2 * MESSAGES}
+    assert server.sent() == list(range(2 * MESSAGES))
+    assert len(set(server.brought)) >= FIRST
+
+
+def test_few_messages_are_not_worth_a_login() -> None:
+    """A connection more costs as much as some messages."""
+    server = Server(connections=1)
+    outcomes, _ = store(server, [batch(messages=ROUNDS)])
+    assert grades(outcomes.values()) == {"Stored": ROUNDS}
+    assert server.logins == 1
+
+
+def test_large_messages_are_worth_one() -> None:
+    """It is their octets that count."""
+    server = Server(connections=2)
+    large = [evolve(one, octets=one.octets + b"x" * 1_500_000) for one in batch(messages=4)]
+    outcomes, _ = store(server, [large])
+    assert grades(outcomes.values()) == {"Stored": 4}
+    assert server.logins > 1
+
+
+def test_a_server_that_bears_no_more_is_not_asked_again() -> None:
+    """What is refused costs nothing, and the next call knows how many the server bore."""
+    server, strategy = Server(connections=2, most=2), Spread()
+    with server, ImapSink.open(server.options, server.credentials, choose=lambda _: strategy) as sink:
+        assert grades(sink.append([batch()])) == {"Stored": MESSAGES}
+        assert strategy.pace.bears == 2
+    assert server.sent() == list(range(MESSAGES))
+
+
+@pytest.mark.parametrize("main", [True, False])
+def test_a_connection_that_dies_costs_only_what_it_had_sent(main: bool) -> None:
+    """One message is in doubt; the one that waited for its go-ahead there is sent by another connection."""
+    died = threading.Event()
+
+    def answer(_: bytes) -> bytes:
+        if (threading.current_thread().name == MAIN) == main and not died.is_set():
+            died.set()
+            return CLOSE
+        return b""
+
+    server = Server(answer=answer)
+    outcomes, error = store(server, [batch()])
+    assert grades(outcomes.values()) == {"Stored": MESSAGES - 1, "InDoubt": 1}
+    assert server.sent() == list(range(MESSAGES))
+    assert isinstance(error, Transient) == main
+
+
+def test_a_main_connection_that_dies_idle_is_noticed() -> None:
+    """The call ends with it, and not the command after it."""
+    server = Server()
+    server.replies[b"NOOP"] = CLOSE
+    outcomes, error = store(server, [batch()])
+    assert grades(outcomes.values()) == {"Stored": MESSAGES}
+    assert isinstance(error, Transient)
+
+
+def test_no_batch_is_taken_once_the_main_connection_died() -> None:
+    """What was taken is answered, and then the engine opens the account anew."""
+    died = threading.Event()
+
+    def answer(_: bytes) -> bytes:
+        if threading.current_thread().name == MAIN:
+            died.set()
+            return CLOSE
+        return b""
+
+    taken: list[int] = []
+
+    def batches() -> Iterator[Batch]:
+        for number in range(0, 100 * MESSAGES, MESSAGES):
+            taken.append(number)
+            yield batch(number)
+
+    server = Server(answer=answer)
+    outcomes, error = store(server, batches())
+    assert isinstance(error, Transient)
+    assert len(outcomes) == MESSAGES * len(taken)
+    assert len(taken) < 100
+    assert grades(outcomes.values())["InDoubt"] == 1
+
+
+def test_all_connections_may_die() -> None:
+    """What was sent is in doubt, what was not is passing, and nothing waits for ever."""
+    server = Server(answer=lambda _: CLOSE)
+    outcomes, error = store(server, [batch()])
+    assert len(outcomes) == MESSAGES
+    found = grades(outcomes.values())
+    assert found.keys() == {"InDoubt", "Transient"}
+    assert found["InDoubt"] == len(server.sent()) == len(set(server.sent()))
+    assert isinstance(error, Transient)
+
+
+def test_a_full_mailbox_stops_all_connections() -> None:
+    """What is with the server is answered, what waits is not sent, and the account is told to stop."""
+    words = b"{tag} NO [OVERQUOTA] Quota exceeded\r\n"
+    outcomes, error = store(Server(answer=lambda _: words), [batch(), batch(MESSAGES)])
+    assert isinstance(error, OverQuota)
+    assert not any(isinstance(one, Stored) for one in outcomes.values())
+    assert not any(isinstance(one.error, InDoubt) for one in outcomes.values() if isinstance(one, NotStored))
+    assert len(outcomes) in (MESSAGES, 2 * MESSAGES)
+
+
+def test_what_stops_the_batches_comes_through() -> None:
+    """After everything that was taken has its outcome."""
+
+    def batches() -> Iterator[Batch]:
+        yield batch()
+        raise Interrupted("asked to stop")
+
+    server = Server()
+    outcomes, error = store(server, batches())
+    assert isinstance(error, Interrupted)
+    assert grades(outcomes.values()) == {"Stored": MESSAGES}
+
+
+def test_a_bug_is_not_swallowed() -> None:
+    """What breaks in a lane's thread is raised in the caller's."""
+    server = Server()
+    with server, ImapSink.open(server.options, server.credentials, choose=lambda _: Spread()) as sink:
+        sink.flags = _broken  # type: ignore[method-assign]
+        with pytest.raises(ZeroDivisionError):
+            list(sink.append([batch()]))
+
+
+def _broken(delivery: Delivery) -> frozenset[str]:
+    raise ZeroDivisionError(delivery.id)
+
+
+def test_an_early_close_leaves_the_connection_in_step() -> None:
+    """No lane outlives the call, and the next command gets its own answer."""
+    server = Server()
+    with server, ImapSink.open(server.options, server.credentials, choose=lambda _: Spread()) as sink:
+        outcomes = sink.append([batch()])
+        assert isinstance(next(outcomes), Stored)
+        outcomes.close()  # type: ignore[attr-defined]
+        assert not [thread for thread in threading.enumerate() if thread.name == "append"]
+        assert sink.connection.run(b"NOOP")[1].ok
+    assert len(set(server.sent())) == len(server.sent()) < MESSAGES
+
+
+def test_connections_are_given_up_for_another_mailbox() -> None:
+    """As soon as a second mailbox of the same server is written to, the first one keeps its half."""
+    server = Server()
+    options = evolve(server.options, max_connections=FIRST + 1)
+    with server, ImapSink.open(options, server.credentials, choose=lambda _: Spread()) as sink:
+
+        def batches() -> Iterator[Batch]:
+            yield batch()
+            with ImapSink.open(options, server.credentials):
+                yield batch(MESSAGES)
+                yield batch(2 * MESSAGES)
+                yield []
+
+        assert grades(sink.append(batches())) == {"Stored": 3 * MESSAGES}
+    assert len(set(server.brought[:MESSAGES])) == FIRST
+    assert len(set(server.brought[MESSAGES + FIRST : 2 * MESSAGES])) <= FIRST // 2
+
+
+def test_a_server_is_shared_evenly_with_room_for_one_more() -> None:
+    """Every mailbox has at least its own connection, however many there are."""
+    shares, here, there = Shares(), ("here", 993), ("there", 993)
+    shares.enter(here)
+    assert shares.share(here, 16) == 15
+    assert shares.share(here, None) == USUAL - 1
+    shares.enter(here)
+    shares.enter(there)
+    assert shares.share(here, 16) == 7
+    assert shares.share(here, 1) == shares.share(here, 2) == 1
+    shares.leave(here)
+    assert shares.share(here, 16) == 15
+
+
+def test_a_closed_sink_leaves_its_share_once() -> None:
+    """Closing twice is closing once."""
+    server = Server()
+    options = evolve(server.options, max_connections=9)
+    with server, ImapSink.open(options, server.credentials) as sink:
+        other = ImapSink.open(options, server.credentials)
+        assert sink.most_connections() == 4
+        other.close()
+        other.close()
+        assert sink.most_connections() == 8
+
+
+class Ticks:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def _measure(pace: Pace, clock: Ticks, lanes: int, seconds: float) -> None:
+    """Let each lane bring its messages in so many seconds."""
+    pace.note(lanes, 0)
+    clock.now += seconds
+    for _ in range(lanes * ROUNDS - 1):
+        pace.note(lanes, 0)
+
+
+def test_lanes_are_doubled_while_that_pays() -> None:
+    """Where twice as many lanes bring as much as half of them did, they stay as they are."""
+    clock = Ticks()
+    pace = Pace(clock)
+    _measure(pace, clock, FIRST, 1.0)
+    assert pace.wanted == 2 * FIRST
+    _measure(pace, clock, 2 * FIRST, 1.0)
+    assert pace.wanted == 4 * FIRST
+    for _ in range(PATIENCE):
+        _measure(pace, clock, 4 * FIRST, 2.0)
+    _measure(pace, clock, 4 * FIRST, 0.1)
+    assert pace.wanted == 4 * FIRST
+
+
+def test_lanes_that_are_not_open_yet_are_not_measured() -> None:
+    """Their login takes time, which says nothing about the server."""
+    clock = Ticks()
+    pace = Pace(clock)
+    _measure(pace, clock, FIRST - 1, 1.0)
+    assert pace.wanted == FIRST
