@@ -15,6 +15,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -80,7 +81,7 @@ class HurriedClock(Clock):
         """Return hurried seconds since the clock was made."""
         return (time.monotonic() - self._began) * self._pace
 
-    def sleep(self, seconds: float, until: Any = None) -> None:
+    def sleep(self, seconds: float, until: threading.Event | None = None) -> None:
         """Wait a part of it."""
         super().sleep(seconds / self._pace, until)
 
@@ -190,13 +191,9 @@ class Place:
             time.sleep(0.0005)
         return False
 
-    def uidlist(self, folder: FolderPath) -> Path:
-        """Return the folder's place on the disk."""
-        return self.dovecot.maildir(self.user, self.path(folder))
-
     def renumber(self, folder: FolderPath) -> None:
         """Have the server give every message of a folder another UID, and the folder another UIDVALIDITY."""
-        place = self.uidlist(folder)
+        place = self.dovecot.maildir(self.user, self.path(folder))
         for file in (*place.glob("dovecot.index*"), place / "dovecot-uidlist"):
             file.unlink()
         # The last message becomes the first, so that no UID names what it named before.
@@ -428,10 +425,22 @@ class Office:
 
 
 def end(process: subprocess.Popen[str]) -> tuple[int, str]:
-    """Wait until a process ends; return exit code and output."""
-    with process:
-        output, _ = process.communicate(timeout=4 * WAIT_SECONDS)
-    return process.returncode, output
+    """Wait until a process ends; return exit code and the output that nobody has read yet."""
+    with ended(process):
+        assert process.stdout is not None
+        output = process.stdout.read()
+        return process.wait(), output
+
+
+def wait_until_told(process: subprocess.Popen[str], words: str) -> None:
+    """Read what a process says until a line has these words."""
+    assert process.stdout is not None
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if words in line:
+            return
+    raise AssertionError(f"{words!r} was never said, but: {said}")
 
 
 @contextmanager
@@ -441,4 +450,6 @@ def ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
         yield process
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
-import time
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from tests.real.bench import (
     end,
     ended,
     fill,
+    wait_until_told,
 )
 
 pytestmark = pytest.mark.server
@@ -115,11 +116,17 @@ def held(
         yield Office(tmp_path, source, target, {"settle_seconds": 1.5, "batch_messages": 4}), proxy
 
 
+def wait_for_the_middle(office: Office, process: subprocess.Popen[str]) -> None:
+    """Wait until a process has carried some of the messages; tell what it said where it ends before."""
+    if not office.target.wait_for(20, lambda: process.poll() is None):
+        raise AssertionError(f"ended early: {end(process)}")
+
+
 def test_two_processes_on_one_ledger(held: tuple[Office, DelayProxy]) -> None:
     """The second says that another one works on the account, and the first carries everything once."""
     office, proxy = held
     with ended(office.start()) as first:
-        assert office.target.wait_for(20, lambda: first.poll() is None)
+        wait_for_the_middle(office, first)
         proxy.stall()
         code, output = office.run()
         assert code == 1, output
@@ -138,10 +145,10 @@ def test_asked_to_stop(number: signal.Signals, code: int, held: tuple[Office, De
     """A process that is asked to stop settles the batches under way and says how to go on; the next run does."""
     office, proxy = held
     with ended(office.start()) as process:
-        assert office.target.wait_for(20, lambda: process.poll() is None)
+        wait_for_the_middle(office, process)
         proxy.stall()
         process.send_signal(number)
-        time.sleep(0.1)
+        wait_until_told(process, "stopping after the batches under way")
         proxy.resume()
         found, output = end(process)
     assert found == code, output
@@ -156,19 +163,17 @@ def test_asked_to_stop(number: signal.Signals, code: int, held: tuple[Office, De
     assert_written_once(office.target)
 
 
-def test_killed_by_a_second_signal(held: tuple[Office, DelayProxy]) -> None:
+def test_asked_twice(held: tuple[Office, DelayProxy]) -> None:
     """Who asks twice is obeyed at once, and nothing is lost or written again."""
-    office, proxy = held
+    office, _ = held
     with ended(office.start()) as process:
-        assert office.target.wait_for(20, lambda: process.poll() is None)
-        proxy.stall()
-        process.send_signal(signal.SIGINT)
-        time.sleep(0.2)
-        process.send_signal(signal.SIGINT)
+        wait_for_the_middle(office, process)
+        # Stopped, it finds both wishes when it goes on.
+        for number in (signal.SIGSTOP, signal.SIGINT, signal.SIGTERM, signal.SIGCONT):
+            process.send_signal(number)
         found, output = end(process)
-        proxy.resume()
-    assert found == 130, output
-    assert "ended at once" in output
+    assert found == 143, output
+    assert "ended at once; run the same command again" in output
     found, output = office.run()
     assert found == 0, output
     assert_all_there(office.source, office.target)
