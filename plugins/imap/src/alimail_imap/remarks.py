@@ -64,4 +64,4 @@ def _writing(session: Session) -> Iterator[Remark]:
             "note", "no UIDPLUS: a message that moves at the source stays where it is in this mailbox"
         )
     if not (connection.offers("LITERAL+") or connection.offers("LITERAL-")):
-        yield Remark("note", "no LITERAL+: each message costs a round trip")
+        yield Remark("note", "no LITERAL+: each message waits a round trip; several connections share that")
