@@ -65,6 +65,7 @@ def stride(request: pytest.FixtureRequest) -> Iterator[int]:
     return count(1 + zlib.crc32(request.node.name.encode()) % SAMPLE, SAMPLE)
 
 
+@pytest.mark.timeout(1800)  # with --long some fifty runs on real servers
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name.lower())
 def test_struck_at_any_operation(
