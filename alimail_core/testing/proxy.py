@@ -253,6 +253,8 @@ class DelayProxy:
     tls_port: int = field(default=0, init=False)
     accepted: int = field(default=0, init=False)
     """Connections so far, without those that were refused."""
+    broken: int = field(default=0, init=False)
+    """How many of them ``cut_after`` broke."""
     finished: threading.Event = field(factory=threading.Event, init=False, repr=False)
     """Set when the server has answered an APPEND that ``cut_append`` cut."""
     may_finish: asyncio.Event = field(factory=asyncio.Event, init=False, repr=False)
@@ -341,6 +343,7 @@ class DelayProxy:
                 self._cuts[direction] = left - octets
             return octets, False
         del self._cuts[direction]
+        self.broken += 1
         return left, True
 
     # -- inside its thread
