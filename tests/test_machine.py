@@ -186,6 +186,7 @@ class Migration(RuleBasedStateMachine):
 
     def _forgets(self) -> None:
         """Without its ledger the engine cannot tell what left the source, or was moved there or in the target."""
+        self.world.clock.advance(1000)  # it takes time: what servers still had to do, they have done
         here = {path: count_of(some) for path, some in self.world.source.contents().items()}
         for path, some in self.world.target.contents().items():
             self.slack += count_of(some) - here.get(path, Counter())
@@ -199,14 +200,38 @@ class Migration(RuleBasedStateMachine):
         self._strike(Countdown(at, kind, late_seconds=late), power=True)
 
     @rule(
+        mail=st.lists(st.tuples(folders, st.sampled_from(POOL)), min_size=1, max_size=4),
         kind=st.sampled_from(KINDS),
-        at=st.integers(1, 3),
+        at=st.integers(1, 2),
         late=st.sampled_from([5.0, 100.0]),
-        name=st.sampled_from(["append", "append", "move", "changes", "ledger sync", "fetch"]),
+        name=st.sampled_from(["append", "append", "append", "changes", "ledger sync", "fetch"]),
         power=st.booleans(),
     )
-    def a_write_is_struck(self, kind: FaultKind, at: int, late: float, name: str, power: bool) -> None:
+    def mail_arrives_and_its_pass_is_struck(
+        self,
+        mail: list[tuple[FolderPath, bytes]],
+        kind: FaultKind,
+        at: int,
+        late: float,
+        name: str,
+        power: bool,
+    ) -> None:
+        for path, octets in mail:
+            self.arrive(path, octets, frozenset())
         self._strike(Countdown(at, kind, only=name, late_seconds=late), power=power)
+
+    @rule(
+        moves=st.lists(st.tuples(st.integers(0, 99), folders), min_size=1, max_size=4),
+        kind=st.sampled_from(KINDS),
+        name=st.sampled_from(["move", "move", "look", "ledger sync"]),
+        power=st.booleans(),
+    )
+    def mail_is_moved_and_its_pass_is_struck(
+        self, moves: list[tuple[int, FolderPath]], kind: FaultKind, name: str, power: bool
+    ) -> None:
+        for pick, to in moves:
+            self.move_at_source(pick, to)
+        self._strike(Countdown(1, kind, only=name, late_seconds=5.0), power=power)
 
     def _strike(self, plan: Countdown, *, power: bool) -> None:
         self.world.run_faulty(plan, power=power)

@@ -535,6 +535,14 @@ class Book:
             where.append(c.target_id == target_id)
         return self._rows(*where)
 
+    def forget_doubts(self, seconds: float) -> None:
+        """Expect no second copy any more of what was sent again this long ago."""
+        c = message.c
+        old = sa.select(batch.c.id).where(batch.c.intended < self.now - seconds)
+        with self.write() as connection:
+            resent = sa.and_(c.folder_id.in_(self._mine("source")), c.doubts > 0, c.state == State.STORED)
+            connection.execute(message.update().where(resent, c.batch_id.in_(old)).values(doubts=0))
+
     def redated(self, target_id: int) -> int:
         """Count our messages to which a target folder gave another internal date than they were sent with."""
         c = message.c

@@ -31,6 +31,9 @@ from alimail_core.transfer.state import Pair, Pass, Run
 ATTEMPTS = 8
 """Attempts in a row without any progress, after which the account is given up until the next pass."""
 
+SURELY_OVER = 86_400.0
+"""Seconds after which no server finishes what was sent to it: a second copy that turns up then is a user's own."""
+
 LONGEST_PAUSE = 300.0
 """Seconds between two attempts at the most, unless the server asks for more."""
 
@@ -154,7 +157,7 @@ def _tell_dropped(run: Run) -> None:
 
 def carry(p: Pass) -> None:
     """Make one attempt with open ends; returns when everything that the source told is settled or named."""
-    doubted = [row.id for row in p.book.resent()]
+    p.book.forget_doubts(SURELY_OVER)
     pair_folders(p)
     if p.refill:
         reconcile(p, p.targets.values())
@@ -171,8 +174,6 @@ def carry(p: Pass) -> None:
     carry_flags(p)
     mirror_deletions(p)
     save_cursors(p, p.pairs)
-    # The target had a whole pass to finish what was sent twice; from now on a copy there is somebody else's.
-    p.book.update([{"_id": row_id, "doubts": 0} for row_id in doubted])
     left = p.book.pending()
     if any(pair.id in left and pair.target.surveyed is not None for pair in p.pairs):
         raise Transient("the target did not take all messages", remedy="Run the same command again.")
