@@ -12,13 +12,14 @@ from alimail_core.header import header, with_lf
 from alimail_core.identity import content_digest, digests
 
 _FIELD = re.compile(rb"^([!-9;-~]+)[ \t]*:.*(?:\n[ \t].*)*", re.MULTILINE)
+_MUNGED = bytes(octet if octet < 0x80 else ord("X") for octet in range(256))
 _NAMED = 8
 """The most header fields that a difference names."""
 
 
 @frozen
 class Difference:
-    """How two copies of a message differ. ``same_content``: a reader sees no difference."""
+    """How two copies of a message differ. ``same_content``: by no more than servers are known to change."""
 
     same_content: bool
     text: str
@@ -29,6 +30,12 @@ def difference(sent: bytes, stored: bytes) -> Difference:
     if digests(stored).canonical in (digests(sent).canonical, digests(as_stored_by_dovecot(sent)).canonical):
         alike = (b"\0" in sent) == (b"\0" in stored)
         return Difference(True, "line ends" if alike else "NUL octets or line ends")
+    if _same(sent.replace(b"\r", b""), stored.replace(b"\r", b"")):  # Courier
+        return Difference(True, "lone CR octets")
+    if _same(_in_ascii(sent), _in_ascii(stored)):  # Cyrus
+        return Difference(
+            True, f"8-bit octets of header lines ({', '.join(_differing_fields(sent, stored))})"
+        )
     if content_digest(sent) != content_digest(stored):
         return Difference(False, "another content")
     differing = []
@@ -37,6 +44,16 @@ def difference(sent: bytes, stored: bytes) -> Difference:
     if _body(sent) != _body(stored):
         differing.append("the body's structure or transfer encoding")
     return Difference(True, " and ".join(differing) or "the header's layout")
+
+
+def _same(sent: bytes, stored: bytes) -> bool:
+    return digests(sent).canonical == digests(stored).canonical
+
+
+def _in_ascii(octets: bytes) -> bytes:
+    """Write X for each 8-bit octet of the header, as Cyrus does (``reject8bit: no``)."""
+    body = header(octets)[1]
+    return octets[:body].translate(_MUNGED) + octets[body:]
 
 
 def _differing_fields(sent: bytes, stored: bytes) -> list[str]:

@@ -784,3 +784,13 @@ def test_a_nul_counts_as_dovecot_stores_it() -> None:
     stored = sent.replace(b"\0", b"\x80")
     assert content_digest(sent) == content_digest(stored) != content_digest(sent.replace(b"\0", b""))
     assert difference(sent, stored) == Difference(True, "NUL octets or line ends")
+
+
+def test_what_servers_are_known_to_change_is_told_as_altered() -> None:
+    """Courier drops lone CRs, Cyrus writes X for 8-bit octets of the header; of a body's nothing else may differ."""
+    text = b"Subject: %s\r\n\r\nOne%sTwo\r\n"
+    assert difference(text % (b"s", b"\r"), text % (b"s", b"")) == Difference(True, "lone CR octets")
+    munged = difference(text % ("你".encode(), b" "), text % (b"XXX", b" "))
+    assert munged == Difference(True, "8-bit octets of header lines (Subject)")
+    assert not difference(text % (b"s", b"\xff"), text % (b"s", b"X")).same_content
+    assert not difference(text % (b"YYY", b" "), text % (b"XXX", b" ")).same_content

@@ -24,6 +24,7 @@ from alimail_core.testing.alibaba import AlibabaServer
 from alimail_core.transfer import PassSummary
 from alimail_imap.options import ImapOptions
 from alimail_sink.options import AlibabaOptions
+from tests.real.peers import Courier
 
 
 class Server(Protocol):
@@ -46,7 +47,11 @@ def endpoint(server: Server) -> Endpoint:
     """Return what leads to a server, by the plug-in that is made for it."""
     if isinstance(server, AlibabaServer):
         return Endpoint("alimail", AlibabaOptions(host=server.host, port=server.imap_port, tls="none"))
-    return Endpoint("imap", ImapOptions(host=server.host, port=server.imap_port, tls="none", timeout=60.0))
+    connections = 1 if isinstance(server, Courier) else None
+    options = ImapOptions(
+        host=server.host, port=server.imap_port, tls="none", timeout=60.0, max_connections=connections
+    )
+    return Endpoint("imap", options)
 
 
 def credentials(server: Server, user: str) -> Credentials:

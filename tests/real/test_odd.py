@@ -24,7 +24,7 @@ from alimail_core.testing.alibaba import AlibabaServer
 from alimail_core.testing.mail import attachment, message, multipart, odd_messages, sound_messages
 from alimail_core.testing.memory import MemoryMailbox, MemorySource
 from alimail_core.testing.servers import Dovecot
-from tests.real.mailboxes import Carrier, account, endpoint, folder_of
+from tests.real.mailboxes import Carrier, Server, account, endpoint, folder_of
 
 WHEN = datetime(2024, 2, 3, 4, 5, 6, tzinfo=UTC)
 
@@ -79,7 +79,7 @@ class UndatedSource(MemorySource):
 
 
 def carrier_from(
-    folder: Path, mailbox: MemoryMailbox, target: Dovecot | AlibabaServer, user: str, *, dated: bool = True
+    folder: Path, mailbox: MemoryMailbox, target: Server, user: str, *, dated: bool = True
 ) -> Carrier:
     """Return what carries a mailbox in memory into a server's."""
     registry = Registry.load()
