@@ -195,7 +195,7 @@ class Migration(RuleBasedStateMachine):
 
     # passes
 
-    @rule(kind=st.sampled_from(KINDS), at=st.integers(1, 60), late=st.sampled_from([5.0, 100.0]))
+    @rule(kind=st.sampled_from(KINDS), at=st.integers(1, 60), late=st.just(5.0))
     def a_pass_is_struck(self, kind: FaultKind, at: int, late: float) -> None:
         self._strike(Countdown(at, kind, late_seconds=late), power=True)
 
@@ -203,7 +203,7 @@ class Migration(RuleBasedStateMachine):
         mail=st.lists(st.tuples(folders, st.sampled_from(POOL)), min_size=1, max_size=4),
         kind=st.sampled_from(KINDS),
         at=st.integers(1, 2),
-        late=st.sampled_from([5.0, 100.0]),
+        late=st.sampled_from([5.0, 5.0, 5.0, 100.0]),
         name=st.sampled_from(["append", "append", "append", "changes", "ledger sync", "fetch"]),
         power=st.booleans(),
     )
