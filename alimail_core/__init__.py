@@ -52,7 +52,7 @@ if TYPE_CHECKING:
         ProblemFound,
         Waiting,
     )
-    from alimail_core.folders import FolderPolicy, FolderRule
+    from alimail_core.folders import FolderPolicy, FolderRule, Skipped
     from alimail_core.hookspec import hookimpl
     from alimail_core.logs import JsonLog
     from alimail_core.migration import Migration, MigrationSummary
@@ -93,6 +93,7 @@ if TYPE_CHECKING:
     from alimail_core.secrets import Secret, parse_secret
     from alimail_core.spec import AccountSpec, Endpoint, MigrationSpec
     from alimail_core.status import AccountStatus
+    from alimail_core.structure import OptionRow, describe_options
     from alimail_core.transfer import PassSummary
     from alimail_core.urls import parse_url
 
@@ -110,7 +111,7 @@ _HOMES = {
         "BatchSettled Event FolderListed FolderSettled Noted Observer PassEnded PassStarted "
         "ProblemFound Waiting"
     ),
-    "folders": "FolderPolicy FolderRule",
+    "folders": "FolderPolicy FolderRule Skipped",
     "hookspec": "hookimpl",
     "logs": "JsonLog",
     "migration": "Migration MigrationSummary",
@@ -127,6 +128,7 @@ _HOMES = {
     "secrets": "Secret parse_secret",
     "spec": "AccountSpec Endpoint MigrationSpec",
     "status": "AccountStatus",
+    "structure": "OptionRow describe_options",
     "transfer": "PassSummary",
     "urls": "parse_url",
 }
@@ -188,6 +190,7 @@ __all__ = [
     "NotStored",
     "Noted",
     "Observer",
+    "OptionRow",
     "OverQuota",
     "PAGE",
     "PassEnded",
@@ -207,6 +210,7 @@ __all__ = [
     "Sink",
     "SinkKind",
     "SinkTraits",
+    "Skipped",
     "Source",
     "SourceKind",
     "SpecialUse",
@@ -219,6 +223,7 @@ __all__ = [
     "Unreadable",
     "Unusable",
     "Waiting",
+    "describe_options",
     "hookimpl",
     "load",
     "loads",

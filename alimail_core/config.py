@@ -24,7 +24,7 @@ from alimail_core.model import Remark
 from alimail_core.options import TransferOptions
 from alimail_core.registry import Registry
 from alimail_core.roster import RosterRow, address_fault, branching, count, doubled, scan_roster
-from alimail_core.secrets import Secret
+from alimail_core.secrets import NO_SECRET, Secret
 from alimail_core.spec import AccountSpec, Endpoint, MigrationSpec
 from alimail_core.structure import KeyPath, Misfits, did_you_mean, structure
 from alimail_core.text import printable
@@ -189,13 +189,15 @@ class _Reading:
         table = self.structured((side,), own, EndpointTable)
         if table is None or not isinstance(value, dict):
             return None
-        find: Callable[[str], End] = self.registry.source if side == "source" else self.registry.sink
-        kind = self.known((side, "kind"), find, table.kind)
+        kind = self.known((side, "kind"), lambda name: self.kind(side, name), table.kind)
         if kind is None:
             return None
         rest = {key: item for key, item in value.items() if key not in RESERVED}
         options = self.structured((side,), rest, kind.options)
         return None if options is None else (table, Endpoint(kind.name, options))
+
+    def kind(self, side: Side, name: str) -> End:
+        return self.registry.source(name) if side == "source" else self.registry.sink(name)
 
     def known(self, path: KeyPath, find: Callable[[str], K], name: str) -> K | None:
         try:
@@ -292,8 +294,8 @@ class _Reading:
         target: tuple[EndpointTable, Endpoint],
         executor: ExecutorKind | None,
     ) -> AccountSpec | None:
-        source_secret = self.secret(row, row.source_secret, "source", source[0], executor)
-        target_secret = self.secret(row, row.target_secret, "target", target[0], executor)
+        source_secret = self.secret(row, row.source_secret, "source", source, executor)
+        target_secret = self.secret(row, row.target_secret, "target", target, executor)
         if source_secret is None or target_secret is None:
             return None
         return AccountSpec(
@@ -312,10 +314,13 @@ class _Reading:
         row: RosterRow,
         own: Secret | None,
         side: Side,
-        table: EndpointTable,
+        end: tuple[EndpointTable, Endpoint],
         executor: ExecutorKind | None,
     ) -> Secret | None:
+        table, endpoint = end
         secret = own or (table.secret and table.secret.labelled(f"all of the {side}"))
+        if secret is None and not self.kind(side, endpoint.kind).needs_secret:
+            return NO_SECRET
         if secret is None:
             remedy = f'write it there, or secret = "REFERENCE" in [{side}]'
             self.roster_faults.append(Fault(row.where, f"the {side} password is missing", remedy))

@@ -229,6 +229,9 @@ class SourceKind(Generic[Options]):
     ``options`` is an attrs class with fields made by ``option()``; a configuration's table or a URL's host,
     port and query are structured into it. A field ``host`` that must be given takes the URL's host, a field ``port``
     its port; where there is no such ``host``, the URL names an address: ``alimail://user@domain``.
+
+    A property ``address``, ``(host, port)``, says which server it is: its keys are trusted until that, the kind or
+    the account's user changes. Without it any changed option is a change of server, and costs a look at everything.
     """
 
     name: str
@@ -238,16 +241,23 @@ class SourceKind(Generic[Options]):
     open: Callable[[Options, Credentials, Clock], Source]
     """Connect and log in. Raises ``Transient``, ``Denied`` (login refused, certificate not trusted) or
     ``InputError``; leaves no connection behind when it does. Called anew after each ``Transient``."""
+    needs_secret: bool = True
+    """False: whoever can reach it may read it, and nobody is asked for a password."""
 
 
 @frozen
 class SinkKind(Generic[Options]):
-    """What a sink plug-in registers; see ``SourceKind``."""
+    """What a sink plug-in registers; see ``SourceKind``.
+
+    An option ``append_connections`` is taken for the number of connections that write to one mailbox, and is 1
+    where messages shall keep their order (``order = strict``).
+    """
 
     name: str
     summary: str
     options: type[Options]
     open: Callable[[Options, Credentials, Clock], Sink]
+    needs_secret: bool = True
 
 
 @frozen

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from typing import Any
+
+from attrs import Attribute, evolve, fields, frozen
 
 from alimail_core.contract import Credentials, Sink, Source
 from alimail_core.governor import GovernedSink, GovernedSource, Governor
@@ -11,10 +13,30 @@ from alimail_core.seam import Clock
 from alimail_core.spec import AccountSpec, Endpoint
 
 
-def endpoint_name(endpoint: Endpoint) -> str:
-    """Name an endpoint for the ledger: its kind and, where it has one, its host."""
-    host = getattr(endpoint.options, "host", None)
-    return f"{endpoint.kind}:{host}" if host else endpoint.kind
+def endpoint_name(endpoint: Endpoint, user: str) -> str:
+    """Name the server, and the mailbox on it, whose keys a pass may trust.
+
+    The server is what the options' ``address`` tells, and without one whatever options were given: looking at
+    everything anew once too often costs time, and trusting another server's keys costs mail.
+    """
+    address = getattr(endpoint.options, "address", None)
+    if isinstance(address, tuple):
+        place = [":".join(map(str, address)).lower()]
+    else:
+        place = [_given(endpoint.options, each) for each in fields(type(endpoint.options))]
+    return " ".join([endpoint.kind, *filter(None, place), user])
+
+
+def _given(options: object, attribute: Attribute[Any]) -> str:
+    value = getattr(options, attribute.name)
+    return "" if value == attribute.default else f"{attribute.name}={value!r}"
+
+
+def written_in_order(endpoint: Endpoint) -> Endpoint:
+    """Return a target whose messages keep the order in which they are sent (``order = strict``)."""
+    if not hasattr(endpoint.options, "append_connections"):
+        return endpoint
+    return evolve(endpoint, options=evolve(endpoint.options, append_connections=1))
 
 
 @frozen

@@ -21,7 +21,7 @@ from attrs import asdict, evolve, frozen
 
 from alimail_core.check import CheckResult, check_account, prompt_remark
 from alimail_core.contract import ExecutorKind, MapContext
-from alimail_core.ends import Ends, endpoint_name
+from alimail_core.ends import Ends, endpoint_name, written_in_order
 from alimail_core.errors import AlimailError, Denied, Interrupted
 from alimail_core.events import Event, Observer, PassEnded
 from alimail_core.executors import LOOK, in_order
@@ -162,7 +162,10 @@ class Migration:
             clock=self.clock,
             stop=self.stop,
             refill=refill,
-            endpoints=(endpoint_name(account.source), endpoint_name(account.target)),
+            endpoints=(
+                endpoint_name(account.source, account.source_user),
+                endpoint_name(account.target, account.target_user),
+            ),
         )
 
     def ended(self, account: AccountSpec, state: str, reason: str, remedy: str) -> PassSummary:
@@ -322,6 +325,8 @@ class Migration:
         return lambda bug: self.tell_bug(account, bug)
 
     def _ends(self, account: AccountSpec) -> Ends:
+        if self.spec.options.order == "strict":
+            account = evolve(account, target=written_in_order(account.target))
         return Ends(account, self.registry, self._governor, self.clock)
 
     def _matching(self, search: str) -> list[AccountSpec]:

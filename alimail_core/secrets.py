@@ -115,6 +115,10 @@ class Secret:
         return Remark("fault", error.message, error.remedy)
 
 
+NO_SECRET: Final = Secret.literal("")
+"""For a kind that needs none; whoever asks for its value is told that it is empty."""
+
+
 def parse_secret(text: str, *, label: str = "", base: Path | None = None) -> Secret:
     """Read a reference. ``base`` is the folder that a relative ``file:`` path starts from (default: here).
 

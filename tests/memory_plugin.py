@@ -52,8 +52,11 @@ class MemoryPlugin:
 
     @hookimpl
     def alimail_sources(self) -> list[SourceKind[MemoryOptions]]:
-        """Register the source."""
-        return [SourceKind("mem", "A mailbox in memory.", MemoryOptions, self._source)]
+        """Register the source, and the same for those who need no password."""
+        return [
+            SourceKind("mem", "A mailbox in memory.", MemoryOptions, self._source),
+            SourceKind("open", "The same, open to all.", MemoryOptions, self._open, needs_secret=False),
+        ]
 
     @hookimpl
     def alimail_sinks(self) -> list[SinkKind[MemoryOptions]]:
@@ -85,6 +88,9 @@ class MemoryPlugin:
 
     def _source(self, options: MemoryOptions, credentials: Credentials, _clock: Clock) -> MemorySource:
         return HookedSource(self._box(options, credentials), self._act)
+
+    def _open(self, options: MemoryOptions, credentials: Credentials, _clock: Clock) -> MemorySource:
+        return MemorySource(self.boxes[f"{credentials.user}@{options.host}"])
 
     def _sink(self, options: MemoryOptions, credentials: Credentials, _clock: Clock) -> MemorySink:
         return MemorySink(self._box(options, credentials))

@@ -375,6 +375,14 @@ def test_end_of_input_at_a_question_is_an_interruption(run: Run, typed: Callable
 COPY = ("copy", "mem://anna@old.example", "mem://carl@new.example", "--source-secret", "env:OLD")
 
 
+def test_copy_asks_for_no_password_that_nobody_needs(run: Run, plugin: MemoryPlugin) -> None:
+    """A kind that says that it needs no password is read without one, also off a terminal."""
+    urls = ("open://anna@old.example", "mem://carl@new.example")
+    assert run("copy", *urls, "--target-secret", "env:NEW", "-q") == 0
+    assert plugin.boxes["carl@new.example"].everything().total() == 3
+    assert run("copy", *urls, "-q") == 2
+
+
 def test_copy_needs_no_file_and_the_second_is_a_delta(
     run: Run, plugin: MemoryPlugin, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -24,7 +24,7 @@ from alimail_core.model import SpecialUse
 from alimail_core.options import TransferOptions
 from alimail_core.registry import Registry
 from alimail_core.seam import Clock
-from alimail_core.secrets import Secret
+from alimail_core.secrets import NO_SECRET, Secret
 from alimail_core.spec import AccountSpec, Endpoint, MigrationSpec
 from alimail_core.structure import Misfits, describe_options, structure, toml_text
 from alimail_core.toml_lines import locate, nearest
@@ -50,7 +50,10 @@ def _open(options: Any, credentials: Credentials, clock: Clock) -> Any:
 class _Plugin:
     @hookimpl
     def alimail_sources(self) -> list[SourceKind[Any]]:
-        return [SourceKind("old", "An old server.", _Server, _open)]
+        return [
+            SourceKind("old", "An old server.", _Server, _open),
+            SourceKind("disk", "Files.", _Server, _open, needs_secret=False),
+        ]
 
     @hookimpl
     def alimail_sinks(self) -> list[SinkKind[Any]]:
@@ -118,6 +121,27 @@ def _faults(text: str, path: Path = Path("alimail.toml")) -> list[tuple[str, str
     with pytest.raises(InputError) as caught:
         loads(text, REGISTRY, path=path)
     return [(fault.where.removeprefix("alimail.toml:"), fault.message) for fault in caught.value.faults]
+
+
+def test_a_kind_that_needs_no_password_is_asked_for_none() -> None:
+    """Where whoever can reach the mail may read it, no secret is missing, and one that is given is kept."""
+    disk = SMALL.replace('kind = "old"', 'kind = "disk"')
+    [given] = loads(disk, REGISTRY).accounts
+    assert given.source_secret == Secret("env", "A", "all of the source")
+    [bare] = loads(disk.replace('secret = "env:A"', ""), REGISTRY).accounts
+    assert bare.source_secret == NO_SECRET
+    assert _faults(disk.replace('secret = "env:B"', "")) == [("12", "the target password is missing")]
+
+
+@pytest.mark.parametrize("kind", ["imap", "alimail"])
+def test_certificates_are_looked_for_beside_the_configuration(kind: str, tmp_path: Path) -> None:
+    """A relative ``ca`` starts from the file that names it, whatever the current folder is."""
+    registry = Registry.load(["imap", "alimail"])
+    rest = SMALL.replace('kind = "new"', f'kind = "{kind}"\nca = "certificates/new.pem"')
+    text = rest.replace('kind = "old"', 'kind = "imap"\nca = "old.pem"')
+    [account] = loads(text, registry, path=tmp_path / "alimail.toml").accounts
+    assert account.source.options.ca == tmp_path / "old.pem"
+    assert account.target.options.ca == tmp_path / "certificates" / "new.pem"
 
 
 def test_a_file_and_its_roster_become_a_migration(tmp_path: Path) -> None:

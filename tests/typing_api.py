@@ -70,6 +70,7 @@ from alimail_core import (
     Noted,
     NotStored,
     Observer,
+    OptionRow,
     OverQuota,
     PassEnded,
     PassStarted,
@@ -87,6 +88,7 @@ from alimail_core import (
     Sink,
     SinkKind,
     SinkTraits,
+    Skipped,
     Source,
     SourceKind,
     SpecialUse,
@@ -99,6 +101,7 @@ from alimail_core import (
     Unreadable,
     Unusable,
     Waiting,
+    describe_options,
     hookimpl,
     load,
     loads,
@@ -286,6 +289,7 @@ def registries() -> Registry:
     assert_type(registry.plugins(), list[PluginInfo])
     assert_type(registry.source("store"), SourceKind[Any])
     assert_type(registry.commands(), list[Command])
+    assert_type(describe_options(Options), list[OptionRow])
     return registry
 
 
@@ -335,6 +339,7 @@ def root(proof: MessageProof) -> None:
 def read(plan: AccountPlan, proof: AccountProof, summary: MigrationSummary, check: CheckResult) -> None:
     """Read what a migration answers."""
     assert_type(plan.folders, tuple[FolderPlan, ...])
+    assert_type(plan.skipped, tuple[Skipped, ...])
     assert_type((plan.messages, plan.octets, plan.level), tuple[int, int, str])
     assert_type(proof.folders, tuple[FolderProof, ...])
     assert_type(proof.folders[0].findings, tuple[Finding, ...])

@@ -94,6 +94,7 @@ def one_mailbox(
     source, source_user = parse_url(source_url, frame.registry, "source")
     target, target_user = parse_url(target_url, frame.registry, "target")
     source_address, target_address = _address(source, source_user), _address(target, target_user)
+    reads, writes = frame.registry.source(source.kind), frame.registry.sink(target.kind)
     account = AccountSpec(
         source_address,
         target_address,
@@ -101,8 +102,8 @@ def one_mailbox(
         target,
         source_user,
         target_user,
-        _secret(secrets[0], "source", source_address),
-        _secret(secrets[1], "target", target_address),
+        _secret(secrets[0], "source", source_address, needed=reads.needs_secret),
+        _secret(secrets[1], "target", target_address, needed=writes.needs_secret),
     )
     path = ledger or default_ledger(source_address, target_address)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -129,9 +130,11 @@ def _address(endpoint: Endpoint, user: str) -> str:
     return f"{local}@{domain.lower()}"
 
 
-def _secret(reference: str | None, side: str, address: str) -> Secret:
-    from alimail_core.secrets import parse_secret
+def _secret(reference: str | None, side: str, address: str, *, needed: bool) -> Secret:
+    from alimail_core.secrets import NO_SECRET, parse_secret
 
+    if reference is None and not needed:
+        return NO_SECRET
     if reference is None and not sys.stdin.isatty():
         raise InputError(
             f"no password for the {side}, and there is no terminal to ask on",

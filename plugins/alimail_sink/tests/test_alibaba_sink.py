@@ -47,7 +47,7 @@ LETTER = b"Message-ID: <1@example.org>\r\nSubject: hello\r\n\r\nWorld\r\n"
 
 def options_for(server: AlibabaServer) -> AlibabaOptions:
     """Return options that lead to a server on loopback, with TLS."""
-    return AlibabaOptions(host="localhost", port=server.imaps_port, ca=str(server.ca_file), timeout=20.0)
+    return AlibabaOptions(host="localhost", port=server.imaps_port, ca=server.ca_file, timeout=20.0)
 
 
 def open_at(server: AlibabaServer, user: str) -> AlibabaSink:

@@ -308,7 +308,7 @@ def test_a_full_mailbox_stops_the_account(user: str) -> None:
 def test_encrypted_logins(rich: Dovecot, user: str, tls: Literal["implicit", "starttls"]) -> None:
     """With the server's certificate as ca both ways of TLS work, and check tells of them."""
     port = rich.imaps_port if tls == "implicit" else rich.imap_port
-    options = evolve(options_for(rich), tls=tls, port=port, ca=str(rich.ca_file))
+    options = evolve(options_for(rich), tls=tls, port=port, ca=rich.ca_file)
     with ImapSink.open(options, credentials_for(rich, user)) as sink:
         folder = box(sink)
         store(sink, folder, plain(1) + b"x" * 3_000_000)

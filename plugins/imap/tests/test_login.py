@@ -167,7 +167,7 @@ def test_no_password_in_clear_over_a_network() -> None:
 def test_a_ca_file_that_is_none_is_an_input_error() -> None:
     """A wrong path is told before anything is connected to."""
     with pytest.raises(InputError):
-        connect(ImapOptions(host="127.0.0.1", port=1, ca="/nonexistent.pem"), person("a", "b"))
+        connect(ImapOptions(host="127.0.0.1", port=1, ca=Path("/nonexistent.pem")), person("a", "b"))
 
 
 def test_nobody_listening_is_transient() -> None:
@@ -245,7 +245,7 @@ def test_words_slipped_in_before_tls_do_not_count(tmp_path: Path) -> None:
         b"STARTTLS": b"{tag} OK begin\r\n* CAPABILITY IMAP4rev1 SLIPPED-IN\r\nA2 OK [CAPABILITY SLIPPED-IN] x\r\n"
     }
     server = CannedServer(replies, capabilities=b"IMAP4rev1 STARTTLS UIDPLUS", tls=certificate.context())
-    options = evolve(server.options, tls="starttls", ca=str(certificate.ca_file))
+    options = evolve(server.options, tls="starttls", ca=certificate.ca_file)
     with server:
         connection = connect(options, server.credentials)
         assert connection.offers("UIDPLUS")

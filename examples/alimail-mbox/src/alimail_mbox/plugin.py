@@ -136,7 +136,7 @@ class MaildirOptions:
 
 
 def open_maildir(options: MaildirOptions, login: core.Credentials, clock: core.Clock) -> core.Source:
-    """Open one account's tree. Its password is not asked for: whoever can read the files may."""
+    """Open one account's tree. No password is asked for: whoever can read the files may."""
     root = options.root / login.user
     if login.user in ("", ".", "..") or "/" in login.user or not _has_mail(f"{root}/INBOX"):
         raise core.Denied(f"there is no mail of {login.user}", remedy=f"Put it into {root}/INBOX.")
@@ -146,4 +146,4 @@ def open_maildir(options: MaildirOptions, login: core.Credentials, clock: core.C
 @core.hookimpl
 def alimail_sources() -> list[core.SourceKind[MaildirOptions]]:
     """Register the source ``maildir``."""
-    return [core.SourceKind("maildir", "Maildirs on this machine's disk.", MaildirOptions, open_maildir)]
+    return [core.SourceKind("maildir", "Maildirs on disk.", MaildirOptions, open_maildir, needs_secret=False)]

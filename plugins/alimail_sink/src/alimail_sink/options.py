@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal
 
 from attrs import frozen
@@ -43,7 +44,7 @@ class AlibabaOptions:
         "With `tls = none`, send the password in clear over a network. Not needed on this machine's loopback.",
         default=False,
     )
-    ca: str | None = option(
+    ca: Path | None = option(
         "A PEM file of the certificates to trust instead of the system's, for a server of your own.",
         default=None,
     )
@@ -66,6 +67,11 @@ class AlibabaOptions:
         "its own refusal is recorded.",
         default=128 * 1024 * 1024,
     )
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Return the host and port to connect to."""
+        return self.imap().address
 
     def imap(self) -> ImapOptions:
         """Return the same wishes as the IMAP plug-in takes them."""

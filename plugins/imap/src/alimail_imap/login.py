@@ -74,7 +74,7 @@ def tls_context(options: ImapOptions) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=options.ca)
     except (OSError, ssl.SSLError) as error:
         raise InputError(
-            f"the file {options.ca!r} holds no certificates that can be read",
+            f"the file {str(options.ca)!r} holds no certificates that can be read",
             remedy="Give ca as a PEM file with one or more certificates.",
         ) from error
     if options.tls_minimum in ("1.0", "1.1"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from attrs import frozen
@@ -27,7 +28,7 @@ class ImapOptions:
         "With `tls = none`, send the password in clear over a network. Not needed on this machine's loopback.",
         default=False,
     )
-    ca: str | None = option(
+    ca: Path | None = option(
         "A PEM file of the certificates to trust instead of the system's, for a server with a certificate of "
         "your own making.",
         default=None,

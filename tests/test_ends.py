@@ -1,0 +1,143 @@
+"""The ends of an account: which server's keys a pass trusts, and how many connections write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from attrs import evolve, frozen
+
+from alimail_core.contract import Credentials, Sink, SinkKind, option
+from alimail_core.ends import endpoint_name
+from alimail_core.hookspec import hookimpl
+from alimail_core.options import TransferOptions
+from alimail_core.registry import Registry
+from alimail_core.seam import Clock
+from alimail_core.spec import AccountSpec, Endpoint
+from alimail_imap.options import ImapOptions
+from alimail_sink.options import AlibabaOptions
+from tests.organisation import MemoryOptions, Organisation, message
+
+ALIMAIL = Endpoint("alimail", AlibabaOptions())
+IMAP = Endpoint("imap", ImapOptions(host="mail.old.example"))
+
+
+@frozen
+class _Tree:
+    """The options of a kind that tells no address."""
+
+    root: Path = option("Where.")
+    depth: int = option("How deep.", default=3)
+
+
+def name(endpoint: Endpoint, user: str = "anna", **changed: object) -> str:
+    """Name an endpoint after options were changed."""
+    return endpoint_name(evolve(endpoint, options=evolve(endpoint.options, **changed)), user)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        name(ALIMAIL, region="sg"),
+        name(ALIMAIL, host="mail.example"),
+        name(ALIMAIL, user="anna2"),
+        endpoint_name(Endpoint("imap", ALIMAIL.options.imap()), "anna"),
+    ],
+    ids=["region", "host", "user", "kind"],
+)
+def test_another_server_or_mailbox_has_another_name(other: str) -> None:
+    """A changed region, host, user or kind is seen, also where no host is written down."""
+    assert endpoint_name(ALIMAIL, "anna") != other
+
+
+def test_what_does_not_move_the_mailbox_changes_no_name() -> None:
+    """A longer time-out, or the capitals of a host, make no server another."""
+    assert name(ALIMAIL, timeout=9.0, append_connections=2) == endpoint_name(ALIMAIL, "anna")
+    assert name(IMAP, host="Mail.OLD.example", ca=Path("x.pem")) == endpoint_name(IMAP, "anna")
+    assert endpoint_name(ALIMAIL, "anna") == "alimail imap.qiye.aliyun.com:993 anna"
+
+
+def test_a_kind_without_an_address_is_named_by_what_it_was_given() -> None:
+    """All options that differ from their defaults count, so that a new option of a later version changes nothing."""
+    tree = Endpoint("tree", _Tree(Path("/srv")))
+    assert endpoint_name(tree, "anna") == f"tree root={Path('/srv')!r} anna"
+    assert name(tree, depth=4) != endpoint_name(tree, "anna")
+
+
+@frozen
+class _Options:
+    """Options by which a test sees what reaches the sink."""
+
+    host: str = option("The server's name.", default="one.example")
+    append_connections: int = option("How many write.", default=16)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Return which server it is."""
+        return self.host, 993
+
+
+def moving_to(office: Organisation, options: _Options) -> AccountSpec:
+    """Return the office's account with a target of these options."""
+    return evolve(office.spec.accounts[0], target=Endpoint("seen", options))
+
+
+@pytest.mark.parametrize(("order", "connections"), [("strict", 1), ("recent", 16)])
+def test_strict_order_reaches_the_sink(
+    order: Literal["strict", "recent"], connections: int, tmp_path: Path
+) -> None:
+    """With ``order = strict`` one connection writes a mailbox; otherwise as many as configured."""
+    office = _Seen(tmp_path)
+    with office.migration(
+        accounts=(moving_to(office, _Options()),),
+        options=TransferOptions(read_ahead_octets=0, order=order),
+    ) as migration:
+        assert migration.run().exit_code == 0
+    assert {each.append_connections for each in office.opened} == {connections}
+
+
+def test_keys_of_another_server_are_not_trusted(tmp_path: Path) -> None:
+    """After the target was moved to another server, the same keys there name somebody else's mail."""
+    office = _Seen(tmp_path)
+    office.give("anna", message("one"))
+    with office.migration(accounts=(moving_to(office, _Options()),)) as migration:
+        migration.run()
+    office.targets["anna"].remake(("INBOX",))
+    office.targets["anna"].deliver(("INBOX",), message("somebody else's"))
+    office.targets["anna"].deliver(("INBOX",), message("one"))
+    with office.migration(accounts=(moving_to(office, _Options("two.example")),)) as migration:
+        [summary] = migration.run().accounts
+        assert (summary.copied, summary.problems) == (0, 0)
+        [proof] = migration.verify(full=True)
+    assert [(folder.proven, folder.extra) for folder in proof.folders] == [(1, 1)]
+
+
+class _Seen(Organisation):
+    """An organisation with a second kind of sink, which notes the options that it is opened with."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.opened: list[_Options] = []
+
+    @property
+    def registry(self) -> Registry:
+        """Add the kind ``seen``."""
+        registry = super().registry
+        registry.register(_SeenPlugin(self), name="seen")
+        return registry
+
+    def open_seen(self, options: _Options, login: Credentials, clock: Clock) -> Sink:
+        """Note the options, and open Anna's target."""
+        self.opened.append(options)
+        return self._open_sink(MemoryOptions(), login, clock)
+
+
+@frozen
+class _SeenPlugin:
+    office: _Seen
+
+    @hookimpl
+    def alimail_sinks(self) -> list[SinkKind[_Options]]:
+        """Register the sink."""
+        return [SinkKind("seen", "A sink whose options a test sees.", _Options, self.office.open_seen)]
