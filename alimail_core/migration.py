@@ -32,7 +32,8 @@ from alimail_core.model import Remark
 from alimail_core.plan import AccountPlan, plan_account
 from alimail_core.proofs import ProofStore
 from alimail_core.registry import Registry
-from alimail_core.report import make_report, report_folder, write_report
+from alimail_core.report import make_report, report_folder
+from alimail_core.report_files import write_report
 from alimail_core.seam import Clock, Stop
 from alimail_core.spec import AccountSpec, MigrationSpec
 from alimail_core.status import AccountStatus, status_of
