@@ -211,3 +211,13 @@ def test_an_answer_without_end_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> N
         with pytest.raises(Transient, match="longer than we take"):
             connection.run(b"NOOP")
         connection.close()
+
+
+def test_many_tiny_responses_count_for_what_they_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A response of ten octets takes hundreds of memory, and counts so."""
+    monkeypatch.setattr(connection_module, "MAX_ANSWER", 100_000)
+    with CannedServer({b"NOOP": b"* 1 RECENT\r\n" * 1_000}) as server:
+        connection = opened(server)
+        with pytest.raises(Transient, match="longer than we take"):
+            connection.run(b"NOOP")
+        connection.close()

@@ -19,7 +19,9 @@ from alimail_imap.tokens import Malformed, Response, Status, parse_status, quota
 from alimail_imap.wire import MAX_LITERAL, MAX_TEXT, Wire
 
 MAX_ANSWER = MAX_LITERAL + MAX_TEXT
-"""The most octets of the answer to one command that are kept at once."""
+"""The most octets of memory that the answer to one command may take, where it is kept as a whole."""
+RESPONSE_COST = 400
+"""What a response takes besides its own octets: a million tiny ones are not tiny."""
 MAX_IN_FLIGHT = 64
 """The most small commands that are with the server and not yet answered."""
 
@@ -239,7 +241,7 @@ def collect(responses: Generator[Response, None, Status]) -> tuple[list[Response
         except StopIteration as stop:
             status: Status = stop.value
             return kept, status
-        octets += sum(map(len, response.parts))
+        octets += sum(map(len, response.parts)) + RESPONSE_COST
         if octets > MAX_ANSWER:
             raise Transient("the server's answer to one command is longer than we take")
         kept.append(response)

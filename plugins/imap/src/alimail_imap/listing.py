@@ -355,7 +355,7 @@ class Lister:
                     yield fetched
 
     def _fetch(self, command: bytes, lowest: int) -> Iterator[Fetched]:
-        for response in self._connection.run(command)[0]:
+        for response in self._connection.stream(command):
             fetched = parse_fetch(response) if response.kind() == b"FETCH" else None
             # ``n:*`` names the last message even where its UID is less than n.
             if fetched is not None and fetched.uid is not None and fetched.uid >= lowest:
