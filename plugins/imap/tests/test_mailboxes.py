@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alimail_core.errors import Refused
+from alimail_core.errors import Denied, Refused
 from alimail_core.model import INBOX, Folder, FolderPath, SpecialUse
 from alimail_core.seam import Clock
-from alimail_imap.mailboxes import Names, decode_name, encode_name
+from alimail_imap import mailboxes
+from alimail_imap.mailboxes import MAX_LEVELS, Names, decode_name, encode_name
 from alimail_imap.source import ImapSource, open_source
 from alimail_imap.testing import CannedServer, Reply
 
@@ -203,3 +204,21 @@ def test_a_path_that_the_server_cannot_have_is_refused(delimiter: bytes | None, 
     """A delimiter within a name would make two folders of one."""
     with pytest.raises(Refused):
         Names(delimiter).from_path(path)
+
+
+@pytest.mark.parametrize("more", [0, 1, 10_000])
+def test_a_name_is_divided_into_so_many_levels_and_no_more(more: int) -> None:
+    """What lies deeper than any mailbox goes is one name; each name has a path of its own all the same."""
+    above = b"d/" * (MAX_LEVELS - 1)
+    path = Names().to_path(above + b"d/" * more + b"d", b"/")
+    assert path == ("d",) * (MAX_LEVELS - 1) + ("d/" * more + "d",)
+    assert path != Names().to_path(above + b"d/" * more + b"e", b"/")
+
+
+def test_more_folders_than_any_mailbox_has_end_the_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The levels of all folders together are bounded, because each of them takes memory."""
+    monkeypatch.setattr(mailboxes, "MAX_TREE", 600)
+    lines = [b'* LIST () "/" f%d/g/h\r\n' % number for number in range(201)]
+    assert len(folders({b'LIST "" "*"': b"".join(lines[:200])})) == 200
+    with pytest.raises(Denied, match="lists 201 folders, more than we take"):
+        folders({b'LIST "" "*"': b"".join(lines)})

@@ -22,6 +22,12 @@ _USES = {use.value.lower(): use for use in SpecialUse} | {
     "\\spam": SpecialUse.JUNK,
 }
 
+MAX_LEVELS = 64
+"""The most levels that a name is divided into; what lies deeper is one name, delimiters and all. No mailbox that
+people use is so deep, and each level of a hostile server's ten thousand would be a folder to be made."""
+MAX_TREE = 1_000_000
+"""The most levels of all names of a listing together: what their mapping takes memory for."""
+
 
 def decode_name(raw: bytes) -> str | None:
     """Decode modified UTF-7 (RFC 9051 §A.1); ``None`` where the octets are none, or not the one spelling."""
@@ -80,7 +86,7 @@ class Names:
         if raw.upper() == b"INBOX":
             return INBOX
         own = raw.removeprefix(self.prefix)
-        parts = own.split(delimiter) if delimiter else [own]
+        parts = own.split(delimiter, MAX_LEVELS - 1) if delimiter else [own]
         path = tuple(_readable(part) for part in parts)
         return INBOX + path[1:] if parts[0].upper() == b"INBOX" and len(path) > 1 else path
 
@@ -152,9 +158,14 @@ def parse_list(responses: Iterable[Response]) -> Iterator[Listed]:
 
 
 def list_folders(connection: Connection, names: Names) -> list[Folder]:
-    """List the account's own folders, each path once; a name that collides as text gets a suffix."""
+    """List the account's own folders, each path once; a name that collides as text gets a suffix.
+
+    Raises ``Denied`` where there are more of them than any mailbox has.
+    """
     listed = {one.name: one for one in _list_all(connection) if one.name and names.is_personal(one.name)}
     folders = [_folder(one, names) for one in listed.values()]
+    if sum(len(folder.path) for folder in folders) > MAX_TREE:
+        raise Denied(f"the server lists {len(folders)} folders, more than we take")
     found: dict[FolderPath, Folder] = {}
     # Names with one spelling come first, so that a broken one never takes a good one's path.
     for folder in sorted(folders, key=lambda folder: not _is_plain(folder, names)):

@@ -44,6 +44,8 @@ from alimail_imap.spread import choose
 from alimail_imap.tokens import Response, Status, Token, parse_status
 from alimail_imap.uidsets import expand, format_sets, parse_set
 
+MAX_DEPTH = 50
+"""The most levels of folders that we make; a deeper one is made beside its parent. No server tells its own limit."""
 _MARK = frozenset({"\\Deleted"})
 _SHARES = Shares()
 """Of all sinks in this process: it is the process's connections that a server counts."""
@@ -112,6 +114,7 @@ class ImapSink(ImapSource, Sink):
             delimiter=delimiter.decode("ascii", "replace") if delimiter else None,
             forbidden=self.session.options.forbidden,
             max_octets=self.session.options.max_name_octets,
+            max_depth=MAX_DEPTH,
         )
 
     def _append_limit(self) -> int | None:
