@@ -17,7 +17,7 @@ from alimail_core.ends import Ends
 from alimail_core.errors import AlimailError, Interrupted
 from alimail_core.folders import FolderPolicy, Mapped, Skipped, map_folders
 from alimail_core.ledger import Book, Row, State
-from alimail_core.ledger.book import FolderRow, contradicts
+from alimail_core.ledger.rows import FolderRow, contradicts
 from alimail_core.model import Changes, Cursor, Entry, Folder, FolderPath, Remark, SpecialUse, Unusable
 
 NOT_MOVED = ("rules", "forwards and auto-replies", "signatures", "contacts", "calendars", "rights and shares")

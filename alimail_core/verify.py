@@ -27,7 +27,7 @@ from alimail_core.folders import FolderPolicy
 from alimail_core.header import fingerprint
 from alimail_core.identity import Digests, digests, mend
 from alimail_core.ledger import Book, Ledger, ProblemRow, Row, State
-from alimail_core.ledger.book import FolderRow, contradicts, split_flags
+from alimail_core.ledger.rows import FolderRow, contradicts, split_flags
 from alimail_core.model import Changes, Entry, Folder, FolderPath, Message, Remark, Unreadable, Unusable
 from alimail_core.plan import map_account
 from alimail_core.proof import (

@@ -4,8 +4,9 @@ It answers two questions at any instant, also after a crash: what is certainly i
 ``Ledger`` opens and guards the whole; ``Book`` is one account's part, written under a lease.
 """
 
-from alimail_core.ledger.book import Book, FolderRow, Row, StrangerRow
+from alimail_core.ledger.book import Book
 from alimail_core.ledger.ledger import AccountRow, Ledger, ProblemRow
+from alimail_core.ledger.rows import FolderRow, Row, StrangerRow
 from alimail_core.ledger.schema import Origin, State
 
 __all__ = ["AccountRow", "Book", "FolderRow", "Ledger", "Origin", "ProblemRow", "Row", "State", "StrangerRow"]

@@ -1,4 +1,4 @@
-"""One account's part of the ledger: every statement that a pass makes, each a short transaction.
+"""One account's part of the ledger, to be written: every change that a pass makes, each a short transaction.
 
 A book that was opened under a lease writes its fence with every transaction; once another process has taken the
 account over, the next transaction raises ``LeaseLost`` and changes nothing.
@@ -7,169 +7,29 @@ account over, the next transaction raises ``LeaseLost`` and changes nothing.
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from attrs import frozen
 
 from alimail_core.errors import LeaseLost
-from alimail_core.ledger.schema import Origin, State, account, batch, folder, message, note, problem, stranger
+from alimail_core.ledger.queries import IN_TARGET, Queries, chunks
+from alimail_core.ledger.rows import Row, StrangerRow, contradicts, from_date, join_flags
+from alimail_core.ledger.schema import State, account, batch, folder, message, note, problem, stranger
 from alimail_core.model import Cursor, Entry, FolderPath, SpecialUse
 
 if TYPE_CHECKING:
     from alimail_core.ledger.ledger import Ledger
 
-_CHUNK = 1_000
-"""Keys in one statement: below every database's limit on parameters."""
 
-IN_TARGET = (State.STORED, State.MOVING)
-
-
-@frozen
-class FolderRow:
-    """A folder of either side as the ledger has it."""
-
-    id: int
-    path: FolderPath
-    special_use: SpecialUse | None
-    epoch: str | None
-    cursor: Cursor | None
-    target_id: int | None
-    rule: str
-
-
-@frozen(slots=True)
-class Row:
-    """A message as the ledger has it; the columns are told in ``schema.message``."""
-
-    id: int
-    folder_id: int
-    key: str | None
-    size: int | None
-    date: int | None
-    zone: int | None
-    flags: str
-    gone: int
-    state: int
-    fingerprint: bytes | None
-    message_hash: bytes | None
-    digest: bytes | None
-    canonical: bytes | None
-    sent_digest: bytes | None
-    stored_digest: bytes | None
-    batch_id: int | None
-    doubts: int
-    target_id: int | None
-    target_key: str | None
-    target_size: int | None
-    target_date: int | None
-    origin: int | None
-    carried: str | None
-    target_gone: int
-    moving_to: int | None
-
-    @property
-    def internal_date(self) -> datetime | None:
-        """The internal date as the source listed it, with its zone."""
-        return to_date(self.date, self.zone)
-
-    @property
-    def entry(self) -> Entry:
-        """The row as an entry of its source."""
-        return Entry(self.key or "", self.size, self.internal_date, split_flags(self.flags))
-
-    @property
-    def target_entry(self) -> Entry:
-        """The row as an entry of its target."""
-        return Entry(self.target_key or "", self.target_size, to_date(self.target_date, 0))
-
-
-@frozen(slots=True)
-class StrangerRow:
-    """An entry of a target folder that no message claims."""
-
-    id: int
-    folder_id: int
-    key: str
-    size: int | None
-    date: int | None
-    fingerprint: bytes | None
-    message_hash: bytes | None
-
-    @property
-    def entry(self) -> Entry:
-        """The row as an entry of its folder."""
-        return Entry(self.key, self.size, to_date(self.date, 0))
-
-
-_ROW = [message.c[name] for name in Row.__slots__ if name != "__weakref__"]
-_STRANGER = [stranger.c[name] for name in StrangerRow.__slots__ if name != "__weakref__"]
-
-
-def to_date(seconds: int | None, zone: int | None) -> datetime | None:
-    """Make an aware datetime of stored seconds and minutes of zone."""
-    if seconds is None:
-        return None
-    return datetime(1970, 1, 1, tzinfo=UTC).astimezone(timezone(timedelta(minutes=zone or 0))) + timedelta(
-        seconds=seconds
-    )
-
-
-def from_date(date: datetime | None) -> tuple[int | None, int | None]:
-    """Make seconds since 1970 and minutes of zone; fractions of a second are cut off."""
-    if date is None:
-        return None, None
-    zone = date.utcoffset() or timedelta(0)
-    return (date - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(seconds=1), zone // timedelta(minutes=1)
-
-
-def join_flags(flags: Iterable[str]) -> str:
-    """Write flags as the ledger keeps them: sorted, a space between."""
-    return " ".join(sorted(flags))
-
-
-def split_flags(text: str | None) -> frozenset[str]:
-    """Read flags back."""
-    return frozenset((text or "").split())
-
-
-def contradicts(size: int | None, date: int | None, entry: Entry) -> bool:
-    """Tell whether a witness on record and a listed one cannot be of the same message."""
-    seconds, _ = from_date(entry.internal_date)
-    return (size is not None and entry.size is not None and size != entry.size) or (
-        date is not None and seconds is not None and date != seconds
-    )
-
-
-def _chunks(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(items), _CHUNK):
-        yield items[start : start + _CHUNK]
-
-
-class Book:
-    """See the module. Used by the pass's own thread and its reader; a lock keeps them apart."""
+class Book(Queries):
+    """Everything that a pass asks and changes. See the module."""
 
     def __init__(self, ledger: Ledger, account_id: int, fence: int | None) -> None:
-        self.account_id = account_id
-        self._ledger = ledger
+        super().__init__(ledger, account_id)
         self._fence = fence
-        self._lock = threading.RLock()
-        self._connection = ledger.engine.connect()
         self._sqlite = self._connection.dialect.name == "sqlite"
-
-    def close(self) -> None:
-        """Give the connection back. Idempotent."""
-        with self._lock:
-            self._connection.close()
-
-    @property
-    def now(self) -> float:
-        """The ledger's clock in seconds since 1970."""
-        return self._ledger.clock.now().timestamp()
 
     @contextmanager
     def write(self, *, sync: bool = False) -> Iterator[sa.Connection]:
@@ -191,28 +51,7 @@ class Book:
         if done.rowcount != 1:
             raise LeaseLost("another process has taken the account over", remedy="It goes on there.")
 
-    def _read(self, query: sa.Executable) -> list[Any]:
-        with self._lock, self._ledger.told_plainly():
-            if self._connection.in_transaction():
-                return list(self._connection.execute(query))
-            self._connection.execution_options(alimail_reading=True)
-            try:
-                return list(self._connection.execute(query))
-            finally:
-                self._connection.rollback()  # the read's own transaction, which SQLAlchemy began by itself
-                self._connection.execution_options(alimail_reading=False)
-
-    def _rows(
-        self, *where: sa.ColumnElement[bool], order: Any = message.c.id, limit: int | None = None
-    ) -> list[Row]:
-        query = sa.select(*_ROW).where(*where).order_by(order).limit(limit)
-        return [Row(*row) for row in self._read(query)]
-
     # the account
-
-    def enabled(self) -> bool:
-        """Tell whether the account may go on."""
-        return bool(self._read(sa.select(account.c.enabled).where(account.c.id == self.account_id))[0][0])
 
     def begin_pass(self, source_endpoint: str, target_endpoint: str) -> int:
         """Note that a pass begins; return its number. What could not be read last time is pending again."""
@@ -223,7 +62,7 @@ class Book:
             if before.source_endpoint not in ("", source_endpoint):
                 self._forget_side(connection, "source")
             if before.target_endpoint not in ("", target_endpoint):
-                self._forget_target_keys(connection, message.c.folder_id.in_(self._mine("source")))
+                self._forget_target_keys(connection, self._here)
                 theirs = stranger.c.folder_id.in_(self._mine("target"))
                 connection.execute(stranger.delete().where(theirs))
                 self._forget_side(connection, "target")
@@ -241,8 +80,7 @@ class Book:
                     target_endpoint=target_endpoint,
                 )
             )
-            here = message.c.folder_id.in_(self._mine("source"))
-            again = (message.c.state == State.UNREADABLE) & here
+            again = (message.c.state == State.UNREADABLE) & self._here
             connection.execute(message.update().where(again).values(state=State.PENDING))
             ours = problem.c.account_id == self.account_id
             stale = problem.c.kind.in_(("unreadable", "folder"))
@@ -272,7 +110,7 @@ class Book:
             twin.c.state.in_((State.SENT, State.STORED, State.MOVING)),
             twin.c.gone == 0,
         )
-        left_out = sa.and_(c.folder_id.in_(self._mine("source")), c.state == State.COLLAPSED, c.gone == 0)
+        left_out = sa.and_(self._here, c.state == State.COLLAPSED, c.gone == 0)
         connection.execute(message.update().where(left_out, ~stands.exists()).values(state=State.PENDING))
 
     def end_pass(self, state: str, reason: str = "", remedy: str = "") -> None:
@@ -281,29 +119,7 @@ class Book:
             values = {"state": state, "reason": reason, "remedy": remedy, "ended": self.now}
             connection.execute(account.update().where(account.c.id == self.account_id).values(values))
 
-    def _mine(self, side: str) -> sa.Select[Any]:
-        return sa.select(folder.c.id).where(folder.c.account_id == self.account_id, folder.c.side == side)
-
     # folders
-
-    def folders(self, side: str) -> list[FolderRow]:
-        """List the folders of a side in order of their making."""
-        columns = (
-            folder.c[name] for name in ("id", "path", "special_use", "epoch", "cursor", "target_id", "rule")
-        )
-        query = sa.select(*columns).where(folder.c.account_id == self.account_id, folder.c.side == side)
-        return [
-            FolderRow(
-                id=row.id,
-                path=tuple(json.loads(row.path)),
-                special_use=SpecialUse(row.special_use) if row.special_use else None,
-                epoch=row.epoch,
-                cursor=json.loads(row.cursor) if row.cursor else None,
-                target_id=row.target_id,
-                rule=row.rule,
-            )
-            for row in self._read(query.order_by(folder.c.id))
-        ]
 
     def put_folder(
         self,
@@ -360,7 +176,7 @@ class Book:
         """Take one page of a source's listing in; return the ids of the rows that it names."""
         seen: list[int] = []
         with self.write() as connection:
-            for chunk in _chunks(entries):
+            for chunk in chunks(entries):
                 seen += self._listed(connection, folder_id, chunk)
         return seen
 
@@ -420,10 +236,10 @@ class Book:
                 gone = [row.id for row in connection.execute(query) if row.id not in all_but]
             else:
                 gone = []
-                for chunk in _chunks(keys):
+                for chunk in chunks(keys):
                     query = sa.select(c.id).where(c.folder_id == folder_id, c.gone == 0, c.key.in_(chunk))
                     gone += [row.id for row in connection.execute(query)]
-            for chunk in _chunks(gone):
+            for chunk in chunks(gone):
                 connection.execute(message.update().where(c.id.in_(chunk)).values(gone=1))
                 self._vanish(connection, c.id.in_(chunk))
 
@@ -432,206 +248,13 @@ class Book:
         unsent = message.c.state.in_((State.PENDING, State.UNREADABLE)) & (message.c.gone == 1)
         connection.execute(message.update().where(where, unsent).values(state=State.VANISHED))
 
-    # work to do
-
-    def pending(self) -> dict[int, tuple[int, int]]:
-        """Return messages and octets that still must travel, by source folder."""
-        c = message.c
-        query = sa.select(c.folder_id, sa.func.count(), sa.func.coalesce(sa.func.sum(c.size), 0))
-        here = c.folder_id.in_(self._mine("source"))
-        rows = self._read(query.where(here, c.state == State.PENDING).group_by(c.folder_id))
-        return {int(row[0]): (int(row[1]), int(row[2])) for row in rows}
-
-    def pending_page(self, folder_id: int, after: Row | None, limit: int, recent: int | None) -> list[Row]:
-        """Return the next rows to send: those dated since ``recent`` first, each part in ascending order.
-
-        ``recent`` of ``None`` keeps the source's order throughout (by id, which is the order of listing).
-        """
-        c = message.c
-        here = sa.and_(c.folder_id == folder_id, c.state == State.PENDING)
-        if recent is None:
-            return self._rows(here, *([c.id > after.id] if after else []), limit=limit)
-        new = c.date >= recent
-        old = sa.or_(c.date < recent, c.date.is_(None))
-        rows: list[Row] = []
-        if after is None or (after.date is not None and after.date >= recent):
-            rows = self._rows(here, new, *([c.id > after.id] if after else []), limit=limit)
-            after = None
-        # Rows that another part of the same page left room for.
-        if len(rows) < limit:
-            rows += self._rows(here, old, *([c.id > after.id] if after else []), limit=limit - len(rows))
-        return rows
-
-    def wanted(self, target_id: int) -> list[Row]:
-        """List what may claim a stranger of a target folder, in the order of claiming.
-
-        First what the target has without a key that we know, then what was sent without an answer, then what
-        is pending for this folder.
-        """
-        c = message.c
-        keyless = sa.and_(
-            c.target_id == target_id, c.state == State.STORED, c.target_key.is_(None), c.target_gone == 0
-        )
-        moving = sa.and_(c.moving_to == target_id, c.state == State.MOVING)
-        sent = sa.and_(c.target_id == target_id, c.state == State.SENT)
-        comes_here = sa.select(folder.c.id).where(folder.c.target_id == target_id, folder.c.side == "source")
-        pending = sa.and_(c.folder_id.in_(comes_here), c.state == State.PENDING)
-        return [row for part in (keyless, moving, sent, pending) for row in self._rows(part)]
-
-    def rows(
-        self, *, target_id: int | None = None, folder_id: int | None = None, states: Sequence[State] = ()
-    ) -> list[Row]:
-        """List an account's messages, narrowed to a target folder, a source folder, some states."""
-        where: list[sa.ColumnElement[bool]] = [message.c.folder_id.in_(self._mine("source"))]
-        if target_id is not None:
-            where.append(message.c.target_id == target_id)
-        if folder_id is not None:
-            where.append(message.c.folder_id == folder_id)
-        if states:
-            where.append(message.c.state.in_(states))
-        return self._rows(*where)
-
-    def page(self, folder_id: int, after: int, limit: int = _CHUNK) -> list[Row]:
-        """Return a source folder's next messages by id, to walk through many without holding them all."""
-        c = message.c
-        return self._rows(c.folder_id == folder_id, c.id > after, limit=limit)
-
-    def by_keys(self, folder_id: int, keys: Sequence[str]) -> dict[str, Row]:
-        """Return those messages of a source folder that have one of these keys, by key."""
-        c = message.c
-        rows = [
-            row for chunk in _chunks(keys) for row in self._rows(c.folder_id == folder_id, c.key.in_(chunk))
-        ]
-        return {row.key: row for row in rows if row.key is not None}
-
-    def by_target_keys(self, target_id: int, keys: Sequence[str]) -> dict[str, list[Row]]:
-        """Return what claims these entries of a target folder, by key; of two claims the earlier comes first."""
-        c = message.c
-        found: dict[str, list[Row]] = {}
-        for chunk in _chunks(keys):
-            for row in self._rows(c.target_id == target_id, c.target_key.in_(chunk), c.state.in_(IN_TARGET)):
-                found.setdefault(row.target_key or "", []).append(row)
-        return found
-
-    def count(self, folder_id: int, states: Sequence[State]) -> tuple[int, int]:
-        """Return messages and octets of a source folder that stand in one of these states."""
-        c = message.c
-        query = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(c.size), 0))
-        row = self._read(query.where(c.folder_id == folder_id, c.state.in_(states)))[0]
-        return int(row[0]), int(row[1])
-
-    def keyless(self, target_id: int) -> list[Row]:
-        """List what a target folder is said to have, and whose key there is not known."""
-        c = message.c
-        return self._rows(
-            c.target_id == target_id, c.state == State.STORED, c.target_key.is_(None), c.target_gone == 0
-        )
-
-    def resent(self, target_id: int | None = None) -> list[Row]:
-        """List what was sent again after a doubt and is stored, so that a second copy may yet turn up."""
-        c = message.c
-        where = [c.folder_id.in_(self._mine("source")), c.state == State.STORED, c.doubts > 0]
-        if target_id is not None:
-            where.append(c.target_id == target_id)
-        return self._rows(*where)
-
     def forget_doubts(self, seconds: float) -> None:
         """Expect no second copy any more of what was sent again this long ago."""
         c = message.c
         old = sa.select(batch.c.id).where(batch.c.intended < self.now - seconds)
         with self.write() as connection:
-            resent = sa.and_(c.folder_id.in_(self._mine("source")), c.doubts > 0, c.state == State.STORED)
+            resent = sa.and_(self._here, c.doubts > 0, c.state == State.STORED)
             connection.execute(message.update().where(resent, c.batch_id.in_(old)).values(doubts=0))
-
-    def redated(self, target_id: int) -> int:
-        """Count our messages to which a target folder gave another internal date than they were sent with."""
-        c = message.c
-        ours = sa.and_(c.target_id == target_id, c.origin.in_((Origin.APPENDED, Origin.FOUND)))
-        query = sa.select(sa.func.count()).where(ours, c.date.is_not(None), c.target_date != c.date)
-        return int(self._read(query)[0][0])
-
-    def merged(self, target_id: int) -> list[Row]:
-        """List messages whose key in a target folder is an earlier message's as well."""
-        c, twin = message.c, message.alias()
-        earlier = (
-            sa.select(twin.c.id)
-            .where(twin.c.target_id == target_id, twin.c.target_key == c.target_key, twin.c.id < c.id)
-            .exists()
-        )
-        return self._rows(c.target_id == target_id, c.target_key.is_not(None), earlier)
-
-    def unfinished(self) -> set[int]:
-        """Return the target folders in which something waits to be found by looking there."""
-        c = message.c
-        here = c.folder_id.in_(self._mine("source"))
-        # Without a witness a key proves nothing: its folder may have been made again since.
-        unknown = sa.or_(c.target_key.is_(None), c.target_size.is_(None))
-        unseen = sa.and_(c.state == State.STORED, unknown, c.target_gone == 0)
-        waiting = sa.or_(unseen, c.state.in_((State.SENT, State.MOVING)))
-        query = sa.select(c.target_id, c.moving_to).where(here, waiting).distinct()
-        return {int(folder_id) for row in self._read(query) for folder_id in row if folder_id is not None}
-
-    def unsettled(self) -> set[int]:
-        """Return the source folders whose cursor must not be stored yet."""
-        c = message.c
-        open_states = c.state.in_((State.PENDING, State.SENT, State.MOVING))
-        here = c.folder_id.in_(self._mine("source"))
-        return {int(row[0]) for row in self._read(sa.select(c.folder_id).where(here, open_states).distinct())}
-
-    def flag_changes(self) -> list[Row]:
-        """List stored messages whose flags at the source are not those that the target was given."""
-        c = message.c
-        return self._rows(
-            c.folder_id.in_(self._mine("source")),
-            c.state == State.STORED,
-            c.gone == 0,
-            c.target_gone == 0,
-            c.target_key.is_not(None),
-            c.carried.is_not(None),
-            c.carried != c.flags,
-        )
-
-    def gone_rows(self) -> list[Row]:
-        """List messages that the target has and the source has no more."""
-        c = message.c
-        return self._rows(
-            c.folder_id.in_(self._mine("source")), c.gone == 1, c.state == State.STORED, c.target_gone == 0
-        )
-
-    def gone_sizes(self) -> set[int]:
-        """Return the sizes of what the source has no more, to tell moves from new messages cheaply."""
-        c = message.c
-        stored = c.state.in_((State.STORED, State.SENT, State.REFUSED))
-        query = sa.select(c.size).distinct().where(c.folder_id.in_(self._mine("source")), c.gone == 1, stored)
-        return {int(row.size) for row in self._read(query) if row.size is not None}
-
-    def departed(self, sizes: set[int]) -> list[Row]:
-        """List what left the source having one of these sizes, whatever became of it since."""
-        c = message.c
-        stored = c.state.in_((State.STORED, State.SENT, State.REFUSED))
-        rows: list[Row] = []
-        for chunk in _chunks(sorted(sizes)):
-            rows += self._rows(c.folder_id.in_(self._mine("source")), c.gone == 1, stored, c.size.in_(chunk))
-        return rows
-
-    def arrived(self, sizes: set[int]) -> list[Row]:
-        """List pending messages having one of these sizes."""
-        c = message.c
-        rows: list[Row] = []
-        for chunk in _chunks(sorted(sizes)):
-            rows += self._rows(
-                c.folder_id.in_(self._mine("source")), c.state == State.PENDING, c.size.in_(chunk)
-            )
-        return rows
-
-    def has_twin(self, target_id: int, digest: bytes, but: int) -> bool:
-        """Tell whether another message with this digest was sent to, or is stored in, a target folder."""
-        c = message.c
-        states = c.state.in_((State.SENT, State.STORED, State.MOVING))
-        query = (
-            sa.select(c.id).where(c.target_id == target_id, states, c.digest == digest, c.id != but).limit(1)
-        )
-        return bool(self._read(query))
 
     # changes of messages
 
@@ -668,11 +291,6 @@ class Book:
             never = (batch.c.account_id == self.account_id) & batch.c.ended.is_(None)
             connection.execute(batch.update().where(never).values(ended=self.now))
 
-    def batch_ends(self, batch_ids: Iterable[int]) -> dict[int, tuple[float | None, bool]]:
-        """Return when each batch ended (``None``: not yet) and whether the server can do no more about it."""
-        query = sa.select(batch.c.id, batch.c.ended, batch.c.over).where(batch.c.id.in_(set(batch_ids)))
-        return {row.id: (row.ended, bool(row.over)) for row in self._read(query)}
-
     def count_octets(self, connection: sa.Connection, octets: int) -> None:
         """Add to what this migration has written, inside a transaction of the caller's."""
         mine = account.c.id == self.account_id
@@ -683,7 +301,7 @@ class Book:
         if not moved:
             return
         with self.write(sync=True) as connection:
-            for part in _chunks([new.id for _, new, _ in moved]):
+            for part in chunks([new.id for _, new, _ in moved]):
                 connection.execute(problem.delete().where(problem.c.message_id.in_(part)))
                 connection.execute(message.delete().where(message.c.id.in_(part)))
             for old, new, columns in moved:
@@ -717,7 +335,7 @@ class Book:
     def target_listed(self, folder_id: int, entries: Sequence[Entry]) -> None:
         """Take one page of a target's listing in: our own messages get their witness, the rest are strangers."""
         with self.write() as connection:
-            for chunk in _chunks(entries):
+            for chunk in chunks(entries):
                 self._target_listed(connection, folder_id, {entry.key: entry for entry in chunk})
 
     def _target_listed(self, connection: sa.Connection, folder_id: int, names: dict[str, Entry]) -> None:
@@ -785,16 +403,11 @@ class Book:
                 others = sa.select(s.key).where(s.folder_id == folder_id)
                 rows = connection.execute(sa.union_all(mine, others))
                 keys = [row[0] for row in rows if row[0] not in all_but]
-            for chunk in _chunks(keys):
+            for chunk in chunks(keys):
                 here = sa.and_(c.target_id == folder_id, c.target_key.in_(chunk), c.state.in_(IN_TARGET))
                 ours += connection.execute(message.update().where(here).values(target_gone=1)).rowcount
                 connection.execute(stranger.delete().where(s.folder_id == folder_id, s.key.in_(chunk)))
         return ours
-
-    def strangers(self, folder_id: int) -> list[StrangerRow]:
-        """List the entries of a target folder that no message claims, in order of their listing."""
-        query = sa.select(*_STRANGER).where(stranger.c.folder_id == folder_id).order_by(stranger.c.id)
-        return [StrangerRow(*row) for row in self._read(query)]
 
     def describe_strangers(self, told: Sequence[dict[str, Any]]) -> None:
         """Keep what headers told of strangers: ``_id``, ``fingerprint`` and ``message_hash`` each."""
@@ -880,40 +493,13 @@ class Book:
             if done.rowcount == 0:
                 connection.execute(note.insert().values(account_id=self.account_id, text=text, count=count))
 
-    def noted(self, text: str) -> bool:
-        """Tell whether this was noted of the account before."""
-        query = sa.select(note.c.id).where(note.c.account_id == self.account_id, note.c.text == text)
-        return bool(self._read(query.limit(1)))
-
-    def open_problems(self) -> int:
-        """Count what the report names as not carried."""
-        query = sa.select(sa.func.count()).where(problem.c.account_id == self.account_id)
-        return int(self._read(query)[0][0])
-
-    def progress(self) -> tuple[int, ...]:
-        """Measure how far the account has come: two equal answers mean that nothing was achieved between them."""
-        c = message.c
-        here = c.folder_id.in_(self._mine("source"))
-        open_states = (State.PENDING, State.SENT, State.MOVING)
-        done = sa.func.coalesce(sa.func.sum(sa.case((c.state.in_(open_states), 0), else_=1)), 0)
-        rows = self._read(sa.select(sa.func.count(), done).where(here))
-        cursors = sa.select(sa.func.count(folder.c.cursor)).where(folder.c.account_id == self.account_id)
-        return (*(int(number) for number in rows[0]), int(self._read(cursors)[0][0]))
-
-    def total_octets(self) -> int:
-        """Return the octets that the whole migration has written."""
-        return int(self._read(sa.select(sa.func.sum(account.c.octets)))[0][0] or 0)
-
     def refill(self) -> int:
         """Send again, because its user asked, what stands in the target no more or was refused; return how many."""
         c = message.c
         lost = sa.or_(sa.and_(c.state == State.STORED, c.target_gone == 1), c.state == State.REFUSED)
-        again = sa.and_(c.folder_id.in_(self._mine("source")), c.gone == 0, lost)
+        again = sa.and_(self._here, c.gone == 0, lost)
         values = {"state": State.PENDING, "target_key": None, "target_gone": 0, "carried": None}
         stale = (problem.c.account_id == self.account_id) & (problem.c.kind == "refused")
         with self.write(sync=True) as connection:
             connection.execute(problem.delete().where(stale))
             return int(connection.execute(message.update().where(again).values(values)).rowcount)
-
-
-__all__ = ["Book", "FolderRow", "Row", "StrangerRow"]

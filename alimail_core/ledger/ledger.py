@@ -16,8 +16,9 @@ from sqlalchemy.pool import StaticPool
 
 from alimail_core.errors import LeaseHeld, LedgerError
 from alimail_core.ledger import schema
-from alimail_core.ledger.book import Book, to_date
+from alimail_core.ledger.book import Book
 from alimail_core.ledger.lease import is_alive, this_owner
+from alimail_core.ledger.rows import to_date
 from alimail_core.ledger.schema import (
     APPLICATION_ID,
     SCHEMA_VERSION,

@@ -11,7 +11,7 @@ from typing import Any
 from alimail_core.errors import InDoubt, Refused, Transient
 from alimail_core.identity import Claim, claim_by_bodies, claim_by_headers, nominees
 from alimail_core.ledger import Origin, Row, State
-from alimail_core.ledger.book import split_flags
+from alimail_core.ledger.rows import split_flags
 from alimail_core.model import FlagChange, SpecialUse
 from alimail_core.transfer.reconcile import read_rows, reconcile, row_evidence, still_as_written
 from alimail_core.transfer.state import Pair, Pass, Target

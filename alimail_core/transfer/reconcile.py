@@ -25,7 +25,7 @@ from alimail_core.identity import (
     nominees,
 )
 from alimail_core.ledger import Origin, Row, State, StrangerRow
-from alimail_core.ledger.book import contradicts, to_date
+from alimail_core.ledger.rows import contradicts, to_date
 from alimail_core.model import Entry, Folder, Message, SpecialUse
 from alimail_core.transfer.listing import survey
 from alimail_core.transfer.state import NOT_CARRIED, Pass, Target

@@ -21,7 +21,7 @@ from alimail_core.errors import AlimailError, InDoubt, Refused, Transient
 from alimail_core.events import BatchSettled
 from alimail_core.identity import Digests, Fingerprint, digests, fingerprint, mend
 from alimail_core.ledger import Origin, Row, State
-from alimail_core.ledger.book import join_flags, split_flags
+from alimail_core.ledger.rows import join_flags, split_flags
 from alimail_core.model import (
     Delivery,
     Entry,

@@ -1,0 +1,318 @@
+"""What the ledger says of one account: every question that a pass, a plan or a proof asks of it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from alimail_core.ledger.rows import FolderRow, Row, StrangerRow
+from alimail_core.ledger.schema import Origin, State, account, batch, folder, message, note, problem, stranger
+from alimail_core.model import SpecialUse
+
+if TYPE_CHECKING:
+    from alimail_core.ledger.ledger import Ledger
+
+_CHUNK = 1_000
+"""Keys in one statement: below every database's limit on parameters."""
+
+IN_TARGET = (State.STORED, State.MOVING)
+
+_STANDS = sa.and_(message.c.state == State.STORED, message.c.target_gone == 0)
+"""The target has it, as far as we know; where it has no key yet, looking there will tell."""
+
+_DEPARTED = sa.and_(message.c.gone == 1, message.c.state.in_((State.STORED, State.SENT, State.REFUSED)))
+"""It left the source, and what became of it is known or will be."""
+
+_OPEN = message.c.state.in_((State.PENDING, State.SENT, State.MOVING))
+
+_ROW = [message.c[name] for name in Row.__slots__ if name != "__weakref__"]
+_STRANGER = [stranger.c[name] for name in StrangerRow.__slots__ if name != "__weakref__"]
+
+
+def chunks(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """Cut many keys or rows into what one statement can take."""
+    for start in range(0, len(items), _CHUNK):
+        yield items[start : start + _CHUNK]
+
+
+class Queries:
+    """See the module. Used by the pass's own thread and its reader; a lock keeps them apart."""
+
+    def __init__(self, ledger: Ledger, account_id: int) -> None:
+        self.account_id = account_id
+        self._ledger = ledger
+        self._lock = threading.RLock()
+        self._connection = ledger.engine.connect()
+
+    def close(self) -> None:
+        """Give the connection back. Idempotent."""
+        with self._lock:
+            self._connection.close()
+
+    @property
+    def now(self) -> float:
+        """The ledger's clock in seconds since 1970."""
+        return self._ledger.clock.now().timestamp()
+
+    def _read(self, query: sa.Executable) -> list[Any]:
+        with self._lock, self._ledger.told_plainly():
+            if self._connection.in_transaction():
+                return list(self._connection.execute(query))
+            self._connection.execution_options(alimail_reading=True)
+            try:
+                return list(self._connection.execute(query))
+            finally:
+                self._connection.rollback()  # the read's own transaction, which SQLAlchemy began by itself
+                self._connection.execution_options(alimail_reading=False)
+
+    def _rows(
+        self, *where: sa.ColumnElement[bool], order: Any = message.c.id, limit: int | None = None
+    ) -> list[Row]:
+        query = sa.select(*_ROW).where(*where).order_by(order).limit(limit)
+        return [Row(*row) for row in self._read(query)]
+
+    # the account
+
+    def enabled(self) -> bool:
+        """Tell whether the account may go on."""
+        return bool(self._read(sa.select(account.c.enabled).where(account.c.id == self.account_id))[0][0])
+
+    def noted(self, text: str) -> bool:
+        """Tell whether this was noted of the account before."""
+        query = sa.select(note.c.id).where(note.c.account_id == self.account_id, note.c.text == text)
+        return bool(self._read(query.limit(1)))
+
+    def open_problems(self) -> int:
+        """Count what the report names as not carried."""
+        query = sa.select(sa.func.count()).where(problem.c.account_id == self.account_id)
+        return int(self._read(query)[0][0])
+
+    def progress(self) -> tuple[int, ...]:
+        """Measure how far the account has come: two equal answers mean that nothing was achieved between them."""
+        done = sa.func.coalesce(sa.func.sum(sa.case((_OPEN, 0), else_=1)), 0)
+        rows = self._read(sa.select(sa.func.count(), done).where(self._here))
+        cursors = sa.select(sa.func.count(folder.c.cursor)).where(folder.c.account_id == self.account_id)
+        return (*(int(number) for number in rows[0]), int(self._read(cursors)[0][0]))
+
+    def total_octets(self) -> int:
+        """Return the octets that the whole migration has written."""
+        return int(self._read(sa.select(sa.func.sum(account.c.octets)))[0][0] or 0)
+
+    @property
+    def _here(self) -> sa.ColumnElement[bool]:
+        """What holds of this account's messages, and of no other's."""
+        return message.c.folder_id.in_(self._mine("source"))
+
+    def _mine(self, side: str) -> sa.Select[Any]:
+        return sa.select(folder.c.id).where(folder.c.account_id == self.account_id, folder.c.side == side)
+
+    # folders
+
+    def folders(self, side: str) -> list[FolderRow]:
+        """List the folders of a side in order of their making."""
+        columns = (
+            folder.c[name] for name in ("id", "path", "special_use", "epoch", "cursor", "target_id", "rule")
+        )
+        query = sa.select(*columns).where(folder.c.account_id == self.account_id, folder.c.side == side)
+        return [
+            FolderRow(
+                id=row.id,
+                path=tuple(json.loads(row.path)),
+                special_use=SpecialUse(row.special_use) if row.special_use else None,
+                epoch=row.epoch,
+                cursor=json.loads(row.cursor) if row.cursor else None,
+                target_id=row.target_id,
+                rule=row.rule,
+            )
+            for row in self._read(query.order_by(folder.c.id))
+        ]
+
+    # messages, by where they stand
+
+    def rows(
+        self, *, target_id: int | None = None, folder_id: int | None = None, states: Sequence[State] = ()
+    ) -> list[Row]:
+        """List an account's messages, narrowed to a target folder, a source folder, some states."""
+        where: list[sa.ColumnElement[bool]] = [self._here]
+        if target_id is not None:
+            where.append(message.c.target_id == target_id)
+        if folder_id is not None:
+            where.append(message.c.folder_id == folder_id)
+        if states:
+            where.append(message.c.state.in_(states))
+        return self._rows(*where)
+
+    def page(self, folder_id: int, after: int, limit: int = _CHUNK) -> list[Row]:
+        """Return a source folder's next messages by id, to walk through many without holding them all."""
+        c = message.c
+        return self._rows(c.folder_id == folder_id, c.id > after, limit=limit)
+
+    def by_keys(self, folder_id: int, keys: Sequence[str]) -> dict[str, Row]:
+        """Return those messages of a source folder that have one of these keys, by key."""
+        c = message.c
+        rows = [
+            row for chunk in chunks(keys) for row in self._rows(c.folder_id == folder_id, c.key.in_(chunk))
+        ]
+        return {row.key: row for row in rows if row.key is not None}
+
+    def by_target_keys(self, target_id: int, keys: Sequence[str]) -> dict[str, list[Row]]:
+        """Return what claims these entries of a target folder, by key; of two claims the earlier comes first."""
+        c = message.c
+        found: dict[str, list[Row]] = {}
+        for chunk in chunks(keys):
+            for row in self._rows(c.target_id == target_id, c.target_key.in_(chunk), c.state.in_(IN_TARGET)):
+                found.setdefault(row.target_key or "", []).append(row)
+        return found
+
+    def count(self, folder_id: int, states: Sequence[State]) -> tuple[int, int]:
+        """Return messages and octets of a source folder that stand in one of these states."""
+        c = message.c
+        query = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(c.size), 0))
+        row = self._read(query.where(c.folder_id == folder_id, c.state.in_(states)))[0]
+        return int(row[0]), int(row[1])
+
+    def pending(self) -> dict[int, tuple[int, int]]:
+        """Return messages and octets that still must travel, by source folder."""
+        c = message.c
+        query = sa.select(c.folder_id, sa.func.count(), sa.func.coalesce(sa.func.sum(c.size), 0))
+        rows = self._read(query.where(self._here, c.state == State.PENDING).group_by(c.folder_id))
+        return {int(row[0]): (int(row[1]), int(row[2])) for row in rows}
+
+    def pending_page(self, folder_id: int, after: Row | None, limit: int, recent: int | None) -> list[Row]:
+        """Return the next rows to send: those dated since ``recent`` first, each part in ascending order.
+
+        ``recent`` of ``None`` keeps the source's order throughout (by id, which is the order of listing).
+        """
+        c = message.c
+        here = sa.and_(c.folder_id == folder_id, c.state == State.PENDING)
+        if recent is None:
+            return self._rows(here, *([c.id > after.id] if after else []), limit=limit)
+        new = c.date >= recent
+        old = sa.or_(c.date < recent, c.date.is_(None))
+        rows: list[Row] = []
+        if after is None or (after.date is not None and after.date >= recent):
+            rows = self._rows(here, new, *([c.id > after.id] if after else []), limit=limit)
+            after = None
+        # Rows that another part of the same page left room for.
+        if len(rows) < limit:
+            rows += self._rows(here, old, *([c.id > after.id] if after else []), limit=limit - len(rows))
+        return rows
+
+    def unsettled(self) -> set[int]:
+        """Return the source folders whose cursor must not be stored yet."""
+        query = sa.select(message.c.folder_id).where(self._here, _OPEN).distinct()
+        return {int(row[0]) for row in self._read(query)}
+
+    # what may stand in the target
+
+    def wanted(self, target_id: int) -> list[Row]:
+        """List what may claim a stranger of a target folder, in the order of claiming.
+
+        First what the target has without a key that we know, then what was sent without an answer, then what
+        is pending for this folder.
+        """
+        c = message.c
+        moving = sa.and_(c.moving_to == target_id, c.state == State.MOVING)
+        sent = sa.and_(c.target_id == target_id, c.state == State.SENT)
+        comes_here = sa.select(folder.c.id).where(folder.c.target_id == target_id, folder.c.side == "source")
+        pending = sa.and_(c.folder_id.in_(comes_here), c.state == State.PENDING)
+        return self.keyless(target_id) + [row for part in (moving, sent, pending) for row in self._rows(part)]
+
+    def keyless(self, target_id: int) -> list[Row]:
+        """List what a target folder is said to have, and whose key there is not known."""
+        return self._rows(message.c.target_id == target_id, _STANDS, message.c.target_key.is_(None))
+
+    def strangers(self, folder_id: int) -> list[StrangerRow]:
+        """List the entries of a target folder that no message claims, in order of their listing."""
+        query = sa.select(*_STRANGER).where(stranger.c.folder_id == folder_id).order_by(stranger.c.id)
+        return [StrangerRow(*row) for row in self._read(query)]
+
+    def unfinished(self) -> set[int]:
+        """Return the target folders in which something waits to be found by looking there."""
+        c = message.c
+        # Without a witness a key proves nothing: its folder may have been made again since.
+        unknown = sa.or_(c.target_key.is_(None), c.target_size.is_(None))
+        unseen = sa.and_(_STANDS, unknown)
+        waiting = sa.or_(unseen, c.state.in_((State.SENT, State.MOVING)))
+        query = sa.select(c.target_id, c.moving_to).where(self._here, waiting).distinct()
+        return {int(folder_id) for row in self._read(query) for folder_id in row if folder_id is not None}
+
+    def has_twin(self, target_id: int, digest: bytes, but: int) -> bool:
+        """Tell whether another message with this digest was sent to, or is stored in, a target folder."""
+        c = message.c
+        states = c.state.in_((State.SENT, State.STORED, State.MOVING))
+        query = (
+            sa.select(c.id).where(c.target_id == target_id, states, c.digest == digest, c.id != but).limit(1)
+        )
+        return bool(self._read(query))
+
+    def merged(self, target_id: int) -> list[Row]:
+        """List messages whose key in a target folder is an earlier message's as well."""
+        c, twin = message.c, message.alias()
+        earlier = (
+            sa.select(twin.c.id)
+            .where(twin.c.target_id == target_id, twin.c.target_key == c.target_key, twin.c.id < c.id)
+            .exists()
+        )
+        return self._rows(c.target_id == target_id, c.target_key.is_not(None), earlier)
+
+    def redated(self, target_id: int) -> int:
+        """Count our messages to which a target folder gave another internal date than they were sent with."""
+        c = message.c
+        ours = sa.and_(c.target_id == target_id, c.origin.in_((Origin.APPENDED, Origin.FOUND)))
+        query = sa.select(sa.func.count()).where(ours, c.date.is_not(None), c.target_date != c.date)
+        return int(self._read(query)[0][0])
+
+    # doubts
+
+    def resent(self, target_id: int | None = None) -> list[Row]:
+        """List what was sent again after a doubt and is stored, so that a second copy may yet turn up."""
+        c = message.c
+        where = [self._here, c.state == State.STORED, c.doubts > 0]
+        if target_id is not None:
+            where.append(c.target_id == target_id)
+        return self._rows(*where)
+
+    def batch_ends(self, batch_ids: Iterable[int]) -> dict[int, tuple[float | None, bool]]:
+        """Return when each batch ended (``None``: not yet) and whether the server can do no more about it."""
+        query = sa.select(batch.c.id, batch.c.ended, batch.c.over).where(batch.c.id.in_(set(batch_ids)))
+        return {row.id: (row.ended, bool(row.over)) for row in self._read(query)}
+
+    # what people did at the source
+
+    def flag_changes(self) -> list[Row]:
+        """List stored messages whose flags at the source are not those that the target was given."""
+        c = message.c
+        return self._rows(
+            self._here,
+            _STANDS,
+            c.gone == 0,
+            c.target_key.is_not(None),
+            c.carried.is_not(None),
+            c.carried != c.flags,
+        )
+
+    def gone_rows(self) -> list[Row]:
+        """List messages that the target has and the source has no more."""
+        return self._rows(self._here, _STANDS, message.c.gone == 1)
+
+    def gone_sizes(self) -> set[int]:
+        """Return the sizes of what the source has no more, to tell moves from new messages cheaply."""
+        query = sa.select(message.c.size).distinct().where(self._here, _DEPARTED)
+        return {int(row.size) for row in self._read(query) if row.size is not None}
+
+    def departed(self, sizes: set[int]) -> list[Row]:
+        """List what left the source having one of these sizes, whatever became of it since."""
+        return self._of_sizes(sizes, _DEPARTED)
+
+    def arrived(self, sizes: set[int]) -> list[Row]:
+        """List pending messages having one of these sizes."""
+        return self._of_sizes(sizes, message.c.state == State.PENDING)
+
+    def _of_sizes(self, sizes: set[int], where: sa.ColumnElement[bool]) -> list[Row]:
+        parts = chunks(sorted(sizes))
+        return [row for part in parts for row in self._rows(self._here, where, message.c.size.in_(part))]

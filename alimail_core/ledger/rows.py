@@ -1,0 +1,122 @@
+"""The ledger's nouns: a folder, a message and a stranger as they are stored, and how their columns are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta, timezone
+
+from attrs import frozen
+
+from alimail_core.model import Cursor, Entry, FolderPath, SpecialUse
+
+
+@frozen
+class FolderRow:
+    """A folder of either side as the ledger has it."""
+
+    id: int
+    path: FolderPath
+    special_use: SpecialUse | None
+    epoch: str | None
+    cursor: Cursor | None
+    target_id: int | None
+    rule: str
+
+
+@frozen(slots=True)
+class Row:
+    """A message as the ledger has it; the columns are told in ``schema.message``."""
+
+    id: int
+    folder_id: int
+    key: str | None
+    size: int | None
+    date: int | None
+    zone: int | None
+    flags: str
+    gone: int
+    state: int
+    fingerprint: bytes | None
+    message_hash: bytes | None
+    digest: bytes | None
+    canonical: bytes | None
+    sent_digest: bytes | None
+    stored_digest: bytes | None
+    batch_id: int | None
+    doubts: int
+    target_id: int | None
+    target_key: str | None
+    target_size: int | None
+    target_date: int | None
+    origin: int | None
+    carried: str | None
+    target_gone: int
+    moving_to: int | None
+
+    @property
+    def internal_date(self) -> datetime | None:
+        """The internal date as the source listed it, with its zone."""
+        return to_date(self.date, self.zone)
+
+    @property
+    def entry(self) -> Entry:
+        """The row as an entry of its source."""
+        return Entry(self.key or "", self.size, self.internal_date, split_flags(self.flags))
+
+    @property
+    def target_entry(self) -> Entry:
+        """The row as an entry of its target."""
+        return Entry(self.target_key or "", self.target_size, to_date(self.target_date, 0))
+
+
+@frozen(slots=True)
+class StrangerRow:
+    """An entry of a target folder that no message claims."""
+
+    id: int
+    folder_id: int
+    key: str
+    size: int | None
+    date: int | None
+    fingerprint: bytes | None
+    message_hash: bytes | None
+
+    @property
+    def entry(self) -> Entry:
+        """The row as an entry of its folder."""
+        return Entry(self.key, self.size, to_date(self.date, 0))
+
+
+def to_date(seconds: int | None, zone: int | None) -> datetime | None:
+    """Make an aware datetime of stored seconds and minutes of zone."""
+    if seconds is None:
+        return None
+    return datetime(1970, 1, 1, tzinfo=UTC).astimezone(timezone(timedelta(minutes=zone or 0))) + timedelta(
+        seconds=seconds
+    )
+
+
+def from_date(date: datetime | None) -> tuple[int | None, int | None]:
+    """Make seconds since 1970 and minutes of zone; fractions of a second are cut off."""
+    if date is None:
+        return None, None
+    zone = date.utcoffset() or timedelta(0)
+    return (date - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(seconds=1), zone // timedelta(minutes=1)
+
+
+def join_flags(flags: Iterable[str]) -> str:
+    """Write flags as the ledger keeps them: sorted, a space between."""
+    return " ".join(sorted(flags))
+
+
+def split_flags(text: str | None) -> frozenset[str]:
+    """Read flags back."""
+    return frozenset((text or "").split())
+
+
+def contradicts(size: int | None, date: int | None, entry: Entry) -> bool:
+    """Tell whether a witness on record and a listed one cannot be of the same message."""
+    seconds, _ = from_date(entry.internal_date)
+    return (size is not None and entry.size is not None and size != entry.size) or (
+        date is not None and seconds is not None and date != seconds
+    )
