@@ -7,7 +7,7 @@ import hashlib
 import imaplib
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import TypeAlias
 
@@ -33,10 +33,16 @@ Snapshot: TypeAlias = dict[FolderPath, Counter[Kept]]
 """Every folder that can hold messages, with the multiset of its messages."""
 
 
-def take_snapshot(imap: imaplib.IMAP4, delimiter: str, prefix: str = "") -> Snapshot:
-    """Read every folder's every message. ``imap`` is logged in; no flag is changed."""
+def take_snapshot(
+    imap: imaplib.IMAP4, delimiter: str, prefix: str = "", mended: Callable[[bytes], bytes] = bytes
+) -> Snapshot:
+    """Read every folder's every message. ``imap`` is logged in; no flag is changed.
+
+    ``mended`` makes of a message's octets those whose digest is taken.
+    """
     return {
-        folder_path(raw, delimiter, prefix): Counter(_messages(imap, raw)) for raw in selectable_folders(imap)
+        folder_path(raw, delimiter, prefix): Counter(_messages(imap, raw, mended))
+        for raw in selectable_folders(imap)
     }
 
 
@@ -103,14 +109,14 @@ def _unshift(match: re.Match[bytes]) -> bytes:
     return binascii.a2b_base64(encoded + b"=" * (-len(encoded) % 4)).decode("utf-16-be").encode("utf-8")
 
 
-def _messages(imap: imaplib.IMAP4, raw: bytes) -> Iterator[Kept]:
+def _messages(imap: imaplib.IMAP4, raw: bytes, mended: Callable[[bytes], bytes]) -> Iterator[Kept]:
     kind, answer = imap.select(quoted(raw.decode("latin-1")), readonly=True)
     assert kind == "OK", answer
     total = int(answer[0] or 0)
     for first in range(1, total + 1, _CHUNK):
         span = f"{first}:{min(first + _CHUNK - 1, total)}"
         _, parts = imap.fetch(span, "(FLAGS INTERNALDATE BODY.PEEK[])")
-        yield from (_kept(*part) for part in parts if isinstance(part, tuple))
+        yield from (_kept(part[0], mended(part[1])) for part in parts if isinstance(part, tuple))
 
 
 _FLAGS = re.compile(rb"FLAGS \(([^)]*)\)")

@@ -338,11 +338,15 @@ class Dovecot:
 
     def doveadm(self, *arguments: str, allow: Iterable[int] = (0,)) -> str:
         """Run ``doveadm`` against this server; return what it printed. Raises ``ServerError``."""
-        command = [_tool("doveadm"), "-c", str(self._conf), *arguments]
+        command = self.command(*arguments)
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         if done.returncode not in allow:
             raise ServerError(f"doveadm {arguments[0]} failed: {done.stderr}\n{self.log_tail()}")
         return done.stdout
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return the command line that runs ``doveadm`` against this server."""
+        return [_tool("doveadm"), "-c", str(self._conf), *arguments]
 
 
 def _tool(name: str) -> str:
