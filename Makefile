@@ -1,12 +1,13 @@
 # Everything here sets itself up: see tools/setup.
 PY := .venv/bin
 
-.PHONY: help setup demo check test test-long
+.PHONY: help setup demo check test test-long bench
 
 help:
 	@echo "make demo       move a small organisation between two real servers, and prove it"
 	@echo "make test       everything that CI runs (real Dovecots on loopback)"
 	@echo "make test-long  the same with all seeds of the long tests"
+	@echo "make bench      side by side with mbsync, doveadm and others: WORK=alibaba50 RUNS=3 TLS=off WRITE=1"
 	@echo "make check      lint, types, layers and the fast tests: for use while working"
 
 setup:
@@ -31,3 +32,10 @@ test: setup
 
 test-long: setup
 	$(PY)/python -m pytest -n 2 --long
+
+# WORK: one or more works, all by default. RUNS, SCALE, TLS (on, off, both), TOOLS: see benchmarks --help.
+# IMAPSYNC: a command that is imapsync. WRITE=1 writes docs/benchmarks.md.
+bench: setup
+	@tools/setup peers
+	@IMAPSYNC="$(IMAPSYNC)" $(PY)/python -m benchmarks $(WORK) $(if $(RUNS),--runs $(RUNS)) \
+	  $(if $(SCALE),--scale $(SCALE)) $(if $(TLS),--tls $(TLS)) $(if $(TOOLS),--tools $(TOOLS)) $(if $(WRITE),--write)

@@ -1,0 +1,109 @@
+"""``python -m benchmarks [WORK ...]``: measure, print, and on request write docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks.sitting import sit
+from benchmarks.table import Result, as_markdown, as_text, verdicts
+from benchmarks.tools import SUBJECT, Tool, all_tools
+from benchmarks.works import WORKS
+
+PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+_HEAD = """\
+# Benchmarks
+
+Written by `make bench WRITE=1`; not by hand. Whole processes, wall time, {runs} runs each, the tools in turns,
+between two Dovecots on loopback that write as durably as Dovecot does by default (`mail_fsync = optimized`, Maildir);
+distance is a relay that delays every octet by half the round trip, at both ends. Each run was compared with its
+source message by message (digest, flags, internal date) before its time counted. "alimail / tool" is the ratio of
+medians: below 1 alimail is the faster one. CPU is the tool's own, user and system. Memory is the peak of its whole
+process tree.
+
+{machine}
+
+| tool | version | settings |
+|---|---|---|
+{tools}
+
+| work | what |
+|---|---|
+{works}
+
+"""
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("works", nargs="*", metavar="WORK", help=f"of {', '.join(WORKS)}; all by default")
+    parser.add_argument("--runs", type=int, default=3, help="of each tool")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="make every work smaller, for use while working"
+    )
+    parser.add_argument("--tls", choices=("on", "off", "both"), default="both")
+    parser.add_argument(
+        "--tools", default="", help="only these, with commas between; alimail is always measured"
+    )
+    parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
+    chosen = parser.parse_args(words)
+    unknown = set(chosen.works) - set(WORKS)
+    if unknown:
+        parser.error(f"no such work: {', '.join(sorted(unknown))}")
+    return chosen
+
+
+def main(words: Sequence[str]) -> int:
+    """Measure; return 1 where a run of alimail was not sound, whether or not the goals were met."""
+    chosen = parse(words)
+    picked = {SUBJECT, *chosen.tools.split(",")}
+    tools = [tool for tool in all_tools() if not chosen.tools or tool.name in picked]
+    results = []
+    for name in chosen.works or WORKS:
+        work = WORKS[name].scaled(chosen.scale)
+        for tls in work.tls:
+            if chosen.tls in ("both", "on" if tls else "off"):
+                runs = sit(work, tools, tls=tls, runs=chosen.runs, tell=_tell)
+                results.append(Result(name, work, tls, tuple(runs)))
+                print(as_text(results[-1]), end="\n\n", flush=True)
+    missed = sum(verdict.met is False for result in results for verdict in verdicts(result))
+    print(f"goals missed: {missed}")
+    if chosen.write:
+        PAGE.write_text(page(results, tools, chosen.runs), "utf-8")
+    return int(any(run.fault and run.tool == SUBJECT for result in results for run in result.runs))
+
+
+def page(results: Sequence[Result], tools: Sequence[Tool], runs: int) -> str:
+    """Return the text of docs/benchmarks.md."""
+    names = dict.fromkeys(result.name for result in results)
+    head = _HEAD.format(
+        runs=runs,
+        machine=_machine(),
+        tools="\n".join(f"| {tool.name} | {tool.version()} | {tool.settings} |" for tool in tools),
+        works="\n".join(f"| {name} | {WORKS[name].what} |" for name in names),
+    )
+    return head + as_markdown(results) + "\n"
+
+
+def _machine() -> str:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    return (
+        f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, {memory:.0f} GB, Linux {platform.release()}, "
+        f"Python {platform.python_version()}."
+    )
+
+
+def _tell(text: str) -> None:
+    width = shutil.get_terminal_size().columns
+    print(text[:2000] if "exit code" in text else text[:width], file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
