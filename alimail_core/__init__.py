@@ -45,14 +45,18 @@ if TYPE_CHECKING:
         Event,
         FolderListed,
         FolderSettled,
+        MessagesProven,
         Noted,
         Observer,
         PassEnded,
         PassStarted,
         ProblemFound,
+        ProofEnded,
+        ProofStarted,
         Waiting,
     )
     from alimail_core.folders import FolderPolicy, FolderRule, Skipped
+    from alimail_core.header import fingerprint
     from alimail_core.hookspec import hookimpl
     from alimail_core.logs import JsonLog
     from alimail_core.migration import Migration, MigrationSummary
@@ -85,6 +89,7 @@ if TYPE_CHECKING:
         Unreadable,
         Unusable,
     )
+    from alimail_core.network import ServerOptions, dial, tls_context, tls_error, tls_remark
     from alimail_core.options import TransferOptions
     from alimail_core.plan import AccountPlan, FolderPlan
     from alimail_core.proof import AccountProof, Finding, FolderProof, MessageProof, root_digest
@@ -108,10 +113,11 @@ _HOMES = {
         "OverQuota PluginError Refused Throttled Transient"
     ),
     "events": (
-        "BatchSettled Event FolderListed FolderSettled Noted Observer PassEnded PassStarted "
-        "ProblemFound Waiting"
+        "BatchSettled Event FolderListed FolderSettled MessagesProven Noted Observer PassEnded PassStarted "
+        "ProblemFound ProofEnded ProofStarted Waiting"
     ),
     "folders": "FolderPolicy FolderRule Skipped",
+    "header": "fingerprint",
     "hookspec": "hookimpl",
     "logs": "JsonLog",
     "migration": "Migration MigrationSummary",
@@ -120,6 +126,7 @@ _HOMES = {
         "FlagChange Folder FolderPath Gone Headers Message Moved NotStored PathRules Quota Remark "
         "SinkTraits SpecialUse Stored Traits Unreadable Unusable"
     ),
+    "network": "ServerOptions dial tls_context tls_error tls_remark",
     "options": "TransferOptions",
     "plan": "AccountPlan FolderPlan",
     "proof": "AccountProof Finding FolderProof MessageProof root_digest",
@@ -183,6 +190,7 @@ __all__ = [
     "MapContext",
     "Message",
     "MessageProof",
+    "MessagesProven",
     "Migration",
     "MigrationSpec",
     "MigrationSummary",
@@ -201,12 +209,15 @@ __all__ = [
     "PluginInfo",
     "PluginProblem",
     "ProblemFound",
+    "ProofEnded",
+    "ProofStarted",
     "Quota",
     "Refused",
     "Registry",
     "Remark",
     "SYSTEM_FLAGS",
     "Secret",
+    "ServerOptions",
     "Sink",
     "SinkKind",
     "SinkTraits",
@@ -224,6 +235,8 @@ __all__ = [
     "Unusable",
     "Waiting",
     "describe_options",
+    "dial",
+    "fingerprint",
     "hookimpl",
     "load",
     "loads",
@@ -231,6 +244,9 @@ __all__ = [
     "parse_secret",
     "parse_url",
     "root_digest",
+    "tls_context",
+    "tls_error",
+    "tls_remark",
 ]
 
 

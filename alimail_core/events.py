@@ -39,7 +39,7 @@ class Waiting(Event):
 
 @frozen
 class FolderListed(Event):
-    """A source folder was listed: what it has that still must travel."""
+    """A source folder was listed, and moves were told from news: what it has that still must travel."""
 
     folder: FolderPath
     target: FolderPath
@@ -82,6 +82,8 @@ class Noted(Event):
     """Something worth knowing that cost no message: a keyword that the target cannot hold, a moved copy."""
 
     text: str
+    count: int = 1
+    """How often; the text is the same for all of them."""
 
 
 @frozen
@@ -96,6 +98,31 @@ class PassEnded(Event):
     problems: int
     reason: str = ""
     remedy: str = ""
+
+
+@frozen
+class ProofStarted(Event):
+    """An account is proven: the messages that the ledger has of it, and the octets that are read back of them."""
+
+    messages: int
+    octets: int
+
+
+@frozen
+class MessagesProven(Event):
+    """Messages of a source folder were held against the target; ``octets`` of them were read back."""
+
+    folder: FolderPath
+    messages: int
+    octets: int
+
+
+@frozen
+class ProofEnded(Event):
+    """The proof of an account is over. ``failed``: it could not be looked at to the end."""
+
+    complete: bool
+    failed: bool
 
 
 Observer: TypeAlias = Callable[[Event], None]

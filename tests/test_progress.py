@@ -16,10 +16,13 @@ from alimail_core.events import (
     Event,
     FolderListed,
     FolderSettled,
+    MessagesProven,
     Noted,
     PassEnded,
     PassStarted,
     ProblemFound,
+    ProofEnded,
+    ProofStarted,
     Waiting,
 )
 from alimail_core.seam import Clock
@@ -71,7 +74,7 @@ def begun(messages: int, octets: int, account: str = A) -> list[tuple[float, Eve
 
 def test_estimate_of_small_mail_follows_the_messages(clock: Dial) -> None:
     """A thousand tiny messages at ten a second take what is left of them divided by ten."""
-    tally = Tally(0.0, 1, {A: (1_000, 1_000)})
+    tally = Tally(0.0, 1, {A: {INBOX: (1_000, 1_000)}})
     for _, event in begun(1_000, 1_000):
         tally.take(event, 0.0)
     for second in range(1, 21):
@@ -84,7 +87,7 @@ def test_estimate_of_small_mail_follows_the_messages(clock: Dial) -> None:
 
 def test_estimate_of_large_mail_follows_the_octets() -> None:
     """Where few large messages remain, the octets decide and not the count."""
-    tally = Tally(0.0, 1, {A: (101, 11_000_000)})
+    tally = Tally(0.0, 1, {A: {INBOX: (101, 11_000_000)}})
     for _, event in begun(101, 11_000_000):
         tally.take(event, 0.0)
     tally.take(BatchSettled(A, INBOX, copied=100, octets=1_000_000), 10.0)
@@ -95,8 +98,9 @@ def test_estimate_of_large_mail_follows_the_octets() -> None:
 
 def test_estimate_forgets_a_pace_that_is_over() -> None:
     """A server that slows down lengthens the estimate within a minute."""
-    tally = Tally(0.0, 1, {A: (10_000, 10_000)})
-    tally.take(PassStarted(A, 1), 0.0)
+    tally = Tally(0.0, 1)
+    for _, event in begun(10_000, 10_000):
+        tally.take(event, 0.0)
     tally.take(BatchSettled(A, INBOX, copied=6_000, octets=6_000), 1.0)
     tally.take(BatchSettled(A, INBOX, copied=60, octets=60), 100.0)
     estimate = tally.estimate(100.0)
@@ -136,12 +140,51 @@ def test_a_folder_that_is_listed_again_counts_what_is_left_of_it() -> None:
     assert tally.sum()[0] == 40
 
 
-def test_a_batch_that_names_the_target_folder_counts_for_its_source() -> None:
-    """A claim that the target's survey settles is taken from what its source folder has left."""
+def test_mail_that_was_moved_at_the_source_does_not_travel() -> None:
+    """A plan counts moved messages; the listing that has told them from news takes its place, folder by folder."""
+    tally = Tally(0.0, 1, {A: {INBOX: (100, 1_000), ("Sent",): (7, 70)}})
+    tally.take(PassStarted(A, 1), 0.0)
+    assert tally.left() == (107, 1_070)
+    tally.take(FolderListed(A, INBOX, INBOX, 10, 100), 1.0)
+    assert tally.left() == (17, 170)
+    tally.take(BatchSettled(A, INBOX, copied=10, octets=100), 2.0)
+    assert tally.left() == (7, 70)
+
+
+def test_what_was_there_already_sets_no_pace() -> None:
+    """Ten thousand messages that another tool had copied, found in a second, do not shorten the estimate."""
     tally = Tally(0.0, 1)
-    tally.take(FolderListed(A, ("Sent",), ("已发送",), 10, 100), 0.0)
-    tally.take(BatchSettled(A, ("已发送",), adopted=10, octets=100), 1.0)
-    assert tally.left() == (0, 0)
+    for _, event in begun(10_100, 101_000):
+        tally.take(event, 0.0)
+    tally.take(BatchSettled(A, INBOX, adopted=10_000, octets=100_000), 1.0)
+    assert tally.estimate(10.0) is None
+    tally.take(BatchSettled(A, INBOX, copied=10, octets=100), 10.0)
+    estimate = tally.estimate(10.0)
+    assert estimate is not None
+    assert estimate.seconds == pytest.approx(90.0)
+
+
+def test_a_proof_is_counted_by_messages_and_by_octets() -> None:
+    """The octets of one large message count while it is read, and the slower of the two decides."""
+    tally = Tally(0.0, 1)
+    tally.take(ProofStarted(A, 100, 10_000), 0.0)
+    tally.take(MessagesProven(A, INBOX, 0, 4_000), 5.0)
+    tally.take(MessagesProven(A, INBOX, 50, 1_000), 10.0)
+    estimate = tally.estimate(10.0)
+    assert estimate is not None
+    assert estimate.seconds == pytest.approx(10.0)
+    assert not estimate.at_least
+    tally.take(ProofEnded(A, complete=True, failed=False), 11.0)
+    assert (tally.left(), tally.running()) == ((0, 0), [])
+
+
+def test_proofs_that_were_not_begun_are_expected() -> None:
+    """What the ledger has of accounts that wait their turn belongs to the rest, so that the estimate is whole."""
+    tally = Tally(0.0, 2, {A: {(): (90, 0)}, B: {(): (100, 0)}})
+    tally.take(ProofStarted(A, 100, 0), 0.0)
+    tally.take(MessagesProven(A, INBOX, 100, 0), 10.0)
+    assert tally.left() == (100, 0)
+    assert tally.all_known()
 
 
 def test_what_became_a_problem_is_not_waited_for() -> None:
@@ -165,7 +208,7 @@ def test_live_progress_shows_each_running_account_and_the_whole(clock: Dial) -> 
             *begun(100, 100_000),
             *begun(300, 300_000, B),
             (10, BatchSettled(A, INBOX, copied=50, octets=50_000)),
-            (10, BatchSettled(B, INBOX, adopted=50, octets=50_000)),
+            (10, BatchSettled(B, INBOX, copied=50, octets=50_000)),
         ],
     )
     progress.console.print(progress.picture())
@@ -247,24 +290,55 @@ def test_nothing_untrusted_reaches_the_terminal(clock: Dial, terminal: bool) -> 
 def test_plain_progress_writes_a_line_a_folder_and_a_summary_now_and_then(clock: Dial) -> None:
     """A pipe gets lines that stay: folders as they are listed and settled, a sum each half minute, the end."""
     stream = io.StringIO()
-    progress = PlainProgress(stream, 1, clock, {A: (200, 2_000_000)})
+    progress = PlainProgress(stream, 1, clock, {A: {INBOX: (200, 2_000_000)}})
     play(
         progress,
         clock,
         [
             *begun(200, 2_000_000),
             (10, BatchSettled(A, INBOX, copied=100, octets=1_000_000)),
-            (40, BatchSettled(A, INBOX, copied=50, adopted=50, octets=1_000_000)),
+            (40, BatchSettled(A, INBOX, copied=100, octets=1_000_000)),
             (40, FolderSettled(A, INBOX)),
-            (41, PassEnded(A, 1, "done", 150, 50, 2_000_000, 0)),
+            (41, PassEnded(A, 1, "done", 200, 0, 2_000_000, 0)),
         ],
     )
     assert stream.getvalue().splitlines() == [
         "a@old.example: INBOX: 200 messages, 2.0 MB to copy",
         "0 of 1 account, 200 of 200 messages, 2.0 MB, 5 messages/s, 50 kB/s",
         "a@old.example: INBOX: 200 messages, 2.0 MB settled",
-        "a@old.example: all there, 150 copied, 50 were there already, 2.0 MB",
+        "a@old.example: all there, 200 copied, 2.0 MB",
     ]
+
+
+def test_a_note_of_many_accounts_is_told_with_their_number(clock: Dial) -> None:
+    """A note is shown when it first comes, and at the end with the number of accounts that it is true of."""
+    stream = io.StringIO()
+    with PlainProgress(stream, 3, clock) as progress:
+        for name, count in ((A, 2), (B, 1), (B, 4)):
+            progress(Noted(name, "the target cannot store $Junk", count))
+        progress(Noted(A, "dates are not kept"))
+    assert stream.getvalue().splitlines() == [
+        "a@old.example: the target cannot store $Junk (2)",
+        "a@old.example: dates are not kept",
+        "2 accounts: the target cannot store $Junk (7)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("complete", "failed", "words"),
+    [
+        (True, False, "all there"),
+        (False, False, "NOT all there"),
+        (False, True, "could not be looked at to the end"),
+    ],
+)
+def test_the_end_of_a_proof_is_a_line(clock: Dial, complete: bool, failed: bool, words: str) -> None:
+    """Each account's proof ends with what it found and how much it looked at."""
+    stream = io.StringIO()
+    progress = PlainProgress(stream, 1, clock)
+    play(progress, clock, [(0, ProofStarted(A, 3, 30)), (1, MessagesProven(A, INBOX, 3, 30))])
+    progress(ProofEnded(A, complete, failed))
+    assert stream.getvalue() == f"a@old.example: {words}, 3 messages looked at\n"
 
 
 def test_problems_beyond_the_first_are_counted(clock: Dial) -> None:

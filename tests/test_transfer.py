@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 import pytest
 from attrs import evolve
 
-from alimail_core.model import INBOX, Headers
+from alimail_core.errors import InDoubt
+from alimail_core.events import FolderListed
+from alimail_core.model import INBOX, Batch, Headers, NotStored, Stored
 from alimail_core.testing.faults import FaultKind, countdowns
 from alimail_core.testing.memory import MemorySink, MemoryTraits
 from tests.harness import World
@@ -194,3 +197,32 @@ def test_of_equal_messages_the_one_that_arrived_is_the_one_that_claims() -> None
             for side in (world.source, world.target)
         )
         assert there == here
+
+
+def test_mail_that_was_moved_at_the_source_is_not_told_as_pending() -> None:
+    """An observer hears what must travel after moves were told from news: an estimate counts no moved message."""
+    world = filled()
+    world.run()
+    world.source.move(INBOX, 1, ("Work", "项目"))
+    world.source.deliver(("Work", "项目"), mail(900))
+    world.events.clear()
+    world.run()
+    told = {each.folder: each.pending_messages for each in world.events if isinstance(each, FolderListed)}
+    assert {path: number for path, number in told.items() if number} == {("Work", "项目"): 1}
+
+
+class Mute(MemorySink):
+    """A sink that stores everything and whose answers are lost."""
+
+    def append(self, batches: Iterable[Batch]) -> Iterator[Stored | NotStored]:
+        """Store, and say that it is in doubt."""
+        for outcome in super().append(batches):
+            yield NotStored(outcome.id, InDoubt("connection lost", over=True))
+
+
+def test_octets_that_were_found_after_a_doubt_are_counted() -> None:
+    """What arrived without an answer counts, once it is found, towards the pass and the migration's limit."""
+    world = filled(3)
+    summary = world.run(sink=Mute)
+    assert (summary.state, summary.copied) == ("done", 6)
+    assert summary.octets == world.source.octets == world.ledger.total_octets()

@@ -63,6 +63,7 @@ from alimail_core import (
     MapContext,
     Message,
     MessageProof,
+    MessagesProven,
     Migration,
     MigrationSpec,
     MigrationSummary,
@@ -80,11 +81,14 @@ from alimail_core import (
     PluginInfo,
     PluginProblem,
     ProblemFound,
+    ProofEnded,
+    ProofStarted,
     Quota,
     Refused,
     Registry,
     Remark,
     Secret,
+    ServerOptions,
     Sink,
     SinkKind,
     SinkTraits,
@@ -102,6 +106,8 @@ from alimail_core import (
     Unusable,
     Waiting,
     describe_options,
+    dial,
+    fingerprint,
     hookimpl,
     load,
     loads,
@@ -109,6 +115,9 @@ from alimail_core import (
     parse_secret,
     parse_url,
     root_digest,
+    tls_context,
+    tls_error,
+    tls_remark,
 )
 
 # A plug-in
@@ -213,6 +222,28 @@ def open_store(options: Options, credentials: Credentials, clock: Clock) -> Stor
     raise Denied(f"{credentials.user} may not", remedy=f"ask {options.host}")
 
 
+@frozen
+class Line(ServerOptions):
+    """The options of a server on the network."""
+
+    implicit_port = 995
+    cleartext_port = 110
+
+    depth: int = option("How deep.", default=3)
+
+
+def reach(options: Line) -> bytes:
+    """Reach a server, encrypt, and tell what a header says."""
+    assert_type(options.address, tuple[str, int])
+    with dial(options) as plain:
+        try:
+            encrypted = tls_context(options).wrap_socket(plain, server_hostname=options.host)
+        except OSError as error:
+            raise tls_error(error, options) from error
+        assert_type(tls_remark(encrypted), Remark)
+    return fingerprint(b"Subject: x").value
+
+
 def open_executor(workers: int) -> Executor:
     """Open an executor."""
     return ThreadPoolExecutor(workers)
@@ -271,10 +302,16 @@ def alimail_observe(event: Event) -> None:
             assert_type(folder, tuple[str, ...])
         case ProblemFound(key=key, reason=reason, remedy=remedy):
             assert_type((key, reason, remedy), tuple[str | None, str, str])
-        case Noted(text=text):
-            assert_type(text, str)
+        case Noted(text=text, count=count):
+            assert_type((text, count), tuple[str, int])
         case PassEnded(state=state, copied=copied, problems=problems):
             assert_type((state, copied, problems), tuple[str, int, int])
+        case ProofStarted(messages=messages, octets=octets):
+            assert_type((messages, octets), tuple[int, int])
+        case MessagesProven(folder=folder, messages=messages, octets=octets):
+            assert_type((folder, messages, octets), tuple[FolderPath, int, int])
+        case ProofEnded(complete=complete, failed=failed):
+            assert_type((complete, failed), tuple[bool, bool])
 
 
 # A program that embeds alimail

@@ -13,6 +13,7 @@ from alimail_core.cli.output import STATE_WORDS, complain, count_text, octets_te
 
 if TYPE_CHECKING:
     from alimail_core.cli.frame import Frame
+    from alimail_core.cli.tally import Sizes
     from alimail_core.events import Observer
     from alimail_core.migration import MigrationSummary
     from alimail_core.spec import AccountSpec, MigrationSpec
@@ -38,7 +39,7 @@ def carry(
     *,
     search: str = "",
     refill: bool = False,
-    expected: Mapping[str, tuple[int, int]] | None = None,
+    expected: Mapping[str, Sizes] | None = None,
 ) -> MigrationSummary:
     """Run one pass over the accounts, drawn from its events, and tell how it ended."""
     accounts = matching(spec, search)

@@ -15,6 +15,7 @@ from alimail_core.cli.output import say
 from alimail_core.cli.plan import show_plans
 
 if TYPE_CHECKING:
+    from alimail_core.cli.tally import Sizes
     from alimail_core.spec import MigrationSpec
 
 
@@ -58,8 +59,8 @@ def migrate(
     return code
 
 
-def _ask(frame: Frame, spec: MigrationSpec, search: str) -> dict[str, tuple[int, int]]:
-    """Show what would move and ask; return each account's messages and octets."""
+def _ask(frame: Frame, spec: MigrationSpec, search: str) -> dict[str, Sizes]:
+    """Show what would move and ask; return, by account, the messages and octets of each folder."""
     ask_secrets(matching(spec, search))
     with frame.migration(spec) as migration:
         plans = list(migration.plan(search))
@@ -67,7 +68,10 @@ def _ask(frame: Frame, spec: MigrationSpec, search: str) -> dict[str, tuple[int,
     if not typer.confirm("Move it?", default=True):
         say("Nothing was moved.")
         raise typer.Exit(1)
-    return {plan.source_address: (plan.messages, plan.octets) for plan in plans}
+    return {
+        plan.source_address: {each.source: (each.messages, each.octets) for each in plan.folders}
+        for plan in plans
+    }
 
 
 def _next_step(code: int, config: Path) -> str:

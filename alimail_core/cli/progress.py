@@ -9,14 +9,24 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
 from alimail_core.cli.output import STATE_WORDS, count_text, duration_text, is_dumb, octets_text, path_text
-from alimail_core.cli.tally import AccountTally, Tally
-from alimail_core.events import Event, FolderListed, FolderSettled, Noted, PassEnded, ProblemFound, Waiting
+from alimail_core.cli.tally import AccountTally, Sizes, Tally
+from alimail_core.events import (
+    Event,
+    FolderListed,
+    FolderSettled,
+    Noted,
+    PassEnded,
+    ProblemFound,
+    ProofEnded,
+    Waiting,
+)
 from alimail_core.seam import Clock
 from alimail_core.text import printable
 
@@ -29,18 +39,18 @@ SUMMARY_SECONDS = 30.0
 LOUD = 10
 """Problems, and notes, that are shown as they come; further ones are counted and stand in the report."""
 
-Size = tuple[int, int]
+MORE = "(more of these are counted here, and named by `alimail report`)"
 
 
 class Progress(AbstractContextManager["Progress"]):
     """An observer that draws. Events may come from several threads; each is handled in its own."""
 
-    def __init__(self, accounts: int, clock: Clock, expected: Mapping[str, Size] | None = None) -> None:
+    def __init__(self, accounts: int, clock: Clock, expected: Mapping[str, Sizes] | None = None) -> None:
         self.clock = clock
         self.tally = Tally(clock.monotonic(), accounts, expected or {})
         self._lock = threading.RLock()
         self._told = {ProblemFound: 0, Noted: 0}
-        self._notes: set[str] = set()
+        self._notes: dict[str, Counter[str]] = {}
 
     def __call__(self, event: Event) -> None:
         """Take one event, and show what has changed."""
@@ -60,7 +70,17 @@ class Progress(AbstractContextManager["Progress"]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop drawing."""
+        """Stop drawing, and tell how many accounts each note was true of."""
+        for line in self._shared_notes():
+            self.write(line)
+
+    def _shared_notes(self) -> list[str]:
+        shared = {text: each for text, each in self._notes.items() if len(each) > 1}
+        lines = [
+            f"{count_text(len(each), 'account')}: {_often(text, each.total())}"
+            for text, each in list(shared.items())[:LOUD]
+        ]
+        return [*lines, *([MORE] if len(shared) > LOUD else [])]
 
     def _worth_a_line(self, event: Event) -> list[str]:
         """Return the lines for a problem, a new note, the end of an account; in either way of drawing."""
@@ -68,17 +88,22 @@ class Progress(AbstractContextManager["Progress"]):
         match event:
             case ProblemFound():
                 return self._sparingly(ProblemFound, f"{name}: problem in {_problem(event)}")
-            case Noted(text=text) if text not in self._notes:
-                self._notes.add(text)
-                return self._sparingly(Noted, f"{name}: {printable(text)}")
+            case Noted(text=text, count=count):
+                known = self._notes.setdefault(text, Counter())
+                known[event.account] += count
+                first = known.total() == count
+                return self._sparingly(Noted, f"{name}: {_often(text, count)}") if first else []
             case PassEnded():
                 return [f"{name}: {_ended(event)}"]
+            case ProofEnded():
+                looked_at = count_text(self.tally.accounts[event.account].messages, "message")
+                return [f"{name}: {_proven(event)}, {looked_at} looked at"]
         return []
 
     def _sparingly(self, kind: type[Event], line: str) -> list[str]:
         self._told[kind] += 1
         if self._told[kind] == LOUD + 1:
-            return ["(more of these are counted here, and named by `alimail report`)"]
+            return [MORE]
         return [line] if self._told[kind] <= LOUD else []
 
     def total_line(self) -> str:
@@ -109,7 +134,7 @@ class PlainProgress(Progress):
     """Lines that stay, for files, pipes and cron."""
 
     def __init__(
-        self, stream: TextIO, accounts: int, clock: Clock, expected: Mapping[str, Size] | None = None
+        self, stream: TextIO, accounts: int, clock: Clock, expected: Mapping[str, Sizes] | None = None
     ) -> None:
         super().__init__(accounts, clock, expected)
         self._stream = stream
@@ -127,7 +152,7 @@ class PlainProgress(Progress):
                 size = f"{count_text(event.pending_messages, 'message')}, {octets_text(event.pending_octets)}"
                 self.write(f"{name}: {path_text(event.folder)}: {size} to copy")
             case FolderSettled():
-                folder = account.find(event.folder)
+                folder = account.folders.get(event.folder)
                 if folder is not None and folder.messages:
                     size = f"{count_text(folder.messages, 'message')}, {octets_text(folder.octets)}"
                     self.write(f"{name}: {path_text(event.folder)}: {size} settled")
@@ -142,7 +167,7 @@ class LiveProgress(Progress):
     """A few lines at the bottom of a terminal that are drawn anew four times a second."""
 
     def __init__(
-        self, console: Console, accounts: int, clock: Clock, expected: Mapping[str, Size] | None = None
+        self, console: Console, accounts: int, clock: Clock, expected: Mapping[str, Sizes] | None = None
     ) -> None:
         from rich.live import Live
 
@@ -166,6 +191,7 @@ class LiveProgress(Progress):
     ) -> None:
         """Draw the last state and leave it there."""
         self._live.stop()
+        super().__exit__(kind, error, trace)
 
     def write(self, line: str) -> None:
         """Write a line above the drawing."""
@@ -206,7 +232,7 @@ class LiveProgress(Progress):
 def make_progress(
     accounts: int,
     clock: Clock,
-    expected: Mapping[str, Size] | None = None,
+    expected: Mapping[str, Sizes] | None = None,
     *,
     plain: bool,
     stream: TextIO | None = None,
@@ -233,6 +259,16 @@ def _pace(pace: tuple[float, float] | None) -> list[str]:
 
 def _waiting(seconds: float, reason: str) -> str:
     return f"waiting {duration_text(seconds)}: {printable(reason)}"
+
+
+def _often(text: str, count: int) -> str:
+    return printable(text) if count == 1 else f"{printable(text)} ({count:,})"
+
+
+def _proven(event: ProofEnded) -> str:
+    if event.failed:
+        return "could not be looked at to the end"
+    return "all there" if event.complete else "NOT all there"
 
 
 def _problem(event: ProblemFound) -> str:

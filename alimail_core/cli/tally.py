@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import chain
+from typing import TypeAlias
 
-from attrs import Factory, define, field, frozen
+from attrs import Factory, define, frozen
 
 from alimail_core.events import (
     BatchSettled,
     Event,
     FolderListed,
     FolderSettled,
+    MessagesProven,
     PassEnded,
     PassStarted,
     ProblemFound,
+    ProofEnded,
+    ProofStarted,
     Waiting,
 )
 from alimail_core.model import FolderPath
+
+Size: TypeAlias = tuple[int, int]
+"""Messages and octets."""
+
+Sizes: TypeAlias = Mapping[FolderPath, Size]
+"""What was counted beforehand of each folder of an account; a number for all folders has the path ``()``."""
 
 WINDOW_SECONDS = 60.0
 """How far back the pace is measured: long enough to be calm, short enough to follow a server that slows down."""
@@ -58,13 +69,12 @@ class Window:
 class FolderTally:
     """One source folder: what its last listing left to do, and what was dealt with since."""
 
-    target: FolderPath
     pending_messages: int
     pending_octets: int
     messages: int = 0
     octets: int = 0
 
-    def left(self) -> tuple[int, int]:
+    def left(self) -> Size:
         """Return messages and octets that still must travel."""
         messages = max(0, self.pending_messages - self.messages)
         return messages, max(0, self.pending_octets - self.octets) if messages else 0
@@ -72,12 +82,12 @@ class FolderTally:
 
 @define
 class AccountTally:
-    """One account's pass so far."""
+    """One account's pass, or proof, so far."""
 
     account: str
     window: Window
-    expected: tuple[int, int] | None = None
-    """Messages and octets that a plan has counted; ``None``: only what is listed is known."""
+    expected: Sizes | None = None
+    """What a plan has counted; ``None``: only what is listed is known."""
     state: str = "running"
     folder: FolderPath = ()
     folders: dict[FolderPath, FolderTally] = Factory(dict)
@@ -88,26 +98,29 @@ class AccountTally:
     waiting_until: float = 0.0
     waiting_for: str = ""
 
-    def find(self, path: FolderPath) -> FolderTally | None:
-        """Return the tally of a folder by its source path, else by the target path that it goes to."""
-        own = self.folders.get(path)
-        return own or next((each for each in self.folders.values() if each.target == path), None)
-
     @property
     def messages(self) -> int:
-        """Return how many messages are settled."""
+        """Return how many messages are dealt with."""
         return self.copied + self.adopted
 
-    def left(self) -> tuple[int, int]:
-        """Return messages and octets that still must travel, as far as is known."""
+    def settle(self, path: FolderPath, messages: int, octets: int) -> None:
+        """Count messages of a folder as dealt with."""
+        self.folder = path
+        self.octets += octets
+        folder = self.folders.get(path) or self.folders.get(())
+        if folder is not None:
+            folder.messages += messages
+            folder.octets += octets
+
+    def left(self) -> Size:
+        """Return messages and octets that are still to be dealt with, as far as is known.
+
+        A folder's own listing counts more than what a plan has said of it: mail that was moved does not travel.
+        """
         if self.state != "running":
             return 0, 0
-        lefts = [each.left() for each in self.folders.values()]
-        messages, octets = sum(each for each, _ in lefts), sum(each for _, each in lefts)
-        if self.expected is not None:
-            messages = max(messages, self.expected[0] - self.messages)
-            octets = max(octets, self.expected[1] - self.octets)
-        return messages, octets
+        unlisted = [size for path, size in (self.expected or {}).items() if path not in self.folders]
+        return _sum([*unlisted, *(each.left() for each in self.folders.values())])
 
 
 @frozen
@@ -124,13 +137,9 @@ class Tally:
 
     began: float
     total_accounts: int
-    expected: Mapping[str, tuple[int, int]] = field(factory=dict)
+    expected: Mapping[str, Sizes] = Factory(dict)
     accounts: dict[str, AccountTally] = Factory(dict)
-    window: Window = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        """Begin to watch the pace."""
-        self.window = Window(self.began)
+    window: Window = Factory(lambda self: Window(self.began), takes_self=True)
 
     def take(self, event: Event, now: float) -> AccountTally:
         """Count an event; return the account that it was about."""
@@ -143,34 +152,36 @@ class Tally:
         match event:
             case PassStarted():
                 account.state = "running"
+            case ProofStarted():
+                account.state, account.expected = "running", {}
+                account.folders[()] = FolderTally(event.messages, event.octets)
             case Waiting():
                 account.waiting_until, account.waiting_for = now + event.seconds, event.reason
             case FolderListed():
-                account.folders[event.folder] = FolderTally(
-                    event.target, event.pending_messages, event.pending_octets
-                )
+                account.folders[event.folder] = FolderTally(event.pending_messages, event.pending_octets)
             case BatchSettled():
-                self._settle(account, event, now)
+                account.copied += event.copied
+                account.adopted += event.adopted
+                account.settle(event.folder, event.copied + event.adopted, event.octets)
+                if not event.adopted:  # what was there already tells nothing of how fast mail travels
+                    self._move(account, event.copied, event.octets, now)
+            case MessagesProven():
+                account.copied += event.messages
+                account.settle(event.folder, event.messages, event.octets)
+                self._move(account, event.messages, event.octets, now)
             case FolderSettled():
                 _close(account, event)
             case ProblemFound():
                 _set_aside(account, event)
             case PassEnded():
                 _end(account, event)
+            case ProofEnded():
+                account.state = "failed" if event.failed else "done" if event.complete else "problems"
         return account
 
-    def _settle(self, account: AccountTally, event: BatchSettled, now: float) -> None:
-        messages = event.copied + event.adopted
-        account.folder = event.folder
-        account.copied += event.copied
-        account.adopted += event.adopted
-        account.octets += event.octets
-        folder = account.find(event.folder)
-        if folder is not None:
-            folder.messages += messages
-            folder.octets += event.octets
-        account.window.add(now, messages, event.octets)
-        self.window.add(now, messages, event.octets)
+    def _move(self, account: AccountTally, messages: int, octets: int, now: float) -> None:
+        account.window.add(now, messages, octets)
+        self.window.add(now, messages, octets)
 
     def running(self) -> list[AccountTally]:
         """Return the accounts that are being worked on, in the order in which they began."""
@@ -185,11 +196,10 @@ class Tally:
             sum(each.problems for each in rows),
         )
 
-    def left(self) -> tuple[int, int]:
-        """Return messages and octets that still must travel, as far as is known."""
-        lefts = [each.left() for each in self.accounts.values()]
-        lefts += [size for name, size in self.expected.items() if name not in self.accounts]
-        return sum(each for each, _ in lefts), sum(each for _, each in lefts)
+    def left(self) -> Size:
+        """Return messages and octets that are still to be dealt with, as far as is known."""
+        unseen = [sizes.values() for name, sizes in self.expected.items() if name not in self.accounts]
+        return _sum([*(each.left() for each in self.accounts.values()), *chain.from_iterable(unseen)])
 
     def all_known(self) -> bool:
         """Tell whether ``left`` is the whole: everything was counted before, or every pass is over."""
@@ -204,21 +214,26 @@ class Tally:
         Small mail is bound by messages and large mail by octets: the slower of the two decides.
         """
         pace, (messages, octets) = self.window.pace(now), self.left()
-        if pace is None or not pace[0] or not messages:
+        if pace is None or not (messages or octets):
             return None
-        by_octets = octets / pace[1] if pace[1] else 0.0
-        return Estimate(max(messages / pace[0], by_octets), not self.all_known())
+        by_each = [left / speed for left, speed in zip((messages, octets), pace, strict=True) if speed]
+        return Estimate(max(by_each), not self.all_known()) if by_each else None
+
+
+def _sum(sizes: Iterable[Size]) -> Size:
+    told = list(sizes)
+    return sum(messages for messages, _ in told), sum(octets for _, octets in told)
 
 
 def _close(account: AccountTally, event: FolderSettled) -> None:
-    folder = account.find(event.folder)
+    folder = account.folders.get(event.folder)
     if folder is not None:
         folder.pending_messages = folder.messages
 
 
 def _set_aside(account: AccountTally, event: ProblemFound) -> None:
     account.problems += 1
-    folder = account.find(event.folder)
+    folder = account.folders.get(event.folder)
     if folder is not None and event.key is not None:
         folder.messages += 1
 
@@ -226,4 +241,5 @@ def _set_aside(account: AccountTally, event: ProblemFound) -> None:
 def _end(account: AccountTally, event: PassEnded) -> None:
     account.state = event.state
     account.copied, account.adopted = event.copied, event.adopted
-    account.octets, account.problems = event.octets, event.problems
+    account.octets = max(account.octets, event.octets)  # of what was there already, only the batches tell
+    account.problems = event.problems

@@ -30,7 +30,7 @@ def resolve_doubts(p: Pass) -> None:
             send(p, [pair for pair in p.pairs if pair.id in folders])
         else:
             p.wait(
-                verdict.seconds, f"{len(rows)} messages are in doubt: the target may still be storing them"
+                verdict.seconds, f"messages in doubt, which the target may still be storing: {len(rows):,}"
             )
     reconcile(p, [p.targets[target_id] for target_id in p.book.unfinished() if target_id in p.targets])
 

@@ -111,8 +111,8 @@ def chunks(p: Pass) -> list[list[Pair]]:
     return [*parts, part] if part else parts
 
 
-def list_source(p: Pass, pairs: Sequence[Pair]) -> None:
-    """Ask the source what changed in each folder since its cursor, and take the answer into the ledger."""
+def list_source(p: Pass, pairs: Sequence[Pair]) -> list[Pair]:
+    """Take what changed in each folder since its cursor into the ledger; return those that could be listed."""
     rows = {row.id: row for row in p.book.folders("source")}
     by_path = {pair.source.path: pair for pair in pairs}
     seen: dict[int, set[int]] = {}
@@ -132,11 +132,15 @@ def list_source(p: Pass, pairs: Sequence[Pair]) -> None:
         _take_page(p, pair, page, seen[pair.id])
         if page.cursor is not None:
             p.cursors[pair.id] = page.cursor
+    return [pair for pair in pairs if pair.id in seen]
+
+
+def tell_listed(p: Pass, pairs: Iterable[Pair]) -> None:
+    """Tell what these folders have that still must travel, once moved messages are told from new ones."""
     pending = p.book.pending()
     for pair in pairs:
-        if pair.id in seen:
-            messages, octets = pending.get(pair.id, (0, 0))
-            p.tell(FolderListed(p.account, pair.source.path, pair.target.folder.path, messages, octets))
+        messages, octets = pending.get(pair.id, (0, 0))
+        p.tell(FolderListed(p.account, pair.source.path, pair.target.folder.path, messages, octets))
 
 
 def _take_page(p: Pass, pair: Pair, page: Changes, seen: set[int]) -> None:

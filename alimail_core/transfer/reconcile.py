@@ -92,12 +92,21 @@ def _settle(p: Pass, target: Target, claims: Sequence[tuple[Row, StrangerRow, di
             by_folder.setdefault(row.folder_id, []).append(row)
     for folder_id, rows in by_folder.items():
         adopted = sum(row.state == State.PENDING for row in rows)
+        _count_found(p, sum(row.size or 0 for row in rows if row.state == State.SENT))
         p.counts.adopted += adopted
         p.counts.copied += len(rows) - adopted
         pair = p.by_id(folder_id)
         path = pair.source.path if pair else target.folder.path
         octets = sum(row.size or 0 for row in rows)
         p.tell(BatchSettled(p.account, path, copied=len(rows) - adopted, adopted=adopted, octets=octets))
+
+
+def _count_found(p: Pass, octets: int) -> None:
+    """Count what arrived without an answer, and was found, towards the pass and the migration's limit."""
+    if octets:
+        p.counts.octets += octets
+        with p.book.write() as connection:
+            p.book.count_octets(connection, octets)
 
 
 def _finish_move(p: Pass, row: Row) -> None:

@@ -24,7 +24,7 @@ from alimail_core.options import TransferOptions
 from alimail_core.seam import Clock, Stop
 from alimail_core.transfer.doubt import resolve_doubts, send
 from alimail_core.transfer.follow import carry_flags, follow_moves, mirror_deletions, targets_with_news
-from alimail_core.transfer.listing import chunks, list_source, pair_folders
+from alimail_core.transfer.listing import chunks, list_source, pair_folders, tell_listed
 from alimail_core.transfer.reconcile import reconcile
 from alimail_core.transfer.state import Pair, Pass, Run
 
@@ -164,9 +164,10 @@ def carry(p: Pass) -> None:
         p.book.refill()
     for pairs in chunks(p):
         p.check_in()
-        list_source(p, pairs)
+        listed = list_source(p, pairs)
         if p.later:
             follow_moves(p)
+        tell_listed(p, listed)
         reconcile(p, targets_with_news(p, pairs))
         send(p, pairs)
         save_cursors(p, pairs)

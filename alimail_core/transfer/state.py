@@ -88,7 +88,7 @@ class Run:
     def note(self, text: str, count: int = 1) -> None:
         """Count, for the report, something that cost no message."""
         self.book.add_note(text, count)
-        self.tell(Noted(self.account, text if count == 1 else f"{text} ({count})"))
+        self.tell(Noted(self.account, text, count))
 
     def note_once(self, text: str) -> None:
         """Note what is true of the account as a whole, however often it is seen."""
