@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 import base64
-import ipaddress
-import socket
-import ssl
-import warnings
 
-from alimail_core import Credentials, Denied, InputError, Transient
+from alimail_core import Credentials, Denied, dial, tls_context, tls_error
 from alimail_imap.connection import Connection, astring
 from alimail_imap.grades import grade, grade_bye
 from alimail_imap.options import ImapOptions
 from alimail_imap.tokens import Status, parse_status
 from alimail_imap.wire import Wire
-
-_VERSIONS = {
-    "1.0": ssl.TLSVersion.TLSv1,
-    "1.1": ssl.TLSVersion.TLSv1_1,
-    "1.2": ssl.TLSVersion.TLSv1_2,
-    "1.3": ssl.TLSVersion.TLSv1_3,
-}
 
 
 def connect(options: ImapOptions, credentials: Credentials) -> Connection:
@@ -29,97 +18,18 @@ def connect(options: ImapOptions, credentials: Credentials) -> Connection:
     Raises ``Transient`` (no connection, server busy), ``Denied`` (login refused, certificate not trusted,
     encryption not to be had) or ``InputError``; leaves no socket behind when it does.
     """
-    _check(options)
-    context = None if options.tls == "none" else tls_context(options)
-    sock = _dial(options)
-    wire: Wire | None = None
+    wire = Wire(dial(options), options.timeout)
     try:
-        if context is not None and options.tls == "implicit":
-            sock = _encrypt(sock, context, options)
-        wire = Wire(sock, options.timeout)
         connection = Connection(wire)
         _greet(connection)
-        if context is not None and options.tls == "starttls":
-            _start_tls(connection, context, options)
+        if options.tls == "starttls":
+            _start_tls(connection, options)
         _log_in(connection, options, credentials)
         _agree(connection)
         return connection
     except BaseException:
-        sock.close()
-        if wire is not None:
-            wire.close()
+        wire.close()
         raise
-
-
-def _check(options: ImapOptions) -> None:
-    if options.tls == "none" and not options.allow_plaintext_login and not _is_loopback(options.host):
-        raise Denied(
-            f"the password would go to {options.host} without encryption",
-            remedy="Use tls = implicit or starttls; or say allow_plaintext_login = true as well.",
-        )
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
-def tls_context(options: ImapOptions) -> ssl.SSLContext:
-    """Make the TLS settings that the options ask for: always verified. Raises ``InputError`` for a bad ``ca``."""
-    try:
-        context = ssl.create_default_context(cafile=options.ca)
-    except (OSError, ssl.SSLError) as error:
-        raise InputError(
-            f"the file {str(options.ca)!r} holds no certificates that can be read",
-            remedy="Give ca as a PEM file with one or more certificates.",
-        ) from error
-    if options.tls_minimum in ("1.0", "1.1"):
-        # OpenSSL 3 has TLS 1.0 and 1.1 only at this level; the administrator asked for it in so many words.
-        context.set_ciphers("DEFAULT:@SECLEVEL=0")
-    with warnings.catch_warnings():
-        # Python warns of the versions before 1.2.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        context.minimum_version = _VERSIONS[options.tls_minimum]
-    return context
-
-
-def _dial(options: ImapOptions) -> socket.socket:
-    host, port = options.address
-    try:
-        sock = socket.create_connection((host, port), options.timeout)
-    except OSError as error:
-        reason = error.strerror or str(error) or type(error).__name__
-        raise Transient(
-            f"no connection to {host} port {port}: {reason}",
-            remedy="Check the host name and port, and that no firewall stands between.",
-        ) from error
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return sock
-
-
-def _encrypt(sock: socket.socket, context: ssl.SSLContext, options: ImapOptions) -> ssl.SSLSocket:
-    try:
-        return context.wrap_socket(sock, server_hostname=options.host.strip("[]"))
-    except OSError as error:
-        raise _tls_error(error, options) from error
-
-
-def _tls_error(error: OSError, options: ImapOptions) -> Denied | Transient:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return Denied(
-            f"the certificate of {options.host} is not trusted: {error.verify_message}",
-            remedy="Use the name that the certificate has; for a certificate of your own making give its file as ca.",
-        )
-    if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
-        return Denied(
-            f"no TLS with {options.host}: {error.reason or 'the server speaks none'}",
-            remedy="Check port and tls (implicit, starttls); an old server may need a lower tls_minimum.",
-        )
-    return Transient(f"the connection was lost while TLS began: {error.strerror or type(error).__name__}")
 
 
 def _greet(connection: Connection) -> None:
@@ -142,7 +52,7 @@ def _greet(connection: Connection) -> None:
         connection.ask(b"CAPABILITY", doing="login")
 
 
-def _start_tls(connection: Connection, context: ssl.SSLContext, options: ImapOptions) -> None:
+def _start_tls(connection: Connection, options: ImapOptions) -> None:
     remedy = "Use tls = implicit. If the server is known to offer STARTTLS, somebody on the way takes it out."
     if not connection.offers("STARTTLS"):
         raise Denied(f"{options.host} offers no STARTTLS", remedy=remedy)
@@ -150,9 +60,9 @@ def _start_tls(connection: Connection, context: ssl.SSLContext, options: ImapOpt
     if not status.ok:
         raise Denied(f"{options.host} refused STARTTLS: {status.words()}", remedy=remedy)
     try:
-        connection.wire.start_tls(context, options.host.strip("[]"))
+        connection.wire.start_tls(tls_context(options), options.host.strip("[]"))
     except OSError as error:
-        raise _tls_error(error, options) from error
+        raise tls_error(error, options) from error
     # What was announced in clear counts no more.
     connection.ask(b"CAPABILITY", doing="login")
 

@@ -2,44 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 from attrs import frozen
 
-from alimail_core import option
-
-IMPLICIT_PORT = 993
-CLEARTEXT_PORT = 143
+from alimail_core import ServerOptions, option
 
 
 @frozen
-class ImapOptions:
+class ImapOptions(ServerOptions):
     """The options of one IMAP server, the same for a source and for a sink."""
 
-    host: str = option("The server's name, as its certificate has it.")
-    port: int | None = option("The port. By default 993 with implicit TLS, otherwise 143.", default=None)
-    tls: Literal["implicit", "starttls", "none"] = option(
-        "`implicit`: TLS from the first octet (RFC 8314); `starttls`: begin in clear and never log in without "
-        "TLS; `none`: no encryption at all.",
-        default="implicit",
-    )
-    allow_plaintext_login: bool = option(
-        "With `tls = none`, send the password in clear over a network. Not needed on this machine's loopback.",
-        default=False,
-    )
-    ca: Path | None = option(
-        "A PEM file of the certificates to trust instead of the system's, for a server with a certificate of "
-        "your own making.",
-        default=None,
-    )
-    tls_minimum: Literal["1.0", "1.1", "1.2", "1.3"] = option(
-        "The oldest TLS version to accept. Old servers such as Exchange 2007 need 1.0, which is not secure.",
-        default="1.2",
-    )
-    timeout: float = option(
-        "Seconds without one octet after which a connection counts as lost.", default=180.0
-    )
+    implicit_port = 993
+    cleartext_port = 143
+
     auth: Literal["auto", "login", "plain", "xoauth2"] = option(
         "How to log in. `auto` takes SASL PLAIN where the server offers it and it is needed, otherwise LOGIN. "
         "With `xoauth2` the account's secret is an access token.",
@@ -77,9 +53,3 @@ class ImapOptions:
         "leaves out the messages that it owns.",
         default="one",
     )
-
-    @property
-    def address(self) -> tuple[str, int]:
-        """Return the host and port to connect to."""
-        default = IMPLICIT_PORT if self.tls == "implicit" else CLEARTEXT_PORT
-        return self.host, self.port or default

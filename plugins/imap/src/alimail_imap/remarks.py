@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
-from alimail_core import Remark
+from alimail_core import Remark, tls_remark
 from alimail_imap.session import Session
-
-_OLD_TLS = ("TLSv1", "TLSv1.1")
 
 
 def remarks_of(session: Session, *, sink: bool) -> Iterator[Remark]:
     """Say what is worth knowing of the server behind a session, as a source or as a sink."""
-    yield _protection(session)
+    yield tls_remark(session.connection.wire.tls)
     yield from _delta(session)
     if sink:
         yield from _writing(session)
@@ -22,24 +18,6 @@ def remarks_of(session: Session, *, sink: bool) -> Iterator[Remark]:
         yield Remark("note", "Exchange Online takes no passwords over IMAP", "Use auth = xoauth2.")
     for alert in session.connection.alerts:
         yield Remark("warning", f"the server says: {alert}")
-
-
-def _protection(session: Session) -> Remark:
-    tls = session.connection.wire.tls
-    if tls is None:
-        return Remark("warning", "the connection is not encrypted", "Use tls = implicit or starttls.")
-    version = tls.version() or "TLS"
-    text = f"encrypted with {version}, the certificate holds until {_expiry(tls):%Y-%m-%d}"
-    if version in _OLD_TLS:
-        return Remark(
-            "warning", text, "This version of TLS is not secure any more; raise tls_minimum if you can."
-        )
-    return Remark("ok", text)
-
-
-def _expiry(tls: ssl.SSLSocket) -> datetime:
-    certificate = tls.getpeercert() or {}
-    return datetime.fromtimestamp(ssl.cert_time_to_seconds(str(certificate["notAfter"])), UTC)
 
 
 def _delta(session: Session) -> Iterator[Remark]:

@@ -1,0 +1,170 @@
+"""A server on the network: how to reach it, and what is never done on the way.
+
+For every protocol that begins with a TCP connection. TLS is always verified, encryption that was asked for is
+never given up, and a password goes in clear over a network only where an administrator said so in so many words.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import ssl
+import warnings
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from attrs import frozen
+
+from alimail_core.contract import option
+from alimail_core.errors import Denied, InputError, Transient
+from alimail_core.model import Remark
+
+_VERSIONS = {
+    "1.0": ssl.TLSVersion.TLSv1,
+    "1.1": ssl.TLSVersion.TLSv1_1,
+    "1.2": ssl.TLSVersion.TLSv1_2,
+    "1.3": ssl.TLSVersion.TLSv1_3,
+}
+_OLD_VERSIONS = ("TLSv1", "TLSv1.1")
+
+
+@frozen
+class ServerOptions:
+    """The options of one server: inherit from it, and give the protocol's own ports."""
+
+    implicit_port: ClassVar[int]
+    """The port of the protocol within TLS."""
+    cleartext_port: ClassVar[int]
+    """The port where the protocol begins in clear."""
+
+    host: str = option("The server's name, as its certificate has it.")
+    port: int | None = option(
+        "The port. By default the protocol's own: with implicit TLS 993 for IMAP and 995 for POP3, otherwise 143 and "
+        "110.",
+        default=None,
+    )
+    tls: Literal["implicit", "starttls", "none"] = option(
+        "`implicit`: TLS from the first octet (RFC 8314); `starttls`: begin in clear and never log in without "
+        "TLS; `none`: no encryption at all.",
+        default="implicit",
+    )
+    allow_plaintext_login: bool = option(
+        "With `tls = none`, send the password in clear over a network. Not needed on this machine's loopback.",
+        default=False,
+    )
+    ca: Path | None = option(
+        "A PEM file of the certificates to trust instead of the system's, for a server with a certificate of "
+        "your own making.",
+        default=None,
+    )
+    tls_minimum: Literal["1.0", "1.1", "1.2", "1.3"] = option(
+        "The oldest TLS version to accept. Old servers such as Exchange 2007 need 1.0, which is not secure.",
+        default="1.2",
+    )
+    timeout: float = option(
+        "Seconds without one octet after which a connection counts as lost.", default=180.0
+    )
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Return the host and port to connect to."""
+        return self.host, self.port or (self.implicit_port if self.tls == "implicit" else self.cleartext_port)
+
+
+def dial(options: ServerOptions) -> socket.socket:
+    """Connect, and encrypt at once where TLS is implicit.
+
+    Raises ``Denied`` (no consent to a password in clear, certificate not trusted, no TLS), ``Transient`` (nobody
+    answers) or ``InputError`` (a ``ca`` that is none); leaves no socket behind when it does.
+    """
+    _check_consent(options)
+    context = None if options.tls == "none" else tls_context(options)
+    sock = _connect(options)
+    if context is None or options.tls != "implicit":
+        return sock
+    try:
+        return context.wrap_socket(sock, server_hostname=options.host.strip("[]"))
+    except OSError as error:
+        sock.close()
+        raise tls_error(error, options) from error
+
+
+def _check_consent(options: ServerOptions) -> None:
+    if options.tls == "none" and not options.allow_plaintext_login and not _is_loopback(options.host):
+        raise Denied(
+            f"the password would go to {options.host} without encryption",
+            remedy="Use tls = implicit or starttls; or say allow_plaintext_login = true as well.",
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _connect(options: ServerOptions) -> socket.socket:
+    host, port = options.address
+    try:
+        sock = socket.create_connection((host, port), options.timeout)
+    except OSError as error:
+        reason = error.strerror or str(error) or type(error).__name__
+        raise Transient(
+            f"no connection to {host} port {port}: {reason}",
+            remedy="Check the host name and port, and that no firewall stands between.",
+        ) from error
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
+
+def tls_context(options: ServerOptions) -> ssl.SSLContext:
+    """Make the TLS settings that the options ask for: always verified. Raises ``InputError`` for a bad ``ca``."""
+    try:
+        context = ssl.create_default_context(cafile=options.ca)
+    except (OSError, ssl.SSLError) as error:
+        raise InputError(
+            f"the file {str(options.ca)!r} holds no certificates that can be read",
+            remedy="Give ca as a PEM file with one or more certificates.",
+        ) from error
+    if options.tls_minimum in ("1.0", "1.1"):
+        # OpenSSL 3 has TLS 1.0 and 1.1 only at this level; the administrator asked for it in so many words.
+        context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    with warnings.catch_warnings():
+        # Python warns of the versions before 1.2.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = _VERSIONS[options.tls_minimum]
+    return context
+
+
+def tls_error(error: OSError, options: ServerOptions) -> Denied | Transient:
+    """Return what to raise where TLS could not begin."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return Denied(
+            f"the certificate of {options.host} is not trusted: {error.verify_message}",
+            remedy="Use the name that the certificate has; for a certificate of your own making give its file as ca.",
+        )
+    if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
+        return Denied(
+            f"no TLS with {options.host}: {error.reason or 'the server speaks none'}",
+            remedy="Check port and tls (implicit, starttls); an old server may need a lower tls_minimum.",
+        )
+    return Transient(f"the connection was lost while TLS began: {error.strerror or type(error).__name__}")
+
+
+def tls_remark(tls: ssl.SSLSocket | None) -> Remark:
+    """Tell how a connection is protected; ``None``: not at all."""
+    if tls is None:
+        return Remark("warning", "the connection is not encrypted", "Use tls = implicit or starttls.")
+    version = tls.version() or "TLS"
+    certificate = tls.getpeercert() or {}
+    expiry = datetime.fromtimestamp(ssl.cert_time_to_seconds(str(certificate["notAfter"])), UTC)
+    text = f"encrypted with {version}, the certificate holds until {expiry:%Y-%m-%d}"
+    if version in _OLD_VERSIONS:
+        return Remark(
+            "warning", text, "This version of TLS is not secure any more; raise tls_minimum if you can."
+        )
+    return Remark("ok", text)
