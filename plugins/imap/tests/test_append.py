@@ -138,6 +138,32 @@ def test_after_a_listing_the_keys_carry_its_epoch() -> None:
         assert list(sink.append([[delivery(1)]])) == [Stored(1, "1.1/5")]
 
 
+@pytest.mark.parametrize(
+    ("told", "key"),
+    [
+        (b"%d 7" % CLOCK, f"{CLOCK}/7"),
+        (b"%d 6" % CLOCK, None),
+        (b"%d 0" % CLOCK, None),
+        (b"%d 7" % (CLOCK + 1), None),
+        (b"%d 99999999999999999999" % CLOCK, None),
+        (b"0 7", None),
+    ],
+)
+@pytest.mark.parametrize("capabilities", [RICH, PLUS, POOR])
+def test_a_key_that_does_not_fit_the_listing_is_none(
+    capabilities: bytes, told: bytes, key: str | None
+) -> None:
+    """A UID from before the listing, or of another UIDVALIDITY, names some other message: ours is looked for."""
+    replies: dict[bytes, Reply] = {
+        b"APPEND": b"{tag} OK [APPENDUID " + told + b"] done\r\n",
+        b"SELECT": b"* 0 EXISTS\r\n* OK [UIDVALIDITY %d] ok\r\n* OK [UIDNEXT 7] ok\r\n" % CLOCK,
+    }
+    server = CannedServer(replies, capabilities=capabilities)
+    with server, ImapSink.open(server.options, server.credentials) as sink:
+        assert len(list(sink.changes([(BOX, None)]))) == 1
+        assert list(sink.append([[delivery(1)]])) == [Stored(1, key)]
+
+
 @pytest.mark.parametrize("capabilities", [PLUS, POOR, RICH])
 def test_a_refused_message_costs_no_other(capabilities: bytes) -> None:
     """NO to one message is its own affair; with MULTIAPPEND it is in doubt with its command, and over."""
@@ -234,6 +260,15 @@ def test_a_connection_lost_before_the_go_ahead_leaves_no_doubt() -> None:
     outcomes = store(server, [delivery(1), delivery(2, folder=OTHER), delivery(3)], error=Transient)
     assert graded(outcomes[2]) is Transient
     assert graded(outcomes[3]) is Transient
+
+
+def test_an_ok_instead_of_a_go_ahead_is_no_success() -> None:
+    """A server that says OK to a message that it never asked for did not store it."""
+    server = CannedServer({}, capabilities=POOR, literals={b"APPEND": b"{tag} OK [APPENDUID 1 1] done\r\n"})
+    (outcome,) = store(server, [delivery(1)], error=Transient).values()
+    assert isinstance(outcome, NotStored)
+    assert type(outcome.error) is Transient
+    assert "before it had the message" in outcome.error.message
 
 
 def test_a_bye_in_answer_to_a_message_is_in_doubt_with_its_words() -> None:

@@ -238,6 +238,8 @@ class Run:
         command = self.flying.get(response.tag)
         if command is not None:
             status = self.connection.end(response)
+            if status.ok and command.begun < len(command.deliveries):
+                raise self.connection.wire.fail("the server said OK before it had the message")
             del self.flying[response.tag]
             if status.ok:
                 self.ready.extend(self._stored(command, status))

@@ -331,6 +331,7 @@ class Lister:
         """Let the session know what keys and flags of this folder are now."""
         name = self._session.names.wire(folder)
         self._session.epochs[name] = mark.epoch
+        self._session.next_uids[name] = mark.uidnext or 1
         self._session.storable[name] = mark.storable
 
     def _owns(self, folder: Folder, fetched: Fetched) -> bool:

@@ -72,6 +72,8 @@ class Session:
         self.state = Selected()
         self.epochs: dict[bytes, str] = {}
         """The epoch of each folder that was listed over this session, by its wire name."""
+        self.next_uids: dict[bytes, int] = {}
+        """UIDNEXT of each of them as it was listed: what is stored since has this UID or a higher one."""
         self.storable: dict[bytes, frozenset[str] | None] = {}
         """What flags can be stored in each of them; ``None``: any keyword."""
         self._examine = b"EXAMINE"
@@ -147,12 +149,17 @@ class Session:
         known = self.epochs.get(self.names.wire(folder), "")
         return known if known.partition(".")[0] == str(uidvalidity) else str(uidvalidity)
 
-    def certain_epoch(self, name: bytes, uidvalidity: int) -> str | None:
-        """Return the epoch for a UID that the server just gave; ``None`` where it may be another's old one."""
-        known = self.epochs.get(name, "")
-        if known.partition(".")[0] == str(uidvalidity):
-            return known
-        return str(uidvalidity) if uidvalidity >= CLOCK_LIKE else None
+    def new_key(self, name: bytes, uidvalidity: int, uid: int) -> Key | None:
+        """Return the key of a UID that the server just gave; ``None`` where it may name another message.
+
+        After a listing it must fit what that said: a server that tells an old UID, or one of another epoch, has
+        made the folder anew or is wrong, and either way the message is to be looked for.
+        """
+        known = self.epochs.get(name)
+        if known is None:
+            return Key(str(uidvalidity), uid) if uidvalidity >= CLOCK_LIKE else None
+        fits = known.partition(".")[0] == str(uidvalidity) and uid >= self.next_uids.get(name, 1)
+        return Key(known, uid) if fits else None
 
     def uids(self, folder: Folder, keys: Iterable[str]) -> dict[int, str]:
         """Return the UIDs of those keys that can exist in the folder as it is now selected, with the key."""

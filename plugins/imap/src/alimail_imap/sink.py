@@ -172,8 +172,8 @@ class ImapSink(ImapSource, Sink):
 
     def key(self, folder: Folder, uidvalidity: int, uid: int) -> str | None:
         """Return the key of a UID that the server just gave; ``None`` where it might name another message too."""
-        epoch = self.session.certain_epoch(self.session.names.wire(folder), uidvalidity)
-        return None if epoch is None else f"{epoch}/{uid}"
+        key = self.session.new_key(self.session.names.wire(folder), uidvalidity, uid)
+        return None if key is None else str(key)
 
     def change_flags(self, folder: Folder, changes: Sequence[FlagChange]) -> None:
         """Add and remove flags; messages with the same wish share a command."""
