@@ -92,12 +92,11 @@ class AlibabaSession(Session):
         if isinstance(item, Part) or not item.first:
             await self._go_on(item)
         elif item.octets.strip().upper() == b"DONE" and b"IDLE" in self._open.values():
-            await self.pass_on(item)
+            self.pass_on(item)
         else:
             await self._begin(item)
 
     async def _begin(self, line: Line) -> None:
-        self.begin(line)
         tag, self._name, _ = line.words
         self.proxy.commands[self._name.decode("latin-1")] += 1
         if self._name == b"APPEND":
@@ -112,39 +111,38 @@ class AlibabaSession(Session):
         if self._whole is not None:
             await self._collect(item)
         elif isinstance(item, Part):
-            await self.pass_on(item)
+            self.pass_on(item)
         elif self._names_folder:
             self._names_folder = False
-            await self._send_append(item)
+            self._send_append(item)
         elif item.octets.strip():
             # More after the message: MULTIAPPEND. Nothing may be stored, so the server gets what it refuses.
-            await self._spoil(b" BAD\r\n")
+            self._spoil(b" BAD\r\n")
         else:
-            await self.pass_on(item)
+            self.pass_on(item)
 
     async def _begin_append(self, tag: bytes, line: Line) -> None:
         self._open[tag] = b"APPEND"
         self._names_folder = re.search(rb"\A\S+ \S+ \{\d+\}\r\n\Z", line.octets) is not None
         if self._names_folder:
-            await self.pass_on(line)
+            self.pass_on(line)
         else:
-            await self._send_append(line)
+            self._send_append(line)
 
-    async def _send_append(self, line: Line) -> None:
+    def _send_append(self, line: Line) -> None:
         """Hand on the line that announces the message, without the flags that cannot be stored."""
         match = _APPEND_TAIL.search(line.octets)
         if match is None:
-            await self._spoil(line.words[0] + b" BAD\r\n" if line.first else b" BAD\r\n")
+            self._spoil(line.words[0] + b" BAD\r\n" if line.first else b" BAD\r\n")
             return
         flags = b"" if match[1] is None else b" (" + _storable(match[1]) + b")"
         literal = line.octets[line.octets.rindex(b" {") :]
         octets = line.octets[: match.start()] + flags + (match[2] or b"") + literal
-        await self.pass_on(Line(octets, line.first, line.literal, True))
+        self.pass_on(Line(octets, line.first, line.literal, True))
 
-    async def _spoil(self, octets: bytes) -> None:
+    def _spoil(self, octets: bytes) -> None:
         """End an APPEND by what the server behind answers BAD, and stores nothing."""
-        self._appending = None
-        await self.pass_on(Line(octets, False, None, False))
+        self.pass_on(Line(octets, False, None, False))
 
     async def _collect(self, item: Item) -> None:
         assert self._whole is not None
@@ -172,7 +170,7 @@ class AlibabaSession(Session):
             whole = _STORE_FLAGS.sub(lambda match: match[1] + b"(" + _storable(match[2]) + b")\r\n", whole)
         self._open[tag] = name
         self._unseen_told = False
-        await self.pass_on(Line(whole, True, None, False))
+        self.pass_on(Line(whole, True, None, False))
 
     async def _settled(self, *but: bytes) -> None:
         """Wait until the server has answered everything, as a server that does one thing at a time."""

@@ -5,8 +5,8 @@
     with DelayProxy((server.host, server.imap_port), round_trip=0.05) as proxy:
         ...  # connect to proxy.port
 
-Octets pass untouched. It runs in a thread of its own, so that it may be used from any test, and all its methods
-may be called from any thread. The server behind it is spoken to in clear.
+Octets pass untouched; ``faultproxy.FaultProxy`` does worse. It runs in a thread of its own, so that it may be used
+from any test, and all its methods may be called from any thread. The server behind it is spoken to in clear.
 """
 
 from __future__ import annotations
@@ -32,11 +32,7 @@ T = TypeVar("T")
 
 
 class CutError(Exception):
-    """The connection is to be broken here. Never leaves this module."""
-
-    def __init__(self, held: bytes | None = None) -> None:
-        super().__init__()
-        self.held = held
+    """The connection is to be broken here. Never leaves its session."""
 
 
 class Lane:
@@ -48,6 +44,8 @@ class Lane:
         self._flowing = flowing
         self._queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_WAITING_CHUNKS)
         self._task = asyncio.create_task(self._carry()) if delay else None
+        self._writing = asyncio.Lock()
+        self._alone = 0
         # What was sent has left us, so that a connection is broken after exactly the octets that were told.
         # (asyncio's TLS pauses at its limit and not beyond it, and so would for ever at 0.)
         writer.transport.set_write_buffer_limits(1 if writer.get_extra_info("sslcontext") else 0)
@@ -58,6 +56,10 @@ class Lane:
             await self._write(data)
         else:
             await self._queue.put((asyncio.get_running_loop().time() + self._delay, data))
+
+    def trickle(self, octets: int) -> None:
+        """Let the next so many octets leave one at a time."""
+        self._alone = octets
 
     async def finish(self) -> None:
         """Wait until everything has arrived, then tell the other end that no more comes."""
@@ -86,6 +88,13 @@ class Lane:
             self._queue.task_done()
 
     async def _write(self, data: bytes) -> None:
+        async with self._writing:
+            alone, self._alone = min(self._alone, len(data)), max(0, self._alone - len(data))
+            for at in range(alone):
+                await self._push(data[at : at + 1])
+            await self._push(data[alone:])
+
+    async def _push(self, data: bytes) -> None:
         await self._flowing.wait()
         if self._writer.is_closing():
             return
@@ -116,40 +125,23 @@ class Session:
         self._server = server
         self._to_server: list[bytes] = []
         self._to_client: list[bytes] = []
-        self._appending: bytes | None = None
-        """The tag of the APPEND that is being sent."""
-        self._deaf = False
-        """The client is gone, and what the server says is dropped."""
-        self._awaited: bytes | None = None
-        """With ``_deaf``: the session ends when the server has answered this tag."""
 
     # -- what a proxy with a mind of its own overrides
 
     async def command(self, item: Item) -> None:
-        """Take a piece of what the client says."""
-        if isinstance(item, Line) and item.first:
-            self.begin(item)
-        await self.pass_on(item)
+        """Take a piece of what the client says. May raise ``CutError``."""
+        self.pass_on(item)
 
     def response(self, item: Item) -> None:
-        """Take a piece of what the server says."""
+        """Take a piece of what the server says. May raise ``CutError``."""
         if isinstance(item, Line) and item.first and item.octets.startswith(b"+"):
             self.commands.grant()
         self.say(item.octets)
 
     # -- what it uses for that
 
-    def begin(self, line: Line) -> None:
-        """Note which command begins."""
-        tag, name, _ = line.words
-        self._appending = tag if name == b"APPEND" else None
-
-    async def pass_on(self, item: Item) -> None:
-        """Hand octets on to the server; raises ``CutError`` at the end of an APPEND that is to be cut."""
-        ends = isinstance(item, Line) and item.literal is None
-        if ends and self._appending is not None and self.proxy.strikes_append():
-            self._awaited = self._appending
-            raise CutError(item.octets)
+    def pass_on(self, item: Item) -> None:
+        """Say something to the server."""
         self._to_server.append(item.octets)
 
     def say(self, octets: bytes) -> None:
@@ -162,7 +154,7 @@ class Session:
         down, self._to_client = b"".join(self._to_client), []
         if up:
             await self._send(self.up, up, "up")
-        if down and not self._deaf:
+        if down:
             await self._send(self.down, down, "down")
 
     # -- its life
@@ -186,41 +178,26 @@ class Session:
 
     async def _carry_up(self) -> None:
         try:
-            while data := await _read(self._client):
+            while data := await read_some(self._client):
                 for item in self.commands.feed(data):
                     await self.command(item)
                 await self.flush()
             await self.up.finish()
-        except CutError as cut:
-            await self._cut(cut)
+        except CutError:
+            self.abort()
         except BaseException:
             self.abort()
             raise
 
     async def _carry_down(self) -> None:
         try:
-            while data := await _read(self._server):
+            while data := await read_some(self._server):
                 for item in self.responses.feed(data):
                     self.response(item)
-                    if self._deaf and isinstance(item, Line) and item.words[0] == self._awaited:
-                        return self.proxy.finished.set()
                 await self.flush()
-            if not self._deaf:
-                await self.down.finish()
+            await self.down.finish()
         except CutError:
             self.abort()
-        return None
-
-    async def _cut(self, cut: CutError) -> None:
-        """End the client's connection; where an APPEND was cut, let the server have its end."""
-        self._deaf = cut.held is not None
-        if cut.held is None:
-            return self.abort()
-        await self.flush()
-        self.down.abort()
-        await self.proxy.may_finish.wait()
-        await self.up.send(cut.held)
-        return None
 
     async def _send(self, lane: Lane, data: bytes, direction: Direction) -> None:
         room, cut = self.proxy.room(direction, len(data))
@@ -230,7 +207,8 @@ class Session:
             raise CutError
 
 
-async def _read(reader: asyncio.StreamReader) -> bytes:
+async def read_some(reader: asyncio.StreamReader) -> bytes:
+    """Return what has come, nothing where the connection is over, however it ended."""
     try:
         return await reader.read(_CHUNK)
     except ConnectionError:
@@ -255,9 +233,6 @@ class DelayProxy:
     """Connections so far, without those that were refused."""
     broken: int = field(default=0, init=False)
     """How many of them ``cut_after`` broke."""
-    finished: threading.Event = field(factory=threading.Event, init=False, repr=False)
-    """Set when the server has answered an APPEND that ``cut_append`` cut."""
-    may_finish: asyncio.Event = field(factory=asyncio.Event, init=False, repr=False)
 
     _loop: asyncio.AbstractEventLoop = field(init=False, repr=False)
     _thread: threading.Thread | None = field(default=None, init=False, repr=False)
@@ -265,7 +240,6 @@ class DelayProxy:
     _sessions: dict[asyncio.Task[None], Session | None] = field(factory=dict, init=False, repr=False)
     _flowing: asyncio.Event = field(factory=asyncio.Event, init=False, repr=False)
     _cuts: dict[Direction, int] = field(factory=dict, init=False, repr=False)
-    _append_cut: int = field(default=0, init=False, repr=False)
 
     session: ClassVar[type[Session]] = Session
 
@@ -300,22 +274,6 @@ class DelayProxy:
         """Pass this many octets more in one direction (all connections together), then break that connection."""
         self._cuts[direction] = octets
 
-    def cut_append(self, number: int = 1, *, hold: bool = False) -> None:
-        """Break the connection of the APPEND that is the ``number``-th from now to be sent in full.
-
-        The server gets all of it and answers; the client never hears the answer. With ``hold`` the command's
-        last octets wait until ``release``, so that the server finishes long after the connection died.
-        """
-        self.finished.clear()
-        self._append_cut = number
-        self._call(self.may_finish.clear if hold else self.may_finish.set)
-
-    def release(self) -> None:
-        """Let the server have the end of the APPEND that was cut; returns when it has answered."""
-        self._call(self.may_finish.set)
-        if not self.finished.wait(_START_SECONDS):
-            raise TimeoutError("no APPEND was cut, or its server does not answer")
-
     def stall(self) -> None:
         """Let nothing pass, in either direction, until ``resume``."""
         self._call(self._flowing.clear)
@@ -329,11 +287,6 @@ class DelayProxy:
         self._call(self._drop)
 
     # -- what sessions ask
-
-    def strikes_append(self) -> bool:
-        """Count an APPEND that was sent in full; True if it is the one to cut."""
-        self._append_cut -= 1
-        return self._append_cut == 0
 
     def room(self, direction: Direction, octets: int) -> tuple[int, bool]:
         """Return how many of these octets may pass, and whether the connection is broken then; count them."""
@@ -359,7 +312,6 @@ class DelayProxy:
 
     async def _listen(self) -> None:
         self._flowing.set()
-        self.may_finish.set()
         plain = await asyncio.start_server(self._accept, HOST, self.port)
         self._listeners.append(plain)
         self.port = plain.sockets[0].getsockname()[1]

@@ -61,6 +61,11 @@ class Stream:
         """The server has said ``+``: the announced octets come next."""
         self._granted = True
 
+    @property
+    def between(self) -> bool:
+        """Tell whether what was given so far ends with a whole command or response."""
+        return self._first and not self._line and not self._left and self._announced is None
+
     def feed(self, data: bytes) -> Iterator[Item]:
         """Take octets as they came; give what they complete. Run it to its end before the next call.
 

@@ -8,7 +8,7 @@ import sqlite3
 import sys
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar, Never
@@ -20,6 +20,7 @@ from alimail_core.events import Event, Waiting
 from alimail_core.model import INBOX
 from alimail_core.options import TransferOptions
 from alimail_core.testing.clock import FakeClock
+from alimail_core.testing.faultproxy import Fault, FaultProxy, State
 from alimail_core.testing.faults import Countdown, FaultKind, Killed
 from alimail_core.testing.mail import message
 from alimail_core.testing.proxy import DelayProxy, Session
@@ -211,23 +212,18 @@ def behind(proxy: DelayProxy, target_server: Server, name: str) -> Place:
 
 
 @pytest.fixture
-def way(server: Start) -> Iterator[Callable[[str], tuple[Server, DelayProxy]]]:
+def way(server: Start) -> Iterator[Callable[[str], tuple[Server, FaultProxy]]]:
     """Give a target of a kind and the proxy that leads to it."""
-    started: list[DelayProxy] = []
+    with ExitStack() as stack:
 
-    def start(kind: str) -> tuple[Server, DelayProxy]:
-        target = server(kind)
-        if isinstance(target, Dovecot):
-            started.append(DelayProxy((target.host, target.imap_port)).start())
-            return target, started[0]
-        return target, target.proxy
+        def start(kind: str) -> tuple[Server, FaultProxy]:
+            target = server(kind)
+            return target, stack.enter_context(FaultProxy((target.host, target.imap_port)))
 
-    yield start
-    for proxy in started:
-        proxy.stop()
+        yield start
 
 
-Way = Callable[[str], tuple[Server, DelayProxy]]
+Way = Callable[[str], tuple[Server, FaultProxy]]
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -247,7 +243,7 @@ def test_an_append_that_is_finished_after_its_connection_died(
             proxy.release()
 
     bench.observe = observe
-    proxy.cut_append(number, hold=True)
+    proxy.strike(Fault.LATE, State.APPEND_AFTER, number)
     summary = bench.run()
     assert (summary.state, summary.copied) == ("done", 40)
     assert len(doubts) == 1
@@ -266,10 +262,10 @@ def test_an_append_that_is_finished_after_it_was_given_up(
     )
     for number in range(12):
         bench.source.deliver(INBOX, message(f"number {number}", message_id=f"{number}@x"), flags=["\\Seen"])
-    proxy.cut_append(1, hold=True)
+    proxy.strike(Fault.LATE, State.APPEND_AFTER)
     assert bench.run().copied == 12
     assert_all_there(bench.source, bench.target)
-    proxy.release()
+    assert proxy.release() == 1
     twice = bench.target.on_disk() - 12
     assert twice == {"rich": 10, "alibaba": 1}[target]
     bench.source.deliver(INBOX, message("new", message_id="new@x"))
@@ -286,21 +282,21 @@ class HalfSession(Session):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
+        self._tag = b""
         self._literals = 0
         self._halved: set[bytes] = set()
 
     async def command(self, item: Item) -> None:
         """Hand on messages up to the last that is kept, and then the command's end."""
         if isinstance(item, Line) and item.first:
-            self._literals = 0
+            self._tag, self._literals = item.words[0], 0
         if isinstance(item, Line) and item.literal is not None:
             self._literals += 1
         if self._literals <= self.keep:
             await super().command(item)
         elif isinstance(item, Line) and item.literal is None:
-            assert self._appending is not None
-            self._halved.add(self._appending)
-            await self.pass_on(Line(b"\r\n", False, None, False))
+            self._halved.add(self._tag)
+            self.pass_on(Line(b"\r\n", False, None, False))
 
     def response(self, item: Item) -> None:
         """Say NO where the server said OK."""

@@ -35,6 +35,7 @@ from alimail_core.naming import encode_name, restore_name
 from alimail_core.registry import Registry
 from alimail_core.testing import asking
 from alimail_core.testing.alibaba import AlibabaServer
+from alimail_core.testing.faultproxy import Fault, FaultProxy, State
 from alimail_core.testing.fixtures import StartAlibaba
 from alimail_core.testing.sink_contract import SinkContract
 from alimail_core.urls import parse_url
@@ -45,14 +46,20 @@ from alimail_sink.sink import AlibabaSink, open_sink
 LETTER = b"Message-ID: <1@example.org>\r\nSubject: hello\r\n\r\nWorld\r\n"
 
 
-def options_for(server: AlibabaServer) -> AlibabaOptions:
-    """Return options that lead to a server on loopback, with TLS."""
-    return AlibabaOptions(host="localhost", port=server.imaps_port, ca=server.ca_file, timeout=20.0)
+def options_for(server: AlibabaServer, proxy: FaultProxy | None = None) -> AlibabaOptions:
+    """Return options that lead to a server on loopback, with TLS, by way of a proxy where there is one."""
+    port = proxy.tls_port if proxy is not None else server.imaps_port
+    return AlibabaOptions(host="localhost", port=port, ca=server.ca_file, timeout=20.0)
 
 
-def open_at(server: AlibabaServer, user: str) -> AlibabaSink:
+def open_at(server: AlibabaServer, user: str, proxy: FaultProxy | None = None) -> AlibabaSink:
     """Open a mailbox."""
-    return open_sink(options_for(server), Credentials(user, lambda: server.password), Clock())
+    return open_sink(options_for(server, proxy), Credentials(user, lambda: server.password), Clock())
+
+
+def before(server: AlibabaServer) -> FaultProxy:
+    """Put a proxy before a server."""
+    return FaultProxy((server.host, server.imap_port), certificate=server.dovecot.certificate)
 
 
 def note_grades(outcomes: Iterable[Stored | NotStored], told: dict[int, str]) -> None:
@@ -111,18 +118,19 @@ def test_a_connection_that_dies_among_many_leaves_each_message_with_its_outcome(
     server = alibaba(round_trip=0.01)
     user = server.new_user()
     told: dict[int, str] = {}
-    with open_at(server, user) as sink:
-        (inbox,) = sink.create([(INBOX, None)])
-        assert isinstance(inbox, Folder)
-        server.proxy.cut_append(which, hold=True)
-        deliveries = [Delivery(number, inbox, LETTER + b"No. %d\r\n" % number) for number in range(100)]
-        with suppress(Transient):  # where it was the first connection
-            note_grades(sink.append([deliveries[:50], deliveries[50:]]), told)
-    assert server.proxy.accepted > 1
-    counts = Counter(told.values())
-    assert counts["InDoubt"] == 1
-    assert counts["Stored"] == len(told) - 1
-    server.proxy.release()
+    with before(server) as proxy:
+        with open_at(server, user, proxy) as sink:
+            (inbox,) = sink.create([(INBOX, None)])
+            assert isinstance(inbox, Folder)
+            proxy.strike(Fault.LATE, State.APPEND_AFTER, which)
+            deliveries = [Delivery(number, inbox, LETTER + b"No. %d\r\n" % number) for number in range(100)]
+            with suppress(Transient):  # where it was the first connection
+                note_grades(sink.append([deliveries[:50], deliveries[50:]]), told)
+        assert proxy.accepted > 1
+        counts = Counter(told.values())
+        assert counts["InDoubt"] == 1
+        assert counts["Stored"] == len(told) - 1
+        proxy.release()
     bodies = server.snapshot(user)[INBOX]
     assert bodies.total() == len(told)
     assert len(bodies) == len(told)
@@ -281,14 +289,15 @@ def test_an_append_whose_answer_is_lost_is_in_doubt(alibaba: StartAlibaba) -> No
     """The message stands in the target, and the sink does not claim to know."""
     server = alibaba()
     user = server.new_user()
-    with open_at(server, user) as sink:
-        (inbox,) = sink.create([(INBOX, None)])
-        assert isinstance(inbox, Folder)
-        server.proxy.cut_append(2)
-        deliveries = [Delivery(number, inbox, LETTER + b"x" * number) for number in range(3)]
-        told: dict[int, str] = {}
-        with pytest.raises(Transient):
-            note_grades(sink.append([deliveries]), told)
-        assert told == {0: "Stored", 1: "InDoubt", 2: "Transient"}
-    server.proxy.release()
+    with before(server) as proxy:
+        with open_at(server, user, proxy) as sink:
+            (inbox,) = sink.create([(INBOX, None)])
+            assert isinstance(inbox, Folder)
+            proxy.strike(Fault.LOST, State.APPEND_AFTER, 2)
+            deliveries = [Delivery(number, inbox, LETTER + b"x" * number) for number in range(3)]
+            told: dict[int, str] = {}
+            with pytest.raises(Transient):
+                note_grades(sink.append([deliveries]), told)
+            assert told == {0: "Stored", 1: "InDoubt", 2: "Transient"}
+        proxy.release()
     assert server.snapshot(user)[INBOX].total() == 2
