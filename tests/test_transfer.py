@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
@@ -10,10 +11,11 @@ from attrs import evolve
 
 from alimail_core.errors import InDoubt
 from alimail_core.events import FolderListed
-from alimail_core.model import INBOX, Batch, Headers, NotStored, Stored
+from alimail_core.model import INBOX, Batch, Headers, NotStored, SpecialUse, Stored
 from alimail_core.testing.faults import FaultKind, countdowns
 from alimail_core.testing.memory import MemorySink, MemoryTraits
 from tests.harness import World
+from tests.readings import Readings
 
 
 def mail(number: int, body: str = "hello", message_id: str | None = None) -> bytes:
@@ -226,3 +228,47 @@ def test_octets_that_were_found_after_a_doubt_are_counted() -> None:
     summary = world.run(sink=Mute)
     assert (summary.state, summary.copied) == ("done", 6)
     assert summary.octets == world.source.octets == world.ledger.total_octets()
+
+
+def test_a_message_that_is_marked_for_deletion_is_carried_without_the_mark() -> None:
+    """It arrives, the mark does not, and the report counts it once, however many passes follow."""
+    world = filled(1)
+    world.source.deliver(INBOX, mail(9), {"\\Deleted", "\\Seen"})
+    assert world.run().copied == 3
+    assert world.target.folder(INBOX).messages[2].flags == {"\\Seen"}
+    world.source.set_flags(INBOX, 1, {"\\Deleted", "\\Flagged"})
+    world.run()
+    assert world.target.folder(INBOX).messages[1].flags == {"\\Flagged"}
+    world.assert_settled()
+    assert world.ledger.notes(world.account_id) == [
+        ("messages that are marked for deletion at the source: carried without the mark", 1)
+    ]
+
+
+def test_a_draft_that_arrives_costs_no_reading_of_what_was_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only drafts need their bodies to be told apart; the rest of a renamed folder is known by its headers."""
+    world = World()
+    for number in range(20):
+        world.source.deliver(("Old",), mail(number))
+    world.source.make(("Drafts",), special_use=SpecialUse.DRAFTS)
+    world.run()
+    world.source.rename_folder(("Old",), ("New",))
+    draft = world.source.deliver(("Drafts",), mail(30))
+    assert len(world.source.folder(("Drafts",)).messages[draft].octets) == len(mail(10))
+    read = Readings(monkeypatch)
+    assert world.run().copied == 1
+    assert read["source bodies"] == 1
+    assert world.target.contents()["New",] == world.source.contents()["New",]
+
+
+def test_versions_of_a_draft_are_told_apart_by_their_bodies() -> None:
+    """A draft that left as another version of it arrived is not taken for it, though all that is listed agrees."""
+    world = World()
+    world.source.make(("Drafts",), special_use=SpecialUse.DRAFTS)
+    date = datetime(2024, 5, 1, tzinfo=UTC)
+    old = world.source.deliver(("Drafts",), mail(1, "first"), (), date)
+    world.run()
+    world.source.delete(("Drafts",), old)
+    world.source.deliver(("Drafts",), mail(1, "later"), (), date)
+    assert world.run().copied == 1
+    assert world.target.everything() == Counter([mail(1, "first"), mail(1, "later")])

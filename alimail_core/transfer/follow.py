@@ -36,9 +36,12 @@ def _moved(p: Pass, arrived: Sequence[Row], departed: Sequence[Row]) -> list[Cla
     if not departed:
         return []
     wanted, found = row_evidence(p, arrived), row_evidence(p, departed)
-    draft_ids = {pair.id for pair in p.pairs if pair.target.special_use == SpecialUse.DRAFTS}
-    drafts = any(row.folder_id in draft_ids for row in arrived)
-    claims = claim_by_headers(wanted, found, mode="exact", drafts=drafts)
+    drafts = {pair.id for pair in p.pairs if pair.target.special_use == SpecialUse.DRAFTS}
+    claims = [
+        claim
+        for claim in claim_by_headers(wanted, found, mode="exact", drafts=False)
+        if drafts.isdisjoint((arrived[claim.wanted].folder_id, departed[claim.stranger].folder_id))
+    ]
     of_arrived, _ = nominees(wanted, found, claims)
     read_rows(p, [(index, arrived[index]) for index in of_arrived], wanted)
     return [*claims, *claim_by_bodies(wanted, found, claims)]

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from attrs import evolve
-
 from alimail_core.events import FolderListed, Noted
 from alimail_core.folders import Mapped, map_folders, special_use_of
 from alimail_core.ledger import FolderRow
-from alimail_core.model import INBOX, Changes, Entry, Folder, FolderPath, SpecialUse, Unusable
-from alimail_core.transfer.state import NOT_CARRIED, Pair, Pass, Target
+from alimail_core.model import INBOX, Changes, Folder, FolderPath, SpecialUse, Unusable
+from alimail_core.transfer.state import Pair, Pass, Target
 
 _FIRST = {INBOX: 0}
 _USE_ORDER = {SpecialUse.SENT: 1, SpecialUse.DRAFTS: 2, SpecialUse.JUNK: 8, SpecialUse.TRASH: 9}
@@ -144,19 +142,11 @@ def tell_listed(p: Pass, pairs: Iterable[Pair]) -> None:
 
 
 def _take_page(p: Pass, pair: Pair, page: Changes, seen: set[int]) -> None:
-    entries = [_carried(p, entry) for entry in page.entries]
-    seen.update(p.book.listed(pair.id, entries))
+    seen.update(p.book.listed(pair.id, page.entries))
     if page.gone and not page.complete:
         p.book.mark_gone(pair.id, keys=page.gone)
     if page.complete and page.cursor is not None:
         p.book.mark_gone(pair.id, all_but=seen)
-
-
-def _carried(p: Pass, entry: Entry) -> Entry:
-    """Leave out flags that are not for carrying: a message marked for deletion is carried without the mark."""
-    if entry.flags.isdisjoint(NOT_CARRIED):
-        return entry
-    return evolve(entry, flags=entry.flags - NOT_CARRIED)
 
 
 def _forget_lost(p: Pass, known: Iterable[FolderRow], here: set[FolderPath]) -> None:

@@ -26,7 +26,7 @@ from alimail_core.transfer.doubt import resolve_doubts, send
 from alimail_core.transfer.follow import carry_flags, follow_moves, mirror_deletions, targets_with_news
 from alimail_core.transfer.listing import chunks, list_source, pair_folders, tell_listed
 from alimail_core.transfer.reconcile import reconcile
-from alimail_core.transfer.state import Pair, Pass, Run
+from alimail_core.transfer.state import NOT_CARRIED, Pair, Pass, Run
 
 ATTEMPTS = 8
 """Attempts in a row without any progress, after which the account is given up until the next pass."""
@@ -152,7 +152,10 @@ def _attempt(run: Run, open_source: Callable[[], Source], open_sink: Callable[[]
 
 def _tell_dropped(run: Run) -> None:
     for flag, count in run.counts.dropped.items():
-        run.note(f"the target cannot store the keyword {flag}: left out", count)
+        if flag in NOT_CARRIED:
+            run.note("messages that are marked for deletion at the source: carried without the mark", count)
+        else:
+            run.note(f"the target cannot store the keyword {flag}: left out", count)
 
 
 def carry(p: Pass) -> None:

@@ -35,7 +35,7 @@ from alimail_core.model import (
 )
 from alimail_core.transfer.readahead import ReadAhead
 from alimail_core.transfer.reconcile import message_hash
-from alimail_core.transfer.state import NOT_CARRIED, Pair, Pass
+from alimail_core.transfer.state import Pair, Pass
 
 _PAGE = 500
 """Rows asked from the ledger at a time, and so the most entries in one request to the source."""
@@ -392,7 +392,7 @@ def _weight(item: Parcel | _Missing) -> int:
 
 
 def _parcel(row: Row, pair: Pair, message: Message) -> Parcel:
-    flags = split_flags(row.flags) if message.flags is None else message.flags - NOT_CARRIED
+    flags = split_flags(row.flags) if message.flags is None else message.flags
     date = message.internal_date or row.internal_date or date_of(message.octets)
     exact, header = digests(message.octets), fingerprint(message.octets)
     return Parcel(row, pair, message.octets, flags, date, exact, header)

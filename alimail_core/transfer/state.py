@@ -38,7 +38,7 @@ class Counts:
     careful: bool = False
     """The source failed repeatedly while it was asked for many messages at once."""
     dropped: Counter[str] = Factory(Counter)
-    """Keywords that the target could not store, and how often."""
+    """Flags that were left behind, and how often: keywords that the target could not store, and ``\\Deleted``."""
 
 
 @define
@@ -155,8 +155,12 @@ class Pass(Run):
         self.tell(ProblemFound(self.account, path, row.key if row else None, reason, remedy))
 
     def storable(self, target: Target, flags: Iterable[str]) -> frozenset[str]:
-        """Return what of these flags a target folder can hold, compared without case (RFC 9051 §2.3.2)."""
+        """Return what of these flags is for a target folder and can be held there.
+
+        Flags are compared without case (RFC 9051 §2.3.2).
+        """
+        carried = frozenset(flags) - NOT_CARRIED
         if target.storable is None:
-            return frozenset(flags)
+            return carried
         can = {flag.lower() for flag in target.storable}
-        return frozenset(flag for flag in flags if flag.lower() in can)
+        return frozenset(flag for flag in carried if flag.lower() in can)
