@@ -206,6 +206,9 @@ class Traits:
 
     stable_octets: bool = True
     """The same key gives the same octets each time (IMAP, POP3: yes; EWS renders anew: no)."""
+    lists_flags: bool = True
+    """A listing tells flags. False (POP3): a message's flags come with the message itself, once, and those of an
+    ``Entry`` say nothing."""
     max_connections: int | None = None
     """Connections that the server bears at once for this endpoint's host; ``None`` where unknown."""
     host: str = ""

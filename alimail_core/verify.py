@@ -292,8 +292,14 @@ class _Prover:
                 folder.tally.pending += 1
                 continue
             folder.listed.add(row.id)
-            if row.carried is not None and _kept(entry.flags, None) != _kept(split_flags(row.carried), None):
+            if self._flags_differ(row, entry):
                 folder.tally.flags_pending += 1
+
+    def _flags_differ(self, row: Row, entry: Entry) -> bool:
+        """Tell whether the source lists other flags than were carried."""
+        if row.carried is None or not self._source.traits.lists_flags:
+            return False
+        return _kept(entry.flags, None) != _kept(split_flags(row.carried), None)
 
     # one folder
 

@@ -172,15 +172,20 @@ class Book(Queries):
             )
             self._vanish(connection, message.c.folder_id == folder_id)
 
-    def listed(self, folder_id: int, entries: Sequence[Entry]) -> list[int]:
-        """Take one page of a source's listing in; return the ids of the rows that it names."""
+    def listed(self, folder_id: int, entries: Sequence[Entry], *, flags: bool = True) -> list[int]:
+        """Take one page of a source's listing in; return the ids of the rows that it names.
+
+        Without ``flags`` the listing does not tell them, and those on record stay.
+        """
         seen: list[int] = []
         with self.write() as connection:
             for chunk in chunks(entries):
-                seen += self._listed(connection, folder_id, chunk)
+                seen += self._listed(connection, folder_id, chunk, flags)
         return seen
 
-    def _listed(self, connection: sa.Connection, folder_id: int, entries: Sequence[Entry]) -> list[int]:
+    def _listed(
+        self, connection: sa.Connection, folder_id: int, entries: Sequence[Entry], told: bool
+    ) -> list[int]:
         names = {entry.key: entry for entry in entries}
         c = message.c
         known = {
@@ -197,7 +202,7 @@ class Book(Queries):
             if row is not None and contradicts(row.size, row.date, entry):
                 dead.append(row.id)
                 row = None
-            flags = join_flags(entry.flags)
+            flags = join_flags(entry.flags) if told or row is None else row.flags
             if row is None:
                 seconds, zone = from_date(entry.internal_date)
                 fresh.append(
@@ -297,7 +302,10 @@ class Book(Queries):
         connection.execute(account.update().where(mine).values(octets=account.c.octets + octets))
 
     def take_places(self, moved: Sequence[tuple[Row, Row, dict[str, Any]]]) -> None:
-        """Let known messages stand where the source now has them: the pending row of each gives way."""
+        """Let known messages stand where the source now has them: the pending row of each gives way.
+
+        What a new listing does not tell of size and date stays on record.
+        """
         if not moved:
             return
         with self.write(sync=True) as connection:
@@ -305,11 +313,12 @@ class Book(Queries):
                 connection.execute(problem.delete().where(problem.c.message_id.in_(part)))
                 connection.execute(message.delete().where(message.c.id.in_(part)))
             for old, new, columns in moved:
-                place = {
-                    name: getattr(new, name) for name in ("folder_id", "key", "size", "date", "zone", "flags")
-                }
+                place = {name: getattr(new, name) for name in ("folder_id", "key", "flags")}
+                place |= {"size": old.size if new.size is None else new.size}
+                dated = old if new.date is None else new
+                place |= {"date": dated.date, "zone": dated.zone, "gone": 0}
                 here = message.c.id == old.id
-                connection.execute(message.update().where(here).values(gone=0, **place, **columns))
+                connection.execute(message.update().where(here).values(place | columns))
                 where = problem.c.message_id == old.id
                 connection.execute(problem.update().where(where).values(folder_id=new.folder_id))
 

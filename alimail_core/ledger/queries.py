@@ -300,19 +300,28 @@ class Queries:
         """List messages that the target has and the source has no more."""
         return self._rows(self._here, _STANDS, message.c.gone == 1)
 
-    def gone_sizes(self) -> set[int]:
-        """Return the sizes of what the source has no more, to tell moves from new messages cheaply."""
-        query = sa.select(message.c.size).distinct().where(self._here, _DEPARTED)
-        return {int(row.size) for row in self._read(query) if row.size is not None}
+    def gone_sizes(self) -> set[int | None]:
+        """Return the sizes of what the source has no more, to tell moves from new messages cheaply.
 
-    def departed(self, sizes: set[int]) -> list[Row]:
-        """List what left the source having one of these sizes, whatever became of it since."""
+        ``None`` among them: the size of something is not known.
+        """
+        query = sa.select(message.c.size).distinct().where(self._here, _DEPARTED)
+        return {row.size for row in self._read(query)}
+
+    def departed(self, sizes: set[int | None]) -> list[Row]:
+        """List what left the source and may have one of these sizes, whatever became of it since."""
         return self._of_sizes(sizes, _DEPARTED)
 
-    def arrived(self, sizes: set[int]) -> list[Row]:
-        """List pending messages having one of these sizes."""
+    def arrived(self, sizes: set[int | None]) -> list[Row]:
+        """List pending messages that may have one of these sizes."""
         return self._of_sizes(sizes, message.c.state == State.PENDING)
 
-    def _of_sizes(self, sizes: set[int], where: sa.ColumnElement[bool]) -> list[Row]:
-        parts = chunks(sorted(sizes))
-        return [row for part in parts for row in self._rows(self._here, where, message.c.size.in_(part))]
+    def _of_sizes(self, sizes: set[int | None], where: sa.ColumnElement[bool]) -> list[Row]:
+        known = [size for size in sizes if size is not None]
+        if len(known) < len(sizes):
+            return self._rows(self._here, where)
+        unknown = self._rows(self._here, where, message.c.size.is_(None))
+        parts = chunks(sorted(known))
+        return unknown + [
+            row for part in parts for row in self._rows(self._here, where, message.c.size.in_(part))
+        ]

@@ -69,6 +69,8 @@ class MemoryTraits:
     """False: what is appended gets the server's own date."""
     stable_octets: bool = True
     """False: every fetch renders the message anew, with a header field that was not there before."""
+    bare_listings: bool = False
+    """A source's listing tells keys alone, as over POP3: no size, no date, no flags."""
     rules: PathRules = field(factory=PathRules)
     page: int = PAGE
     """The most entries in one page of ``changes``."""
@@ -310,7 +312,8 @@ class MemorySource(Source):
     @property
     def traits(self) -> Traits:
         """Tell what the server is like."""
-        return Traits(stable_octets=self.mailbox.traits.stable_octets)
+        traits = self.mailbox.traits
+        return Traits(stable_octets=traits.stable_octets, lists_flags=not traits.bare_listings)
 
     def folders(self) -> Iterator[Folder]:
         """List the folders, parents first."""
@@ -397,6 +400,8 @@ class MemorySource(Source):
         epoch = f"{folder.validity}.{generation}"
         since = _number(cursor, "modseq") if same and traits.delta else -1
         told = [_entry(folder, one) for one in folder.messages.values() if one.modseq > since]
+        if not self.traits.lists_flags:
+            told = [Entry(entry.key) for entry in told]
         gone = [folder.key(uid) for uid, when in folder.vanished.items() if when > since >= 0]
         note = _note(folder, self.mailbox.modseq, generation)
         pages = [told[at : at + traits.page] for at in range(0, len(told), traits.page)] or [[]]

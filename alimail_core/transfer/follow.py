@@ -25,7 +25,7 @@ def follow_moves(p: Pass) -> None:
     """
     sizes = p.book.gone_sizes()
     arrived = p.book.arrived(sizes) if sizes else []
-    departed = p.book.departed({row.size for row in arrived if row.size is not None}) if arrived else []
+    departed = p.book.departed({row.size for row in arrived}) if arrived else []
     _take_over(
         p, [(departed[claim.stranger], arrived[claim.wanted]) for claim in _moved(p, arrived, departed)]
     )
@@ -54,17 +54,22 @@ def _take_over(p: Pass, moved: Sequence[tuple[Row, Row]]) -> None:
     movable: dict[int, list[tuple[Row, Row]]] = {}
     for old, new in moved:
         if old.state != State.STORED or old.target_gone or old.target_id == goals[new.folder_id]:
-            places.append((old, new, {}))
+            places.append((old, new, _kept_flags(p, old)))
         elif p.options.moves == "follow" and p.sink.traits.moves and old.target_id in p.targets:
             movable.setdefault(old.target_id, []).append((old, new))
     for here, pairs in movable.items():
         ours = {row.id for row in still_as_written(p, p.targets[here], [old for old, _ in pairs]).values()}
         places += [
-            (old, new, {"state": State.MOVING, "moving_to": goals[new.folder_id]})
+            (old, new, _kept_flags(p, old) | {"state": State.MOVING, "moving_to": goals[new.folder_id]})
             for old, new in pairs
             if old.id in ours
         ]
     p.book.take_places(places)
+
+
+def _kept_flags(p: Pass, old: Row) -> dict[str, Any]:
+    """Return the columns that keep a message's flags where the new listing did not tell any."""
+    return {} if p.source.traits.lists_flags else {"flags": old.flags}
 
 
 def finish_moves(p: Pass) -> None:

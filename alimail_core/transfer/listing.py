@@ -142,7 +142,7 @@ def tell_listed(p: Pass, pairs: Iterable[Pair]) -> None:
 
 
 def _take_page(p: Pass, pair: Pair, page: Changes, seen: set[int]) -> None:
-    seen.update(p.book.listed(pair.id, page.entries))
+    seen.update(p.book.listed(pair.id, page.entries, flags=p.source.traits.lists_flags))
     if page.gone and not page.complete:
         p.book.mark_gone(pair.id, keys=page.gone)
     if page.complete and page.cursor is not None:

@@ -392,6 +392,8 @@ def _weight(item: Parcel | _Missing) -> int:
 
 
 def _parcel(row: Row, pair: Pair, message: Message) -> Parcel:
+    if row.size is None:
+        row = evolve(row, size=len(message.octets))
     flags = split_flags(row.flags) if message.flags is None else message.flags
     date = message.internal_date or row.internal_date or date_of(message.octets)
     exact, header = digests(message.octets), fingerprint(message.octets)
@@ -402,6 +404,7 @@ def _measures(parcel: Parcel) -> dict[str, Any]:
     """Return the columns by which a message is known again."""
     exact = parcel.exact
     return {
+        "size": parcel.row.size,
         "digest": exact.digest,
         "canonical": None if exact.canonical == exact.digest else exact.canonical,
         "sent_digest": digests(parcel.octets).digest if parcel.mended else None,
