@@ -18,6 +18,7 @@ from alimail_core.model import FolderPath
 from alimail_core.options import TransferOptions
 from alimail_core.proof import AccountProof, FolderProof
 from alimail_core.registry import Registry
+from alimail_core.seam import Clock
 from alimail_core.secrets import Secret
 from alimail_core.spec import AccountSpec, Endpoint, MigrationSpec
 from alimail_core.testing.alibaba import AlibabaServer
@@ -82,6 +83,7 @@ class Carrier:
     options: TransferOptions = Factory(lambda: TransferOptions(settle_seconds=0.5))
     events: list[Event] = field(factory=list)
     registry: Registry = Factory(Registry.load)
+    clock: Clock = Factory(Clock)
 
     @contextmanager
     def migration(self) -> Iterator[Migration]:
@@ -94,7 +96,7 @@ class Carrier:
             FolderPolicy(),
             report_folder=self.folder / "report",
         )
-        with Migration(spec, self.registry, observers=[self.events.append]) as migration:
+        with Migration(spec, self.registry, observers=[self.events.append], clock=self.clock) as migration:
             yield migration
 
     def run(self) -> PassSummary:
