@@ -278,6 +278,7 @@ class Migration:
                     self.spec.policy,
                     full=full,
                     each_message=each_message,
+                    observe=self.observe,
                     tell_bug=self._bug_teller(account),
                 ),
             )

@@ -26,8 +26,8 @@ def root_digest(digests: Iterable[bytes]) -> str:
 class Finding:
     """One message that is not as it was carried, or was not carried: what, where, why.
 
-    ``kind``: ``"missing"``, ``"changed"``, ``"merged"``, ``"quarantined"``, or, of what is no fault,
-    ``"altered"`` and ``"moved"``.
+    ``kind``: ``"missing"``, ``"changed"``, ``"pending"``, ``"quarantined"``, or, of what is no fault, ``"altered"``,
+    ``"moved"`` and ``"merged"``.
     """
 
     kind: str
@@ -53,7 +53,10 @@ class MessageProof:
 
 @frozen
 class FolderProof:
-    """One source folder. Counts of messages, except ``octets``."""
+    """One source folder. Counts of messages, except ``octets``.
+
+    Where nothing is wrong, ``messages`` is the sum of ``proven``, ``altered``, ``moved``, ``merged``, ``collapsed``.
+    """
 
     source: FolderPath
     target: FolderPath
@@ -61,7 +64,7 @@ class FolderProof:
     """In the source now."""
     octets: int = 0
     proven: int = 0
-    """Stand in the target, as they were carried; in a full proof with every octet read back."""
+    """Of those, stand in the target as they were carried; in a full proof with every octet read back."""
     altered: int = 0
     """Stand in the target, and it stores other octets than it was sent. No fault: what a reader sees is there."""
     moved: int = 0
@@ -77,7 +80,7 @@ class FolderProof:
     changed: int = 0
     """Stand in the target with another content than was carried."""
     merged: int = 0
-    """The target stored them under the key of another message: two went in, one is there."""
+    """The target keeps each of them and an identical one as one message. No fault: the content is there once."""
     extra: int = 0
     """Entries of the target folder that others put there; told once where several folders share it."""
     gone: int = 0
@@ -96,7 +99,7 @@ class FolderProof:
     @property
     def complete(self) -> bool:
         """Tell whether each message of the folder stands in the target, as it was carried."""
-        faults = self.missing + self.changed + self.merged + self.pending + self.quarantined
+        faults = self.missing + self.changed + self.pending + self.quarantined
         return not faults and not self.lost
 
 

@@ -32,7 +32,7 @@ COUNTS = (
 )
 """The counts of a proof that are summed up for each account."""
 
-_FAULTS = ("missing", "changed", "merged", "pending", "quarantined")
+_FAULTS = ("missing", "changed", "pending", "quarantined")
 
 
 @frozen

@@ -157,6 +157,7 @@ _FOLDER_COUNTS = (
     "proven",
     "altered",
     "moved",
+    "merged",
     "quarantined",
     "pending",
     "missing",

@@ -11,7 +11,7 @@ from alimail_core.ledger import AccountRow, Ledger
 from alimail_core.ledger.lease import is_alive
 from alimail_core.spec import AccountSpec
 
-_SETTLED = ("STORED", "MOVING", "COLLAPSED")
+_SETTLED = ("STORED", "MOVING", "COLLAPSED", "MERGED")
 _OPEN = ("PENDING", "SENT", "UNREADABLE")
 
 

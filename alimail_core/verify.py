@@ -12,23 +12,20 @@ no list of messages.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 
 from attrs import Factory, asdict, define, evolve
 
 from alimail_core.check import fault_of
-from alimail_core.compare import Difference, difference
 from alimail_core.contract import Sink, Source
 from alimail_core.ends import Ends
 from alimail_core.errors import AlimailError, Interrupted, LeaseHeld
+from alimail_core.events import MessagesProven, Observer, ProofEnded, ProofStarted
 from alimail_core.folders import FolderPolicy
-from alimail_core.header import fingerprint
-from alimail_core.identity import Digests, digests, mend
 from alimail_core.ledger import Book, Ledger, ProblemRow, Row, State
 from alimail_core.ledger.rows import FolderRow, contradicts, split_flags
-from alimail_core.model import Changes, Entry, Folder, FolderPath, Message, Remark, Unreadable, Unusable
+from alimail_core.model import Changes, Entry, Folder, FolderPath, Remark, Unusable
 from alimail_core.plan import map_account
 from alimail_core.proof import (
     MAX_FINDINGS,
@@ -38,11 +35,14 @@ from alimail_core.proof import (
     MessageProof,
     root_digest,
 )
+from alimail_core.readback import Readback, Reading
+from alimail_core.strangers import Strangers
 
 __all__ = ["AccountProof", "Finding", "FolderProof", "MessageProof", "root_digest", "verify_account"]
 
 _CARRIED = (State.STORED, State.MOVING)
 _QUARANTINED = (State.REFUSED, State.UNREADABLE)
+_MERGED = "the target keeps this message and an identical one as one"
 _NO_FLAGS = frozenset({"\\deleted", "\\recent"})
 
 
@@ -54,33 +54,56 @@ def verify_account(
     *,
     full: bool,
     each_message: Callable[[MessageProof], None],
+    observe: Observer,
     tell_bug: Callable[[Exception], None],
 ) -> AccountProof:
     """Prove one account; all of one that never ran is pending. Raises ``Interrupted`` and nothing else."""
     account = ends.account
+    observe(_started(ledger, account_id, account.source_address, full))
     proof = AccountProof(
         account.source_address, full=full, target_address=account.target_address, at=ends.clock.now()
     )
     try:
-        with ExitStack() as stack:
-            book = None
-            if ledger is not None and account_id is not None:
-                book = stack.enter_context(closing(ledger.read(account_id)))
-            source = stack.enter_context(ends.source())
-            sink = stack.enter_context(ends.sink())
-            prover = _Prover(ends, book, source, sink, full, each_message, _problems(ledger, account_id))
-            proof = prover.prove(policy, proof)
-        if ledger is not None and account_id is not None and prover.altered:
-            proof = _keep_digests(ledger, account_id, prover.altered, proof)
-        return proof
+        proof = _look(ends, ledger, account_id, policy, proof, each_message, observe)
     except Interrupted:
         raise
     except AlimailError as error:
-        return evolve(proof, failed=True, remarks=(*proof.remarks, *fault_of(error)))
+        proof = evolve(proof, failed=True, remarks=(*proof.remarks, *fault_of(error)))
     except Exception as bug:  # noqa: BLE001 - one account's bug must not end the proof of the others
         tell_bug(bug)
         remark = Remark("fault", f"{type(bug).__name__}: a bug in alimail or in a plug-in", "Report it.")
-        return evolve(proof, failed=True, remarks=(*proof.remarks, remark))
+        proof = evolve(proof, failed=True, remarks=(*proof.remarks, remark))
+    observe(ProofEnded(proof.account, proof.complete, proof.failed))
+    return proof
+
+
+def _started(ledger: Ledger | None, account_id: int | None, account: str, full: bool) -> ProofStarted:
+    counts = ledger.counts(account_id) if ledger is not None and account_id is not None else {}
+    octets = sum(counts[state.name][1] for state in _CARRIED if state.name in counts) if full else 0
+    return ProofStarted(account, sum(messages for messages, _ in counts.values()), octets)
+
+
+def _look(
+    ends: Ends,
+    ledger: Ledger | None,
+    account_id: int | None,
+    policy: FolderPolicy,
+    proof: AccountProof,
+    each_message: Callable[[MessageProof], None],
+    observe: Observer,
+) -> AccountProof:
+    with ExitStack() as stack:
+        book = None
+        if ledger is not None and account_id is not None:
+            book = stack.enter_context(closing(ledger.read(account_id)))
+        source = stack.enter_context(ends.source())
+        sink = stack.enter_context(ends.sink())
+        problems = _problems(ledger, account_id)
+        prover = _Prover(ends, book, source, sink, proof.full, each_message, observe, problems)
+        proof = prover.prove(policy, proof)
+    if ledger is not None and account_id is not None and (prover.altered or prover.over):
+        proof = _write_down(ledger, account_id, prover, proof)
+    return proof
 
 
 def _problems(ledger: Ledger | None, account_id: int | None) -> dict[int, ProblemRow]:
@@ -89,19 +112,17 @@ def _problems(ledger: Ledger | None, account_id: int | None) -> dict[int, Proble
     return {row.message_id: row for row in problems if row.message_id is not None}
 
 
-def _keep_digests(
-    ledger: Ledger, account_id: int, altered: dict[int, bytes], proof: AccountProof
-) -> AccountProof:
-    """Write down how the target stores what it altered, unless a pass is under way."""
+def _write_down(ledger: Ledger, account_id: int, prover: _Prover, proof: AccountProof) -> AccountProof:
+    """Keep how the target stores what it altered, and forget problems that are over, unless a pass is under way."""
+    altered = [{"_id": row_id, "stored_digest": each} for row_id, each in prover.altered.items()]
     try:
         with ledger.lease(account_id) as book:
-            book.update(
-                [{"_id": row_id, "stored_digest": each} for row_id, each in altered.items()], sync=True
-            )
+            book.update(altered, sync=True)
+            book.forget_problems("extra", prover.over)
         return proof
     except LeaseHeld:
         text = "a pass is under way, so the digests of altered messages were not kept; the next proof reads again"
-        return evolve(proof, remarks=(*proof.remarks, Remark("note", text)))
+        return evolve(proof, remarks=(*proof.remarks, *([Remark("note", text)] if altered else [])))
 
 
 @define
@@ -173,26 +194,36 @@ class _Prover:
         sink: Sink,
         full: bool,
         each_message: Callable[[MessageProof], None],
+        observe: Observer,
         problems: dict[int, ProblemRow],
     ) -> None:
-        self.altered: dict[int, bytes] = {}
-        """By row: how the target stores what it altered, where the ledger does not know it yet."""
+        self.over: list[int] = []
+        """Messages of which a second copy was told, and that stand there once now."""
+        self._readback = Readback(source, sink, lambda row: self._here[self._path_of(row)], self._read_part)
+        self._read = 0
         self._ends = ends
         self._book = book
         self._source = source
         self._sink = sink
         self._full = full
         self._each_message = each_message
+        self._observe = observe
         self._problems = problems
         self._targets: dict[int, FolderRow] = {}
         self._here: dict[FolderPath, Folder] = {}
         self._standing: set[int] = set()
-        self._merged: set[int] = set()
+        self._merged: dict[int, bool] = {}
+        """Rows whose entry an earlier row claims, and whether that has the same content."""
         self._resized: set[int] = set()
         self._touched: set[int] = set()
-        self._strangers = _Strangers(sink)
+        self._strangers = Strangers(sink)
         self._remarks: list[Remark] = []
         self._failed = False
+
+    @property
+    def altered(self) -> dict[int, bytes]:
+        """By row: how the target stores what it altered, where the ledger does not know it yet."""
+        return self._readback.altered
 
     def prove(self, policy: FolderPolicy, proof: AccountProof) -> AccountProof:
         """List the target, then walk through the source folder by folder."""
@@ -201,6 +232,7 @@ class _Prover:
         mapped, _ = map_account(self._ends, self._book, policy, self._sink, sources, targets)
         self._here = {folder.path: folder for folder in targets if folder.selectable}
         self._list_target()
+        self.over = [row.id for row in self._book.doubled() if not self._is_double(row)] if self._book else []
         places = {row.source: row.target for row in mapped}
         done = [*self._walk(sources, places)]
         told: set[FolderPath] = set()
@@ -245,7 +277,7 @@ class _Prover:
                 self._strangers.add(page.folder, entry)
             for row in ours[:1]:
                 self._stands(row, entry, page.storable_flags)
-            self._merged.update(row.id for row in ours[1:])
+            self._merged.update((row.id, row.is_twin_of(ours[0])) for row in ours[1:])
 
     def _stands(self, row: Row, entry: Entry, storable: frozenset[str] | None) -> None:
         self._standing.add(row.id)
@@ -253,6 +285,11 @@ class _Prover:
             self._resized.add(row.id)
         if row.carried is not None and _kept(entry.flags, None) != _kept(split_flags(row.carried), storable):
             self._touched.add(row.id)
+
+    def _is_double(self, row: Row) -> bool:
+        """Tell whether a message stands in the target, beside an entry of its size that nobody claims."""
+        sizes = (row.size, row.target_size)
+        return row.id in self._standing and self._strangers.has(self._path_of(row), sizes)
 
     # the source
 
@@ -311,9 +348,21 @@ class _Prover:
             after = rows[-1].id
             standing = [row for row in rows if self._sort(folder, row)]
             self._find_absent(folder, [row for row in rows if self._is_absent(row)])
-            readings = self._read_back(folder, standing) if self._full else {}
+            readings = self._readback.read(folder.source, standing, folder.listed) if self._full else {}
             for row in standing:
                 self._judge(folder, row, readings.get(row.id))
+            self._tell_page(folder, rows)
+
+    def _tell_page(self, folder: _Folder, rows: Sequence[Row]) -> None:
+        """Tell how many messages were looked at, and the octets of theirs that were not told as they were read."""
+        octets = sum(row.size or 0 for row in rows if row.state in _CARRIED) if self._full else 0
+        rest, self._read = max(0, octets - self._read), 0
+        self._observe(MessagesProven(self._ends.account.source_address, folder.source.path, len(rows), rest))
+
+    def _read_part(self, path: FolderPath, octets: int) -> None:
+        self._ends.check_in()
+        self._read += octets
+        self._observe(MessagesProven(self._ends.account.source_address, path, 0, octets))
 
     def _sort(self, folder: _Folder, row: Row) -> bool:
         """Count what needs no look at the target; tell whether the row stands there."""
@@ -322,26 +371,28 @@ class _Prover:
         if state in _CARRIED:
             folder.tally.gone += not here
             folder.tally.flags_changed += row.id in self._touched
-            if self._is_merged(row):
-                folder.find("merged", row.key, "the target keeps this message and an identical one as one")
+            if row.id in self._merged:
+                self._tell_merged(folder, row)
             return row.id in self._standing
         if here and state in _QUARANTINED:
             folder.find("quarantined", row.key, self._reason(row))
+        elif here and state == State.MERGED:
+            folder.find("merged", row.key, _MERGED)
         elif here and state == State.COLLAPSED:
             folder.tally.collapsed += 1
         elif here:
             folder.tally.pending += 1
         return False
 
-    def _is_absent(self, row: Row) -> bool:
-        return row.state in _CARRIED and row.id not in self._standing and not self._is_merged(row)
+    def _tell_merged(self, folder: _Folder, row: Row) -> None:
+        """Say of a message whose entry an earlier one claims what no pass has noted yet."""
+        if self._merged[row.id]:
+            folder.find("merged", row.key, _MERGED)
+        else:
+            folder.find("missing", row.key, "the target took it for another message, and keeps only that")
 
-    def _is_merged(self, row: Row) -> bool:
-        """Tell whether another message claims the same entry, by the listing or by what the pass has seen."""
-        told = self._problems.get(row.id)
-        return row.id in self._merged or (
-            row.id not in self._standing and told is not None and told.kind == "merged"
-        )
+    def _is_absent(self, row: Row) -> bool:
+        return row.state in _CARRIED and row.id not in self._standing and row.id not in self._merged
 
     def _reason(self, row: Row) -> str:
         told = self._problems.get(row.id)
@@ -353,21 +404,27 @@ class _Prover:
         for row in rows:
             here = row.id in folder.listed
             folder.absent += here
-            if row.id in found:
-                folder.found += 1
-                name = "/".join(found[row.id])
-                folder.find("moved", row.key, f"moved in the target since, to {name}", found[row.id])
-            elif row.target_size is not None:  # it was seen there
-                if here:  # else it is gone from both sides
-                    folder.find("moved", row.key, "moved or removed in the target since")
+            if row.id in found or row.target_size is not None:  # it was seen there
+                folder.found += row.id in found
+                if here:  # else it is gone from both sides, or need not be there
+                    self._tell_moved(folder, row, found.get(row.id))
             elif row.state == State.MOVING:
                 folder.find("pending", row.key, "a move of the copy was cut off; the next pass finishes it")
             else:
                 text = "the target said that it stored it, and it was never seen there"
                 folder.find("missing", row.key, text)
 
-    def _judge(self, folder: _Folder, row: Row, reading: _Reading | None) -> None:
-        """Say of a message that stands in the target whether it is what was carried."""
+    def _tell_moved(self, folder: _Folder, row: Row, to: FolderPath | None) -> None:
+        if to is None:
+            folder.find("moved", row.key, "moved or removed in the target since")
+        else:
+            folder.find("moved", row.key, f"moved in the target since, to {'/'.join(to)}", to)
+
+    def _judge(self, folder: _Folder, row: Row, reading: Reading | None) -> None:
+        """Say of a message that stands in the target whether it is what was carried.
+
+        What the source has no more is counted as gone from there, and named only where something is wrong with it.
+        """
         digest = row.stored_digest or row.sent_digest or row.digest or b""
         outcome, text = "listed", ""
         if reading is not None:
@@ -375,8 +432,8 @@ class _Prover:
         elif row.stored_digest or row.id in self._resized:
             outcome, text = "altered", "the target stores it otherwise than it was sent"
         if outcome in ("identical", "listed"):
-            folder.tally.proven += 1
-        else:
+            folder.tally.proven += row.id in folder.listed
+        elif row.id in folder.listed or outcome in ("changed", "missing"):
             folder.find(outcome, row.key, text)
         if digest:
             folder.digests.append(digest)
@@ -404,141 +461,6 @@ class _Prover:
     def _fail(self, text: str) -> None:
         self._failed = True
         self._remarks.append(Remark("fault", text, "See to it on the server, then verify again."))
-
-    # octets
-
-    def _read_back(self, folder: _Folder, rows: Sequence[Row]) -> dict[int, _Reading]:
-        """Read copies from the target, and their messages from the source where that can tell something."""
-        stored = self._digests_in_target(rows)
-        given = self._digests_at_source(folder, rows)
-        return {row.id: self._reading(folder, row, stored.get(row.id), given.get(row.id)) for row in rows}
-
-    def _digests_in_target(self, rows: Sequence[Row]) -> dict[int, Digests | str]:
-        """Return each copy's digests by row, or why it could not be read; nothing of what is gone."""
-        by_place: dict[tuple[FolderPath, str], Row] = {}
-        asked: dict[FolderPath, list[Entry]] = {}
-        for row in rows:
-            by_place[self._path_of(row), row.target_key or ""] = row
-            asked.setdefault(self._path_of(row), []).append(row.target_entry)
-        found: dict[int, Digests | str] = {}
-        for answer in self._sink.fetch((self._here[path], entries) for path, entries in asked.items()):
-            asked_for = by_place.get((answer.folder, answer.key))
-            if asked_for is not None and isinstance(answer, Message):
-                found[asked_for.id] = digests(answer.octets)
-            elif asked_for is not None and isinstance(answer, Unreadable):
-                found[asked_for.id] = answer.reason
-        return found
-
-    def _digests_at_source(self, folder: _Folder, rows: Sequence[Row]) -> dict[int, bytes]:
-        """Return the digests of what the source gives now, by row; nothing where it gives other octets each time."""
-        here = {row.key or "": row for row in rows if row.id in folder.listed}
-        if not here or not self._source.traits.stable_octets:
-            return {}
-        found = {}
-        for answer in self._source.fetch([(folder.source, [row.entry for row in here.values()])]):
-            if isinstance(answer, Message) and answer.key in here:
-                found[here[answer.key].id] = digests(answer.octets).digest
-        return found
-
-    def _reading(
-        self, folder: _Folder, row: Row, stored: Digests | str | None, given: bytes | None
-    ) -> _Reading:
-        if stored is None:
-            return _Reading("moved", "moved or removed in the target while it was read")
-        if isinstance(stored, str):
-            return _Reading("missing", f"the target lists it and does not give it: {stored}")
-        sent = row.sent_digest or row.digest or given
-        if given is not None and row.digest is not None and given != row.digest:
-            return _Reading("changed", "the source gives other octets now than were carried", stored.digest)
-        if stored.digest == sent:
-            return _Reading("identical", "", stored.digest)
-        if stored.digest == row.stored_digest:
-            return _Reading("altered", "as the target altered it when it stored it", stored.digest)
-        found = self._examine(folder, row, stored)
-        if not found.same_content:
-            return _Reading("changed", f"the target holds {found.text}", stored.digest)
-        self.altered[row.id] = stored.digest
-        return _Reading("altered", f"the target altered {found.text}", stored.digest)
-
-    def _examine(self, folder: _Folder, row: Row, stored: Digests) -> Difference:
-        """Read both copies of one message, and tell what differs."""
-        ours = _octets(self._source, folder.source, row.entry) if row.id in folder.listed else None
-        theirs = _octets(self._sink, self._here[self._path_of(row)], row.target_entry)
-        if ours is None or theirs is None:
-            if stored.canonical == (row.canonical or row.digest):
-                return Difference(True, "line ends")
-            return Difference(False, "other octets than it was sent, and the source has the message no more")
-        return difference(mend(ours) if row.sent_digest else ours, theirs)
-
-
-@define
-class _Reading:
-    """What was learnt of one copy by reading it."""
-
-    outcome: str
-    text: str
-    digest: bytes | None = None
-
-
-class _Strangers:
-    """Entries of the target that nobody claims: counted, and searched for what is not where it was carried to."""
-
-    def __init__(self, sink: Sink) -> None:
-        self.unlisted: list[Folder] = []
-        """Folders that hold nothing of ours. They are listed only when something is searched."""
-        self._sink = sink
-        self._counts: Counter[FolderPath] = Counter()
-        self._by_size: dict[int | None, list[tuple[Folder, str]]] = {}
-        self._by_fingerprint: dict[bytes, list[FolderPath]] = {}
-
-    def add(self, folder: Folder, entry: Entry) -> None:
-        """Take in an entry."""
-        self._counts[folder.path] += 1
-        self._by_size.setdefault(entry.size, []).append((folder, entry.key))
-
-    def count(self, path: FolderPath) -> int:
-        """Count those of one folder, less what was found to be ours."""
-        return self._counts[path]
-
-    def find(self, rows: Sequence[Row]) -> dict[int, FolderPath]:
-        """Search for messages by size and fingerprint; return where each was found. No entry is found twice."""
-        self._list_rest()
-        self._read_headers(rows)
-        found = {}
-        for row in rows:
-            places = self._by_fingerprint.get(row.fingerprint) if row.fingerprint else None
-            if places:
-                found[row.id] = places.pop()
-                self._counts[found[row.id]] -= 1
-        return found
-
-    def _list_rest(self) -> None:
-        rest, self.unlisted = self.unlisted, []
-        for page in self._sink.changes((folder, None) for folder in rest):
-            if isinstance(
-                page, Changes
-            ):  # what cannot be listed cannot be searched, and proves nothing either way
-                for entry in page.entries:
-                    self.add(page.folder, entry)
-
-    def _read_headers(self, rows: Sequence[Row]) -> None:
-        """Read, once, the headers of entries that have the size of one of these messages."""
-        asked: dict[FolderPath, tuple[Folder, list[Entry]]] = {}
-        for size in {size for row in rows for size in (row.size, row.target_size) if size is not None}:
-            for folder, key in self._by_size.pop(size, ()):
-                asked.setdefault(folder.path, (folder, []))[1].append(Entry(key, size))
-        for folder, entries in asked.values():
-            for headers in self._sink.headers(folder, entries):
-                value = fingerprint(headers.octets).value
-                self._by_fingerprint.setdefault(value, []).append(folder.path)
-
-
-def _octets(side: Source, folder: Folder, entry: Entry) -> bytes | None:
-    found = None
-    for answer in side.fetch([(folder, [entry])]):
-        if isinstance(answer, Message):
-            found = answer.octets
-    return found
 
 
 def _kept(flags: frozenset[str], storable: frozenset[str] | None) -> set[str]:

@@ -7,13 +7,15 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from attrs import evolve
 
+from alimail_core import readback
 from alimail_core.compare import difference
 from alimail_core.errors import Interrupted, Refused
-from alimail_core.events import BatchSettled, Event
+from alimail_core.events import BatchSettled, Event, MessagesProven, ProofEnded, ProofStarted
 from alimail_core.folders import FolderPolicy
 from alimail_core.ledger import Ledger
 from alimail_core.model import (
@@ -59,6 +61,12 @@ def prove(office: Organisation, *, full: bool = False) -> AccountProof:
     """Return Anna's proof."""
     with office.migration() as migration:
         [proof] = migration.verify("anna", full=full)
+    for folder in proof.folders:
+        outcomes = ("proven", "altered", "moved", "merged", "collapsed", "quarantined", "pending")
+        told = sum(getattr(folder, name) for name in outcomes)
+        assert told <= folder.messages <= told + folder.missing + folder.changed, (
+            "each message has one outcome"
+        )
     return proof
 
 
@@ -299,11 +307,11 @@ def test_unreadable_messages_are_quarantined(tmp_path: Path) -> None:
 
 
 def test_what_left_the_source_is_counted(tmp_path: Path) -> None:
-    """A carried message that was deleted at the source stays proven in the target."""
+    """A carried message that was deleted at the source is told as gone; no more is proven than is there."""
     office = carried(Organisation(tmp_path), message("one"))
     office.sources["anna"].delete(INBOX, 1)
     found = inbox(prove(office))
-    assert (found.messages, found.gone, found.proven) == (1, 1, 2)
+    assert (found.messages, found.gone, found.proven) == (1, 1, 1)
 
 
 def test_a_mirrored_deletion_is_no_finding(tmp_path: Path) -> None:
@@ -406,17 +414,121 @@ def test_a_quick_proof_sees_altered_copies_by_their_size(tmp_path: Path) -> None
     assert (found.altered, found.proven) == (2, 0)
 
 
-def test_messages_that_the_target_merged_are_not_all_there(tmp_path: Path) -> None:
-    """Where a server keeps one of two identical messages, the other is told as merged, and the answer is no."""
+@BOTH
+def test_identical_messages_that_the_target_merged_are_no_loss(tmp_path: Path, full: bool) -> None:
+    """Where a server keeps one of two identical messages, the pass that saw it says so; then all is there."""
     office = Organisation(tmp_path)
     office.wrap_sink = lambda name, _: Merging(office.targets[name])
     office.give("anna", message("twin"), message("twin"), message("other"))
-    run(office)
+    with office.migration() as migration:
+        first = migration.run()
+        assert (first.exit_code, first.accounts[0].problems) == (3, 1)
+        again = migration.run()
+        assert (again.exit_code, again.accounts[0].problems, again.accounts[0].copied) == (0, 0, 0)
     assert office.targets["anna"].uids(INBOX) == [1, 3]
-    proof = prove(office, full=True)
+    proof = prove(office, full=full)
     found = inbox(proof)
     assert (found.proven, found.merged, found.missing) == (2, 1, 0)
+    assert kinds(found) == ["merged"]
+    assert proof.complete
+
+
+@pytest.mark.parametrize("duplicates", ["keep", "collapse"])
+def test_a_copy_that_stands_for_a_twin_is_not_mirrored_away(
+    tmp_path: Path, duplicates: Literal["keep", "collapse"]
+) -> None:
+    """Where one of two identical messages is deleted at the source, the one copy of both stays for the other."""
+    office = Organisation(tmp_path)
+    office.spec = evolve(
+        office.spec, options=evolve(office.spec.options, deletions="mirror", duplicates=duplicates)
+    )
+    office.wrap_sink = lambda name, _: Merging(office.targets[name])
+    office.give("anna", message("twin"), message("twin"))
+    run(office)
+    office.sources["anna"].delete(INBOX, 1)
+    for _ in range(3):
+        run(office)
+        assert office.targets["anna"].everything() == office.sources["anna"].everything()
+        assert prove(office).complete
+    office.sources["anna"].delete(INBOX, 2)
+    run(office)
+    assert not office.targets["anna"].everything()
+
+
+def test_a_message_that_the_target_took_for_another_is_not_there(tmp_path: Path) -> None:
+    """Where a server gives a message the key of another with other content, that is a loss and stays one."""
+    office = Organisation(tmp_path)
+    office.wrap_sink = lambda name, _: Merging(office.targets[name])
+    office.give("anna", message("one"), message("two"), message("three"))
+    for _ in range(2):
+        with office.migration() as migration:
+            assert migration.run().exit_code == 3
+    proof = prove(office)
+    assert (inbox(proof).proven, inbox(proof).quarantined) == (2, 1)
+    assert "took this message for another one" in inbox(proof).findings[0].text
     assert not proof.complete
+
+
+def doubled(office: Organisation) -> None:
+    """Let Anna's first message stand twice in the target, and let the ledger have it as a problem."""
+    carried(office, message("one"))
+    office.targets["anna"].deliver(INBOX, message("one"))
+    with closing(Ledger.open(office.spec.ledger, "test", office.clock)) as ledger, ledger.lease(1) as book:
+        [row, *_] = book.rows()
+        book.add_problem("extra", "the message stands twice", row=row)
+    run(office)
+
+
+@pytest.mark.parametrize("uid", [1, 3], ids=["our copy", "the other copy"])
+@pytest.mark.parametrize("by", ["pass", "proof"])
+def test_a_second_copy_is_a_problem_until_one_is_removed(tmp_path: Path, uid: int, by: str) -> None:
+    """The next pass, or proof, that finds one of the two gone forgets the problem; until then it stays."""
+    office = Organisation(tmp_path)
+    doubled(office)
+    prove(office)
+    with office.migration() as migration:
+        assert migration.run().exit_code == 3
+    office.targets["anna"].delete(INBOX, uid)
+    if by == "proof":
+        prove(office)
+        with office.migration() as migration:
+            assert migration.status()[0].problems == 0
+    with office.migration() as migration:
+        assert migration.run().exit_code == 0
+
+
+@BOTH
+def test_observers_see_how_far_a_proof_has_come(tmp_path: Path, full: bool) -> None:
+    """A proof tells what it has before it, each page of it and the octets read back, and its answer."""
+    office = carried(Organisation(tmp_path), message("one"), message("two", "x" * 1_000))
+    office.events.clear()
+    prove(office, full=full)
+    octets = office.sources["anna"].octets if full else 0
+    assert office.events == [
+        ProofStarted("anna@old.example", 3, octets),
+        MessagesProven("anna@old.example", INBOX, 3, octets),
+        ProofEnded("anna@old.example", complete=True, failed=False),
+    ]
+
+
+def test_a_long_reading_is_told_and_can_be_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within a page of large messages, observers hear of each part, the parts sum up, and a stop is heeded."""
+    monkeypatch.setattr(readback, "BATCH_OCTETS", 1_500)
+    office = carried(Organisation(tmp_path), *(message(str(n), "x" * 1_000) for n in range(4)))
+    office.events.clear()
+    prove(office, full=True)
+    parts = [each for each in office.events if isinstance(each, MessagesProven)]
+    assert [each.messages for each in parts] == [0, 0, 5]
+    assert sum(each.octets for each in parts) == office.sources["anna"].octets
+
+    def stop(event: Event) -> None:
+        if isinstance(event, MessagesProven):
+            office.stop.set()
+
+    office.events.clear()
+    with office.migration(stop) as migration, pytest.raises(Interrupted):
+        list(migration.verify(full=True))
+    assert [type(each) for each in office.events] == [ProofStarted, MessagesProven]
 
 
 class Merging(MemorySink):

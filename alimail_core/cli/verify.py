@@ -43,7 +43,7 @@ COUNTS = (
 )
 """The counts that the table sums up, in its order."""
 
-SHORT = ("missing", "changed", "merged", "pending", "quarantined")
+SHORT = ("missing", "changed", "pending", "quarantined")
 """The counts that say that not all is there."""
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from alimail_core.errors import LeaseLost
-from alimail_core.ledger.queries import IN_TARGET, Queries, chunks
+from alimail_core.ledger.queries import IN_TARGET, Queries, chunks, content_of
 from alimail_core.ledger.rows import Row, StrangerRow, contradicts, from_date, join_flags
 from alimail_core.ledger.schema import State, account, batch, folder, message, note, problem, stranger
 from alimail_core.model import Cursor, Entry, FolderPath, SpecialUse
@@ -83,11 +83,11 @@ class Book(Queries):
             again = (message.c.state == State.UNREADABLE) & self._here
             connection.execute(message.update().where(again).values(state=State.PENDING))
             ours = problem.c.account_id == self.account_id
-            stale = problem.c.kind.in_(("unreadable", "folder"))
+            stale = problem.c.kind.in_(("unreadable", "folder", "merged"))
             refused = sa.select(message.c.id).where(message.c.state == State.REFUSED, message.c.gone == 0)
             over = (problem.c.kind == "refused") & problem.c.message_id.not_in(refused)
             connection.execute(problem.delete().where(ours, stale | over))
-            self._reconsider_collapsed(connection)
+            self._reconsider_twins(connection)
             # A batch that was never ended was cut off with its process: its connections died before now.
             never = (batch.c.account_id == self.account_id) & batch.c.ended.is_(None)
             connection.execute(batch.update().where(never).values(ended=self.now))
@@ -100,18 +100,24 @@ class Book(Queries):
             folder.update().where(where, folder.c.epoch.is_not(None)).values(epoch="", cursor=None)
         )
 
-    def _reconsider_collapsed(self, connection: sa.Connection) -> None:
-        """A duplicate that was left out is pending again where the copy that stood for it does so no more."""
+    def _reconsider_twins(self, connection: sa.Connection) -> None:
+        """What an identical copy stood for is pending again where that copy does so no more.
+
+        A duplicate that was left out wants a twin at the source; one that the target has merged is content with a
+        twin on either side, for its user may have removed the copy there.
+        """
         c, twin = message.c, message.alias()
         comes_to = sa.select(folder.c.target_id).where(folder.c.id == c.folder_id).scalar_subquery()
-        stands = sa.select(twin.c.id).where(
+        twins = sa.select(twin.c.id).where(
             twin.c.target_id == comes_to,
-            twin.c.digest == c.digest,
             twin.c.state.in_((State.SENT, State.STORED, State.MOVING)),
-            twin.c.gone == 0,
         )
-        left_out = sa.and_(self._here, c.state == State.COLLAPSED, c.gone == 0)
-        connection.execute(message.update().where(left_out, ~stands.exists()).values(state=State.PENDING))
+        here = twin.c.gone == 0
+        collapsed_into = twins.where(twin.c.digest == c.digest, here)
+        merged_with = twins.where(content_of(twin.c) == content_of(c), here | (twin.c.target_gone == 0))
+        for state, stands in ((State.COLLAPSED, collapsed_into), (State.MERGED, merged_with)):
+            left_out = sa.and_(self._here, c.state == state, c.gone == 0)
+            connection.execute(message.update().where(left_out, ~stands.exists()).values(state=State.PENDING))
 
     def end_pass(self, state: str, reason: str = "", remedy: str = "") -> None:
         """Note how the pass ended."""
@@ -493,6 +499,13 @@ class Book(Queries):
                         account_id=self.account_id, kind=kind, first=self.now, **named, **values
                     )
                 )
+
+    def forget_problems(self, kind: str, message_ids: Sequence[int]) -> None:
+        """Name these messages no more: the cause is gone."""
+        with self.write() as connection:
+            for part in chunks(message_ids):
+                told = problem.c.message_id.in_(part) & (problem.c.kind == kind)
+                connection.execute(problem.delete().where(told))
 
     def add_note(self, text: str, count: int = 1) -> None:
         """Count something that cost no message."""

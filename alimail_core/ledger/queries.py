@@ -39,6 +39,11 @@ def chunks(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
         yield items[start : start + _CHUNK]
 
 
+def content_of(columns: Any) -> sa.ColumnElement[bytes]:
+    """Return the digest that messages share which differ in nothing but line ends."""
+    return sa.func.coalesce(columns.canonical, columns.digest)
+
+
 class Queries:
     """See the module. Used by the pass's own thread and its reader; a lock keeps them apart."""
 
@@ -260,6 +265,21 @@ class Queries:
         )
         return self._rows(c.target_id == target_id, c.target_key.is_not(None), earlier)
 
+    def doubled(self) -> list[Row]:
+        """List messages that are told to stand twice in the target."""
+        told = sa.select(problem.c.message_id).where(
+            problem.c.account_id == self.account_id, problem.c.kind == "extra"
+        )
+        return self._rows(message.c.id.in_(told))
+
+    def still_doubled(self) -> set[int]:
+        """Return those of ``doubled`` that stand in the target beside a stranger with the same header, or size."""
+        c, s, told = message.c, stranger.c, [row.id for row in self.doubled()]
+        unread = sa.and_(s.fingerprint.is_(None), s.size == c.target_size)
+        alike = sa.or_(s.fingerprint == c.fingerprint, unread)
+        beside = sa.select(s.id).where(s.folder_id == c.target_id, alike)
+        return {row.id for row in self._rows(c.id.in_(told), _STANDS, beside.exists())}
+
     def redated(self, target_id: int) -> int:
         """Count our messages to which a target folder gave another internal date than they were sent with."""
         c = message.c
@@ -297,8 +317,16 @@ class Queries:
         )
 
     def gone_rows(self) -> list[Row]:
-        """List messages that the target has and the source has no more."""
-        return self._rows(self._here, _STANDS, message.c.gone == 1)
+        """List messages that the target has and the source has no more, but for what stands for a twin there."""
+        c, twin = message.c, message.alias()
+        into = sa.select(folder.c.id).where(folder.c.target_id == c.target_id, folder.c.side == "source")
+        stood_for = sa.select(twin.c.id).where(
+            twin.c.folder_id.in_(into),
+            twin.c.state.in_((State.COLLAPSED, State.MERGED)),
+            twin.c.gone == 0,
+            content_of(twin.c) == content_of(c),
+        )
+        return self._rows(self._here, c.gone == 1, _STANDS, ~stood_for.exists())
 
     def gone_sizes(self) -> set[int | None]:
         """Return the sizes of what the source has no more, to tell moves from new messages cheaply.

@@ -68,6 +68,11 @@ class Row:
         """The row as an entry of its target."""
         return Entry(self.target_key or "", self.target_size, to_date(self.target_date, 0))
 
+    def is_twin_of(self, other: Row) -> bool:
+        """Tell whether two messages are known to differ in nothing but line ends."""
+        ours, theirs = self.canonical or self.digest, other.canonical or other.digest
+        return ours is not None and ours == theirs
+
 
 @frozen(slots=True)
 class StrangerRow:

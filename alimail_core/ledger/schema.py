@@ -47,6 +47,8 @@ class State(IntEnum):
     """It left the source before it could be carried."""
     MOVING = 7
     """Stored; a move of our copy to ``moving_to`` was begun and its end is not known."""
+    MERGED = 8
+    """The target keeps it and an identical message as one: nothing of its own stands there, and nothing is lost."""
 
 
 class Origin(IntEnum):

@@ -58,15 +58,24 @@ def _tell_redated(p: Pass, target: Target) -> None:
 
 
 def _tell_merged(p: Pass, target: Target) -> None:
+    """Where the target gave a message the key of an earlier one, only the earlier one stands there.
+
+    An identical one is there once, which is named in the pass that saw it; another's content is not there.
+    """
     rows = p.book.merged(target.id)
-    p.book.update([{"_id": row.id, "target_key": None, "target_gone": 1} for row in rows])
+    keepers = p.book.by_target_keys(target.id, [row.target_key or "" for row in rows])
     for row in rows:
-        p.problem(
-            "merged",
-            "the target stores this message and an identical one as a single message",
-            row=row,
-            remedy="Nothing need be done: its content is there once.",
-        )
+        kept = keepers[row.target_key or ""][0]
+        state = State.MERGED if row.is_twin_of(kept) else State.REFUSED
+        p.book.update([{"_id": row.id, "state": state, "target_key": None, "target_size": None}])
+        if state == State.MERGED:
+            reason = "the target stores this message and an identical one as a single message"
+            p.problem("merged", reason, row=row, remedy="Nothing need be done: its content is there once.")
+        else:
+            reason = "the target took this message for another one, which it had, and keeps only that"
+            p.problem(
+                "refused", reason, row=row, remedy="Look at both at their source; keep this one elsewhere."
+            )
 
 
 def _doubtful(p: Pass) -> list[Row]:

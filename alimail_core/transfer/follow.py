@@ -196,6 +196,7 @@ def targets_with_news(p: Pass, pairs: Sequence[Pair]) -> list[Target]:
     """Choose the target folders that must be looked at before anything is written: the others cost nothing."""
     news = {row.target_id for row in p.book.flag_changes()}
     news |= {row.target_id for row in p.book.resent()}
+    news |= {row.target_id for row in p.book.doubled()}
     news |= p.book.unfinished()
     pending = p.book.pending()
     news |= {pair.target.id for pair in pairs if pair.id in pending}

@@ -178,6 +178,7 @@ def carry(p: Pass) -> None:
     carry_flags(p)
     mirror_deletions(p)
     save_cursors(p, p.pairs)
+    p.book.forget_problems("extra", list({row.id for row in p.book.doubled()} - p.book.still_doubled()))
     left = p.book.pending()
     if any(pair.id in left and pair.target.surveyed is not None for pair in p.pairs):
         raise Transient("the target did not take all messages", remedy="Run the same command again.")
