@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
 
 import alimail_core
 from alimail_core.cli import VERBS, main
@@ -304,6 +305,89 @@ def test_verify_answers_first(run: Run, plugin: MemoryPlugin, capsys: pytest.Cap
     told = json.loads(capsys.readouterr().out)
     assert told["complete"] is False
     assert told["accounts"][0]["folders"][0]["pending"] == 1
+
+
+def test_verify_tells_how_far_it_is(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """Off a terminal each account's proof is a line on standard error; --quiet and --json write none there."""
+    run("migrate", "--quiet")
+    capsys.readouterr()
+    assert run("verify") == 0
+    told = capsys.readouterr()
+    assert "anna@old.example: all there, 3 messages looked at" in told.err
+    assert told.out.splitlines()[1].split() == ["Account", "Messages", "Proven", "Besides"]
+    assert run("verify", "--quiet") == 0
+    assert run("verify", "--json") == 0
+    assert capsys.readouterr().err == ""
+
+
+def many(plugin: MemoryPlugin, number: int) -> list[str]:
+    """Write a configuration of many accounts with long addresses; return the sources."""
+    names = [f"a.rather.long.name.of.a.person.{each:03}" for each in range(number)]
+    accounts = "".join(
+        f'[[account]]\nsource_address = "{name}@old.example"\ntarget_address = "{name}@new.example"\n'
+        for name in names
+    )
+    Path("alimail.toml").write_text(CONFIG.partition("[[account]]")[0] + accounts)
+    for name in names:
+        plugin.boxes[f"{name}@old.example"].deliver(INBOX, message(name))
+        plugin.boxes[f"{name}@old.example"].make(("项目", "x" * 50))
+        plugin.boxes[f"{name}@new.example"].deliver(INBOX, message("from another"))
+    return [f"{name}@old.example" for name in names]
+
+
+@pytest.mark.parametrize("number", [1, 30])
+def test_tables_fit_a_terminal(
+    run: Run,
+    plugin: MemoryPlugin,
+    number: int,
+    typed: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """On a terminal of 80 columns no table is wider, whatever addresses and folders are called; a pipe has all."""
+    monkeypatch.setenv("COLUMNS", "80")
+    names = many(plugin, number)
+    typed("")
+    heads = 0
+    for verb, *words in (("plan",), ("migrate", "--yes"), ("status",), ("verify",), ("verify", "--full")):
+        assert run(verb, *words) == 0
+        lines = capsys.readouterr().out.splitlines()
+        heads += sum(line.split()[:1] in (["Account"], ["Folder"]) for line in lines)
+        assert not [line for line in lines if "  " in line.strip() and cell_len(line) > 80]
+    assert heads == 5 + number
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: False)
+    run("status")
+    assert all(name in capsys.readouterr().out for name in names[:1])
+
+
+def test_verify_of_many_accounts_shows_those_that_need_a_look(
+    run: Run, plugin: MemoryPlugin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Beyond twenty accounts the table has what is not all there, and the sum of all."""
+    names = many(plugin, 21)
+    run("migrate", "--quiet")
+    plugin.boxes[names[4]].deliver(INBOX, message("late"))
+    capsys.readouterr()
+    assert run("verify") == 3
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("NOT all there: of 22 messages of 21 accounts: 1 pending")
+    assert [line.split() for line in lines[2:]] == [
+        [names[4], "2", "1", "1", "pending;", "1", "extra"],
+        ["total", "22", "21", "1", "pending;", "21", "extra"],
+    ]
+
+
+def test_check_says_once_what_holds_for_many(
+    run: Run, plugin: MemoryPlugin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a target says of every account is said with the first, and at the end with their number."""
+    many(plugin, 30)
+    assert run("check") == 0
+    out = capsys.readouterr().out
+    assert out.count("  note: the server tells no quota\n") == 1
+    assert "30 targets: note: the server tells no quota\n" in out
+    assert out.count("(target): note") == 30
+    assert "60 sides tried: nothing is in the way" in out
 
 
 def test_report_tells_where_it_is(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

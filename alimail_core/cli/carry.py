@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from alimail_core.cli.output import STATE_WORDS, complain, count_text, octets_text, say, table
+from alimail_core.cli.output import MANY, STATE_WORDS, complain, count_text, octets_text, say, table
 
 if TYPE_CHECKING:
     from alimail_core.cli.frame import Frame
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from alimail_core.migration import MigrationSummary
     from alimail_core.spec import AccountSpec, MigrationSpec
     from alimail_core.transfer import PassSummary
-
-MANY = 20
-"""Beyond so many accounts the closing table has only those that need a look."""
 
 
 @frozen

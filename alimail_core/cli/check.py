@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -42,25 +44,45 @@ def check(
     spec = frame.load(config)
     ask_secrets(matching(spec, search))
     results: list[CheckResult] = []
+    shown = _Shown()
     if not json:
         say(*(line for remark in spec.remarks for line in remark_lines(remark)))
     with frame.migration(spec) as migration:
         for result in migration.check(search):
             results.append(result)
             if not (json or (quiet and result.level != "fault")):
-                _show(result)
+                say(*shown.lines(result))
     faulty = sum(result.level == "fault" for result in results)
     if json:
         write_json({"remarks": remarks_json(spec.remarks), "accounts": [_json(result) for result in results]})
-    else:
-        sides = count_text(len(results), "side")
-        say(f"{faulty:,} of {sides} with a fault" if faulty else f"{sides} tried: nothing is in the way")
+        return 3 if faulty else 0
+    if not quiet:
+        say(*shown.shared())
+    sides = count_text(len(results), "side")
+    say(f"{faulty:,} of {sides} with a fault" if faulty else f"{sides} tried: nothing is in the way")
     return 3 if faulty else 0
 
 
-def _show(result: CheckResult) -> None:
-    say(f"{result.address or result.account} ({result.side}): {MARKS.get(result.level, result.level)}")
-    say(*(line for remark in result.remarks for line in remark_lines(remark)))
+class _Shown:
+    """What was said already: a remark that holds for many accounts is said with the first, and then counted."""
+
+    def __init__(self) -> None:
+        self._times: Counter[tuple[str, Remark]] = Counter()
+
+    def lines(self, result: CheckResult) -> Iterator[str]:
+        """Give a side's line, and below it its faults and what was not said before."""
+        mark = MARKS.get(result.level, result.level)
+        yield f"{result.address or result.account} ({result.side}): {mark}"
+        for remark in result.remarks:
+            self._times[result.side, remark] += 1
+            if remark.level == "fault" or self._times[result.side, remark] == 1:
+                yield from remark_lines(remark)
+
+    def shared(self) -> Iterator[str]:
+        """Give what holds for several accounts, with their number."""
+        for (side, remark), times in self._times.items():
+            if times > 1:
+                yield f"{count_text(times, side)}: {MARKS.get(remark.level, remark.level)}: {remark.text}"
 
 
 def remarks_json(remarks: tuple[Remark, ...]) -> list[dict[str, Any]]:

@@ -71,7 +71,7 @@ def copy(
     spec = one_mailbox(frame, source_url, target_url, (source_secret, target_secret), ledger)
     code = carry(frame, spec, Looks(quiet, plain, log)).exit_code
     if verify and code in (0, 3):
-        proven = prove(frame, spec, full=True, quiet=quiet)
+        proven = prove(frame, spec, full=True, quiet=quiet, plain=plain)
         return 1 if proven == 1 else max(code, proven)
     if code > 128:
         complain("Interrupted between two batches; nothing is lost. The same command again goes on.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
@@ -20,6 +21,12 @@ STATE_WORDS = {
     "failed": "FAILED",
 }
 """The words for how a pass ended."""
+
+NARROWEST = 10
+"""Cells that a cut text keeps."""
+
+MANY = 20
+"""Beyond so many accounts a table has only those that need a look."""
 
 MARKS = {"ok": "ok", "note": "note", "warning": "warning", "fault": "FAULT"}
 """The words for a remark's level, so that no meaning hangs on colour."""
@@ -83,25 +90,43 @@ def write_json(value: object) -> None:
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a table to standard output, numbers to the right. A line too wide is left to the terminal to fold."""
-    for line in table_lines(headings, rows):
+    """Write a table to standard output, numbers to the right; on a terminal no wider than that is."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for line in table_lines(headings, rows, width):
         print(line)
 
 
-def table_lines(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
-    """Lay out a table with widths as a terminal counts them (a Chinese character takes two cells)."""
-    from rich.cells import cell_len
+def table_lines(
+    headings: Sequence[str], rows: Iterable[Sequence[object]], width: int | None = None
+) -> Iterator[str]:
+    """Lay out a table with widths as a terminal counts them (a Chinese character takes two cells).
+
+    Where it would be wider than ``width``, the widest texts are cut, and numbers never.
+    """
+    from rich.cells import cell_len, set_cell_size
 
     cells = [list(headings), *([_cell(value) for value in row] for row in rows)]
     right = {n for n in range(len(headings)) if any(_is_number(row[n]) for row in cells[1:])}
-    widths = [max(cell_len(row[n]) for row in cells) for n in range(len(headings))]
+    widths = _fitted([max(cell_len(row[n]) for row in cells) for n in range(len(headings))], right, width)
     for row in cells:
-        gaps = [" " * (widths[n] - cell_len(text)) for n, text in enumerate(row)]
-        parts = [
-            gap + text if n in right else text + gap
-            for n, (gap, text) in enumerate(zip(gaps, row, strict=True))
-        ]
+        parts = []
+        for n, text in enumerate(row):
+            shown = f"{set_cell_size(text, widths[n] - 1)}…" if cell_len(text) > widths[n] else text
+            gap = " " * (widths[n] - cell_len(shown))
+            parts.append(gap + shown if n in right else shown + gap)
         yield "  ".join(parts).rstrip()
+
+
+def _fitted(widths: list[int], right: set[int], width: int | None) -> list[int]:
+    """Take cells from the widest columns of text until all fit, or none can give any more."""
+    room = sys.maxsize if width is None else width - 2 * (len(widths) - 1)
+    texts = [n for n in range(len(widths)) if n not in right]
+    while sum(widths) > room and texts:
+        widest = max(texts, key=widths.__getitem__)
+        if widths[widest] <= NARROWEST:
+            break
+        widths[widest] -= 1
+    return widths
 
 
 def _cell(value: object) -> str:

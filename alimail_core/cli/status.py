@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import typer
@@ -51,10 +52,7 @@ def status(
     if json:
         write_json({"accounts": [plain(row) for row in rows]})
         return 0
-    table(
-        ("Account", "Target", "State", "Since", "There", "Octets", "Left", "Problems"),
-        [_row(row, frame.clock) for row in rows],
-    )
+    _show(rows, frame.clock)
     for row in rows:
         if row.reason:
             say(f"{row.source_address}: {row.reason}", *([f"  -> {row.remedy}"] if row.remedy else []))
@@ -64,10 +62,17 @@ def status(
     return 0
 
 
-def _row(row: AccountStatus, clock: Clock) -> tuple[object, ...]:
+def _show(rows: Sequence[AccountStatus], clock: Clock) -> None:
+    """Write a line for each account; with its target where the source alone does not tell it."""
+    branches = len({row.source_address for row in rows}) < len(rows)
+    headings = ("Account", *(["Target"] if branches else []), "State", "Since", "There", "Octets", "Left")
+    table((*headings, "Problems"), [_row(row, clock, branches) for row in rows])
+
+
+def _row(row: AccountStatus, clock: Clock, branches: bool) -> tuple[object, ...]:
     return (
         row.source_address,
-        row.target_address,
+        *([row.target_address] if branches else []),
         _state(row),
         _since(row, clock),
         row.settled_messages,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,40 +12,25 @@ import typer
 from alimail_core.cli import options
 from alimail_core.cli.carry import ask_secrets, matching
 from alimail_core.cli.frame import Frame
-from alimail_core.cli.output import (
-    complain,
-    count_text,
-    path_text,
-    plain,
-    remark_lines,
-    say,
-    table,
-    write_json,
-)
+from alimail_core.cli.output import MANY, count_text, path_text, remark_lines, say, table, write_json
+from alimail_core.cli.output import plain as plain_data
 
 if TYPE_CHECKING:
+    from alimail_core.cli.progress import Progress
+    from alimail_core.cli.tally import Sizes
+    from alimail_core.events import Observer
     from alimail_core.spec import MigrationSpec
+    from alimail_core.status import AccountStatus
     from alimail_core.verify import AccountProof, FolderProof
 
 FEW = 20
 """Findings that are shown of each account; `alimail report` has all of them."""
 
-COUNTS = (
-    "messages",
-    "proven",
-    "altered",
-    "moved",
-    "quarantined",
-    "pending",
-    "missing",
-    "changed",
-    "merged",
-    "extra",
-)
-"""The counts that the table sums up, in its order."""
-
 SHORT = ("missing", "changed", "pending", "quarantined")
 """The counts that say that not all is there."""
+
+BESIDES = ("altered", "moved", "merged", "collapsed", "extra")
+"""The counts that are no fault."""
 
 
 def verify(
@@ -56,6 +42,7 @@ def verify(
     ] = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
+    plain: options.Plain = False,
 ) -> int:
     """Answer "is it all there?": list both sides afresh and hold them against each other.
 
@@ -69,10 +56,17 @@ def verify(
       alimail verify --full --search anna@old.example --json > anna.json
 
     \b
-    The columns: messages (in the source now), proven (in the target, as carried), altered (the target stores other
-    octets than it was sent; told apart, no fault), moved (moved or removed in the target since, by its user),
-    quarantined (the target will not take them), pending (not carried yet), missing, changed, merged (the target
-    stored two as one), extra (in the target, put there by others).
+    Each message in the source now is proven (in the target, as it was carried), or one of these:
+      missing      the target said that it has it, and it is not there
+      changed      one side holds another content now than was carried
+      pending      not carried yet
+      quarantined  the target will not take it, or the source not give it
+    and, which is no fault:
+      altered      the target stores other octets than it was sent; what a reader sees is the same
+      moved        moved or removed in the target since, by its user
+      merged       the target keeps it and an identical message as one
+      collapsed    not carried by wish: identical to another one
+    Extra is what others have put into the target.
 
     \b
     Exit code 0: all there; 3: something is not, and is named; 1: an account could not be looked at.
@@ -84,7 +78,7 @@ def verify(
     frame = Frame.of(context)
     spec = frame.load(config)
     ask_secrets(matching(spec, search))
-    return prove(frame, spec, search=search, full=full, json=json, quiet=quiet)
+    return prove(frame, spec, search=search, full=full, json=json, quiet=quiet, plain=plain)
 
 
 def prove(
@@ -95,27 +89,48 @@ def prove(
     search: str = "",
     json: bool = False,
     quiet: bool = False,
+    plain: bool = False,
 ) -> int:
     """Look at both sides and tell the answer; return the exit code."""
-    with frame.migration(spec) as migration:
-        proofs = list(_told(migration.verify(search, full=full), aloud=not (json or quiet)))
+    with ExitStack() as stack:
+        observers: list[Observer] = []
+        if not quiet and (not json or sys.stderr.isatty()):
+            observers.append(stack.enter_context(_progress(frame, spec, search, full=full, plain=plain)))
+        migration = stack.enter_context(frame.migration(spec, observers))
+        proofs = list(migration.verify(search, full=full))
     code = _code(proofs)
     if json:
         write_json({"complete": code == 0, "full": full, "accounts": [_json(each) for each in proofs]})
         return code
     say(_answer(proofs, code, full))
     if not quiet:
-        table(("Account", *(name.capitalize() for name in COUNTS)), [_row(each) for each in proofs])
-        say(*(line for each in proofs for line in _details(each)))
+        _show(proofs)
     return code
 
 
-def _told(proofs: Iterator[AccountProof], *, aloud: bool) -> Iterator[AccountProof]:
-    """Pass proofs on; tell a waiting person of each, since the answer comes when the last is there."""
-    for proof in proofs:
-        if aloud and sys.stderr.isatty():
-            complain(f"{proof.account}: {count_text(_total(proof.folders, 'messages'), 'message')} looked at")
-        yield proof
+def _progress(frame: Frame, spec: MigrationSpec, search: str, *, full: bool, plain: bool) -> Progress:
+    """Draw how far the proofs have come, of all that the ledger has, so that the estimate is one of the whole."""
+    from alimail_core.cli.progress import make_progress
+
+    with frame.migration(spec) as migration:
+        rows = [row for row in migration.status(search) if row.in_roster]
+    expected: dict[str, Sizes] = {row.source_address: {(): _size(row, full)} for row in rows}
+    return make_progress(len(rows), frame.clock, expected, plain=plain)
+
+
+def _size(row: AccountStatus, full: bool) -> tuple[int, int]:
+    messages = row.settled_messages + row.pending_messages + row.quarantined
+    return messages, row.settled_octets if full else 0
+
+
+def _show(proofs: Sequence[AccountProof]) -> None:
+    """Write a line for each account, or where there are many for those that need a look, and what was found."""
+    shown = [each for each in proofs if each.exit_code] if len(proofs) > MANY else proofs
+    rows = [_row(each.account, each.folders) for each in shown]
+    if len(proofs) != 1:
+        rows.append(_row("total", [folder for each in proofs for folder in each.folders]))
+    table(("Account", "Messages", "Proven", "Besides"), rows)
+    say(*(line for each in shown for line in _details(each)))
 
 
 def _code(proofs: Sequence[AccountProof]) -> int:
@@ -133,8 +148,12 @@ def _answer(proofs: Sequence[AccountProof], code: int, full: bool) -> str:
             if full
             else "keys, sizes and flags compared; --full reads every octet"
         )
-        return f"All there: {total} of {accounts} ({how})."
-    parts = [f"{number:,} {name}" for name in SHORT if (number := _total(folders, name))]
+        merged = _total(folders, "merged")
+        besides = (
+            f" The target keeps {merged:,} of them and an identical one as one message." if merged else ""
+        )
+        return f"All there: {total} of {accounts} ({how}).{besides}"
+    parts = [counts] if (counts := _counts(folders, SHORT)) else []
     lost = sum(each.lost for each in folders)
     parts += [f"{count_text(lost, 'folder')} emptied or made anew in the target"] if lost else []
     failed = sum(each.failed for each in proofs)
@@ -142,8 +161,18 @@ def _answer(proofs: Sequence[AccountProof], code: int, full: bool) -> str:
     return f"NOT all there: of {total} of {accounts}: {', '.join(parts)}."
 
 
-def _row(proof: AccountProof) -> tuple[object, ...]:
-    return proof.account, *(_total(proof.folders, name) for name in COUNTS)
+def _row(name: str, folders: Sequence[FolderProof]) -> tuple[object, ...]:
+    short, besides = _counts(folders, SHORT), _counts(folders, BESIDES)
+    return (
+        name,
+        _total(folders, "messages"),
+        _total(folders, "proven"),
+        "; ".join(filter(None, (short, besides))),
+    )
+
+
+def _counts(folders: Sequence[FolderProof], names: Sequence[str]) -> str:
+    return ", ".join(f"{number:,} {name}" for name in names if (number := _total(folders, name)))
 
 
 def _total(folders: Sequence[FolderProof], name: str) -> int:
@@ -163,6 +192,6 @@ def _details(proof: AccountProof) -> Iterator[str]:
 
 
 def _json(proof: AccountProof) -> dict[str, Any]:
-    told: dict[str, Any] = plain(proof)
+    told: dict[str, Any] = plain_data(proof)
     told.pop("full")
     return {**told, "complete": proof.complete}
