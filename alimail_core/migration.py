@@ -181,19 +181,23 @@ class Migration:
 
     def enable(self, search: str) -> list[str]:
         """Let the accounts that match run; return their source addresses."""
-        return self.switch(self._matching(search), True)
+        return self._switch(self._matching(search), True)
 
     def disable(self, search: str) -> list[str]:
         """Keep the accounts that match from running; one that runs stops before its next batch."""
-        return self.switch(self._matching(search), False)
+        return self._switch(self._matching(search), False)
 
-    def switch(self, accounts: Sequence[AccountSpec], enabled: bool) -> list[str]:
-        """Enable or disable exactly these accounts; return their source addresses."""
+    def _switch(self, accounts: Sequence[AccountSpec], enabled: bool) -> list[str]:
         ledger = self._made_ledger()
         ledger.enable(
             [ledger.account(each.source_address, each.target_address) for each in accounts], enabled
         )
         return [each.source_address for each in accounts]
+
+    def ask_to_stop(self, accounts: Sequence[AccountSpec]) -> None:
+        """Ask the passes of these accounts to stop, whatever process they run in; they may run again at once."""
+        ledger = self._made_ledger()
+        ledger.ask_to_stop([ledger.account(each.source_address, each.target_address) for each in accounts])
 
     def is_enabled(self, account: AccountSpec) -> bool:
         """Tell whether an account may run."""
@@ -388,7 +392,6 @@ class _Run:
         self._accounts = accounts
         self._refill = refill
         self._futures: dict[Future[PassSummary], int] = {}
-        self._told_to_stop: list[AccountSpec] = []
 
     def finish(self) -> list[PassSummary]:
         """Run them all; return the summaries in the accounts' order."""
@@ -403,8 +406,6 @@ class _Run:
                 self._migration.stop.set()
                 executor.shutdown(wait=False, cancel_futures=True)
                 raise
-            finally:
-                self._let_run_again()
         return [done[index] for index in range(len(self._accounts))]
 
     def _submit(self, executor: Executor, account: AccountSpec) -> Future[PassSummary]:
@@ -423,18 +424,17 @@ class _Run:
         while waiting:
             ended, waiting = wait(waiting, LOOK, return_when=FIRST_COMPLETED)
             yield from ended
-            if not self._kind.same_process and self._migration.stop.is_set() and not self._told_to_stop:
+            if not self._kind.same_process and self._migration.stop.is_set():
                 self._stop_others(waiting)
 
     def _stop_others(self, waiting: Iterable[Future[PassSummary]]) -> None:
-        """Tell other processes to stop, through the one thing that they share with us: the ledger."""
-        running = [self._accounts[self._futures[future]] for future in waiting if not future.cancel()]
-        self._told_to_stop = [each for each in running if self._migration.is_enabled(each)]
-        self._migration.switch(self._told_to_stop, False)
+        """Ask other processes to stop, through the one thing that they share with us: the ledger.
 
-    def _let_run_again(self) -> None:
-        if self._told_to_stop:
-            self._migration.switch(self._told_to_stop, True)
+        Asked at every look, because an account may be about to begin. The wish ends with the pass that it reaches,
+        so nothing has to be taken back, also where this process is killed.
+        """
+        running = [self._accounts[self._futures[future]] for future in waiting if not future.cancel()]
+        self._migration.ask_to_stop(running)
 
     def _summary(self, future: Future[PassSummary]) -> PassSummary:
         account, migration = self._accounts[self._futures[future]], self._migration
@@ -449,8 +449,6 @@ class _Run:
             return migration.ended(
                 account, "failed", f"its worker failed: {type(bug).__name__}", "Run again."
             )
-        if account in self._told_to_stop and summary.state == "stopped":
-            summary = evolve(summary, reason="stopped on request", remedy="Run the same command again.")
         if not self._kind.same_process:
             migration.tell_end(summary)
         return summary

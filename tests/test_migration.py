@@ -423,8 +423,14 @@ def test_workers_elsewhere_are_stopped_through_the_ledger(
     def stop_and_wait() -> None:
         office.stop.set()
         deadline = time.monotonic() + 60
-        with Organisation(tmp_path).migration() as other:
-            while other.status("anna")[0].enabled and time.monotonic() < deadline:
+        with (
+            closing(Ledger.open(office.spec.ledger, "test")) as ledger,
+            ledger.engine.connect() as connection,
+        ):
+            while time.monotonic() < deadline:
+                if connection.execute(sa.select(accounts.c.stop_fence)).first() != (None,):
+                    break
+                connection.rollback()
                 time.sleep(0.01)
 
     office.wrap_sink = lambda name, _: Slow(office.targets[name], stop_and_wait)
@@ -438,38 +444,24 @@ def test_workers_elsewhere_are_stopped_through_the_ledger(
     assert 0 < len(office.targets["anna"].uids(("INBOX",))) < 5
 
 
-def test_an_account_disabled_by_its_user_stays_disabled_after_a_stop(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Stopping workers elsewhere enables afterwards only what it disabled itself."""
-    office = Organisation(tmp_path, ["anna"], workers=1)
-    office.give("anna", message("one"), message("two"))
-    office.executors = [
-        ExecutorKind("far", "As if in other processes.", ThreadPoolExecutor, same_process=False)
-    ]
-    monkeypatch.setattr(Registry, "load", lambda: office.registry)
-    looked = threading.Event()
-    is_enabled = Migration.is_enabled
+def test_a_wish_to_stop_ends_with_the_pass_that_it_reached(tmp_path: Path) -> None:
+    """Whoever asks other processes to stop may be killed then: every account can run again, and none is disabled."""
+    office = Organisation(tmp_path)
+    office.give("anna", message("one"), message("two"), message("three"))
 
-    def noted(migration: Migration, account: AccountSpec) -> bool:
-        enabled = is_enabled(migration, account)
-        if threading.current_thread() is threading.main_thread():
-            looked.set()
-        return enabled
-
-    def disable_and_stop() -> None:
-        if not looked.is_set():
+    def ask(event: Event) -> None:
+        if isinstance(event, BatchSettled):
             with Organisation(tmp_path).migration() as other:
-                other.disable("anna")
-            office.stop.set()
-            looked.wait(20)
+                other.ask_to_stop(office.spec.accounts)
 
-    monkeypatch.setattr(Migration, "is_enabled", noted)
-    office.wrap_sink = lambda name, _: Slow(office.targets[name], disable_and_stop)
     options = evolve(office.spec.options, batch_messages=1)
-    with office.migration(executor="far", options=options) as migration:
-        assert states(migration.run()) == {"anna": "stopped"}
-        assert not migration.status()[0].enabled
+    with office.migration(ask, options=options) as migration:
+        [stopped] = migration.run().accounts
+    assert (stopped.state, stopped.reason) == ("stopped", "stopped on request")
+    assert 0 < len(office.targets["anna"].uids(("INBOX",))) < 3
+    with office.migration() as migration:
+        assert migration.status()[0].enabled
+        assert states(migration.run()) == {"anna": "done"}
 
 
 @pytest.mark.server

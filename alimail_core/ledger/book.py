@@ -53,6 +53,11 @@ class Book(Queries):
 
     # the account
 
+    def asked_to_stop(self) -> bool:
+        """Tell whether somebody who cannot reach this process asks its pass to stop."""
+        query = sa.select(account.c.stop_fence).where(account.c.id == self.account_id)
+        return bool(self._read(query)[0][0] == self._fence)
+
     def begin_pass(self, source_endpoint: str, target_endpoint: str) -> int:
         """Note that a pass begins; return its number. What could not be read last time is pending again."""
         with self.write() as connection:

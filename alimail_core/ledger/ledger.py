@@ -213,6 +213,12 @@ class Ledger:
                 account.update().where(account.c.id.in_(account_ids)).values(enabled=int(enabled))
             )
 
+    def ask_to_stop(self, account_ids: Sequence[int]) -> None:
+        """Ask the passes that hold these accounts now to stop before their next batch; later ones may run."""
+        with self._write() as connection:
+            here = account.c.id.in_(account_ids)
+            connection.execute(account.update().where(here).values(stop_fence=account.c.fence))
+
     def counts(self, account_id: int) -> dict[str, tuple[int, int]]:
         """Return messages and octets by state, such as ``{"STORED": (120, 4711)}``."""
         mine = sa.select(schema.folder.c.id).where(schema.folder.c.account_id == account_id)

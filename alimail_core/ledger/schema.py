@@ -94,6 +94,7 @@ account = Table(
     Column("owner", Text, nullable=False, server_default=""),
     Column("fence", Integer, nullable=False, server_default="0"),
     Column("heartbeat", Float),
+    Column("stop_fence", Integer),  # the pass with this fence is asked to stop, and no later one
     UniqueConstraint("source_address", "target_address"),
 )
 

@@ -97,7 +97,7 @@ class Run:
 
     def check_in(self, octets: int = 0) -> None:
         """Between two batches: may the account go on, by its user's, its owner's and its limit's leave?"""
-        if self.stop.is_set():
+        if self.stop.is_set() or self.book.asked_to_stop():
             raise Interrupted(
                 "stopped on request", signal=self.stop.signal, remedy="Run the same command again."
             )
