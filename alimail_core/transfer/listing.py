@@ -11,6 +11,8 @@ from alimail_core.model import INBOX, Changes, Folder, FolderPath, SpecialUse, U
 from alimail_core.transfer.state import Pair, Pass, Target
 
 _FIRST = {INBOX: 0}
+_PART = 20_000
+"""Messages that are listed before the first of them is carried: seconds, on any server."""
 _USE_ORDER = {SpecialUse.SENT: 1, SpecialUse.DRAFTS: 2, SpecialUse.JUNK: 8, SpecialUse.TRASH: 9}
 
 
@@ -92,21 +94,22 @@ def _priority(pair: Pair) -> tuple[int, int]:
 
 
 def chunks(p: Pass) -> list[list[Pair]]:
-    """Divide the work: on a first pass the inbox, then what was sent, then the rest; later all at once.
+    """Divide the work: a first pass carries some folders whole before it lists the next; later all at once.
 
     A later pass lists every folder before it writes, to tell a message that was moved from a new one.
     """
     if p.later:
         return [p.pairs]
-    first, rest = p.pairs[:2], p.pairs[2:]
-    parts: list[list[Pair]] = [[pair] for pair in first]
-    part: list[Pair] = []
-    for pair in rest:
-        part.append(pair)
-        if sum(each.source.messages or 0 for each in part) > 20_000:
-            parts.append(part)
-            part = []
-    return [*parts, part] if part else parts
+    parts: list[list[Pair]] = []
+    messages = 0
+    for pair in p.pairs:
+        here = pair.source.messages or 0
+        if not parts or messages + here > _PART:
+            parts.append([])
+            messages = 0
+        parts[-1].append(pair)
+        messages += here
+    return parts
 
 
 def list_source(p: Pass, pairs: Sequence[Pair]) -> list[Pair]:

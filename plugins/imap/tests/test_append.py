@@ -73,14 +73,21 @@ class Uids:
         return b"{tag} OK [APPENDUID %d %s] done\r\n" % (CLOCK, uids)
 
 
-@pytest.mark.parametrize(("capabilities", "kind"), [(RICH, Multi), (PLUS, Pipelined), (ALIBABA, Spread)])
-def test_the_strategy_suits_the_server(capabilities: bytes, kind: type[AppendStrategy]) -> None:
-    """MULTIAPPEND needs literals that do not wait; everything else is one APPEND a message."""
+@pytest.mark.parametrize(
+    ("capabilities", "kind", "most"), [(RICH, Multi, 2), (PLUS, Pipelined, 2), (ALIBABA, Pipelined, None)]
+)
+def test_the_strategy_suits_the_server(
+    capabilities: bytes, kind: type[AppendStrategy], most: int | None
+) -> None:
+    """MULTIAPPEND needs literals that do not wait; many connections only pay where literals wait."""
     with (
         CannedServer(capabilities=capabilities) as server,
         ImapSink.open(server.options, server.credentials) as sink,
     ):
-        assert type(choose(sink.connection)) is kind
+        strategy = choose(sink.connection)
+        assert isinstance(strategy, Spread)
+        assert type(strategy.way) is kind
+        assert strategy.pace.bears == most
 
 
 @pytest.mark.parametrize("capabilities", [RICH, PLUS, POOR, b"IMAP4rev1 LITERAL- UIDPLUS"])

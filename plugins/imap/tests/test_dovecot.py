@@ -27,7 +27,7 @@ from alimail_core.model import (
 )
 from alimail_core.testing.mail import odd_messages, sound_messages
 from alimail_core.testing.servers import Dovecot
-from alimail_imap.append import Multi
+from alimail_imap.append import Multi, Pipelined
 from alimail_imap.login import connect
 from alimail_imap.sink import ImapSink
 from alimail_imap.source import ImapSource
@@ -101,9 +101,10 @@ def entries(source: ImapSource, folder: Folder) -> list[Entry]:
 
 def test_each_server_gets_its_strategy(rich: Dovecot, poor: Dovecot) -> None:
     """The rich one takes MULTIAPPEND, the poor one APPENDs in flight."""
-    for dovecot, kind in ((rich, Multi), (poor, Spread)):
+    for dovecot, kind in ((rich, Multi), (poor, Pipelined)):
         with ImapSink.open(options_for(dovecot), credentials_for(dovecot, dovecot.new_user())) as opened:
-            assert type(opened._strategy) is kind
+            assert isinstance(opened._strategy, Spread)
+            assert type(opened._strategy.way) is kind
 
 
 def test_what_is_stored_is_read_back(sink: ImapSink, source: ImapSource) -> None:

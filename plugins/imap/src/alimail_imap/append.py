@@ -10,7 +10,7 @@ better hands its own to ``ImapSink``. Three come with this plug-in:
 ``Multi``
     One APPEND for a whole batch's messages of a folder (RFC 3502) with literals that do not wait (RFC 7888).
 ``spread.Spread``
-    One APPEND a message over several connections, for a server that has no such literals.
+    One of these over several connections side by side.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from alimail_core import (
     Stored,
     Transient,
 )
-from alimail_imap.connection import Connection
+from alimail_imap.connection import MAX_IN_FLIGHT, Connection
 from alimail_imap.fetched import write_date, write_flags
 from alimail_imap.grades import grade
 from alimail_imap.tokens import Response, Status
@@ -85,23 +85,32 @@ class Pipelined:
 
     def append(self, link: Link, batches: Iterable[Batch]) -> Iterator[Outcome]:
         """See ``AppendStrategy``."""
-        return Run(link, self.messages, self.octets).outcomes(batches)
+        return self.run(link).outcomes(batches)
+
+    def run(self, link: Link, connection: Connection | None = None) -> Run:
+        """Begin a run over the sink's connection, or over another one."""
+        return Run(link, self.messages, self.octets, connection)
 
 
 @define
 class Multi:
-    """One APPEND for all of a batch's messages of a folder, at most so many commands in flight.
+    """One APPEND for all of a batch's messages of a folder; at most so much is sent and not yet answered.
 
     No standard promises that a server which says NO to such a command stored nothing. So all of its messages are
     in doubt, and those that come again travel alone.
     """
 
-    commands: int = 2
+    messages: int = 2 * BATCH_MESSAGES
+    octets: int = 2 * BATCH_OCTETS
     _alone: set[int] = field(factory=set, init=False)
 
     def append(self, link: Link, batches: Iterable[Batch]) -> Iterator[Outcome]:
         """See ``AppendStrategy``."""
-        return _MultiRun(link, self.commands, self._alone).outcomes(batches)
+        return self.run(link).outcomes(batches)
+
+    def run(self, link: Link, connection: Connection | None = None) -> Run:
+        """Begin a run over the sink's connection, or over another one."""
+        return _MultiRun(link, self.messages, self.octets, self._alone, connection)
 
 
 @define
@@ -164,22 +173,23 @@ class Run:
             waiting.extend(self.plan(batch))
         return batch is not None
 
-    # What a run over MULTIAPPEND does differently
-
     def plan(self, batch: Batch) -> Iterator[list[Delivery]]:
         """Divide a batch into commands."""
         return ([delivery] for delivery in batch)
 
     def make_room(self, group: Sequence[Delivery]) -> None:
         """Hear answers until the next command may be sent."""
-        octets = sum(len(one.octets) for one in group)
-        while self.flying and (
-            len(self.flying) >= self._most_messages or self._flying_octets() + octets > self._most_octets
-        ):
+        while self.flying and not self._is_room(group):
             self.hear()
 
-    def _flying_octets(self) -> int:
-        return sum(len(one.octets) for command in self.flying.values() for one in command.deliveries)
+    def _is_room(self, group: Sequence[Delivery]) -> bool:
+        flying = [one for command in self.flying.values() for one in command.deliveries]
+        octets = sum(len(one.octets) for one in (*flying, *group))
+        return (
+            len(self.flying) < MAX_IN_FLIGHT
+            and len(flying) + len(group) <= self._most_messages
+            and octets <= self._most_octets
+        )
 
     # Sending
 
@@ -286,9 +296,10 @@ class Run:
 class _MultiRun(Run):
     """One call of ``append`` over a server that takes many messages in one command."""
 
-    def __init__(self, link: Link, most_commands: int, alone: set[int]) -> None:
-        super().__init__(link, BATCH_MESSAGES, BATCH_OCTETS)
-        self._most_commands = most_commands
+    def __init__(
+        self, link: Link, most_messages: int, most_octets: int, alone: set[int], connection: Connection | None
+    ) -> None:
+        super().__init__(link, most_messages, most_octets, connection)
         self._alone = alone
 
     def plan(self, batch: Batch) -> Iterator[list[Delivery]]:
@@ -300,10 +311,6 @@ class _MultiRun(Run):
             else:
                 groups.setdefault(self.link.mailbox(delivery.folder), []).append(delivery)
         yield from groups.values()
-
-    def make_room(self, group: Sequence[Delivery]) -> None:
-        while len(self.flying) >= self._most_commands:
-            self.hear()
 
     def doubt(self, command: Command) -> None:
         self._alone.update(hash(one.octets) for one in command.deliveries)

@@ -32,7 +32,9 @@ def create_folders(session: Session, wanted: Wanted) -> Iterator[Folder | Unusab
     for path, _ in wanted:
         try:
             name = session.names.from_path(path)
-            yield _answer(path, paths.get(path) or handles.get(name.decode("latin-1")), refused.get(name))
+            found = paths.get(path) or handles.get(name.decode("latin-1"))
+            made = evolve(found, messages=0) if found is not None and name in plan else found
+            yield _answer(path, made, refused.get(name))
         except Refused as error:
             yield Unusable(path, error.message)
 

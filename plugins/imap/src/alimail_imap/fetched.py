@@ -55,6 +55,14 @@ def parse_fetch(response: Response) -> Fetched | None:
     return _read_items(response, tokens)
 
 
+def read_listed(response: Response) -> Fetched | None:
+    """Read an answer to ``LISTED``; an unasked FETCH, which tells flags alone, is none."""
+    fetched = parse_fetch(response) if response.kind() == b"FETCH" else None
+    if fetched is None or not fetched.uid or fetched.flags is None or fetched.size is None:
+        return None
+    return fetched
+
+
 def _read_items(response: Response, tokens: list[Token]) -> Fetched | None:
     items = tokens[2] if len(tokens) > 2 else None
     if not isinstance(items, list):

@@ -6,26 +6,31 @@ next time, and up to four *witnesses*: a few messages with size and date, by whi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from itertools import islice
 from typing import Any
 
-from attrs import evolve, field, frozen
+from attrs import define, evolve, field, frozen
 
 from alimail_core import PAGE, Changes, Cursor, Denied, Entry, Folder, Refused, Transient, Unusable
 from alimail_imap.connection import astring, collect, of_kind
-from alimail_imap.fetched import LISTED, LISTED_WITH_LABELS, Fetched, parse_fetch
+from alimail_imap.fetched import LISTED, LISTED_WITH_LABELS, Fetched, parse_fetch, read_listed
 from alimail_imap.grades import grade
 from alimail_imap.labels import Rank, owns, rank_folder
 from alimail_imap.mailboxes import list_folders
 from alimail_imap.session import CLOCK_LIKE, Key, Selected, Session, epoch_name
+from alimail_imap.together import Told, list_together
 from alimail_imap.tokens import Response, Status
 from alimail_imap.uidsets import Range, count, expand, format_sets, parse_set
 
 READ_AHEAD = 64
-"""How many folders are asked at once whether anything changed in them."""
+"""How many folders are asked at once whether anything changed in them, or what is in them."""
+SMALL = 500
+"""A folder of at most so many messages is listed together with others."""
+TOGETHER = PAGE
+"""The most messages that are listed together, as far as their number is known before."""
 MAX_WITNESSES = 4
 MAX_VANISHED = 2_000_000
 """A server that names more vanished UIDs than this is asked for the whole folder instead."""
@@ -83,6 +88,38 @@ class Mark:
             return None
 
 
+@define
+class _Request:
+    """One folder that was asked for, and what is known of it by now."""
+
+    folder: Folder
+    mark: Mark | None
+    status: Mapping[str, int] = field(factory=dict)
+    told: Told | None = None
+
+    @property
+    def size(self) -> int | None:
+        """About how many messages there are; ``None``: unknown."""
+        known = self.mark.exists if self.mark is not None else None
+        return self.status.get("MESSAGES", self.folder.messages if known is None else known)
+
+    def may_be_unchanged(self) -> bool:
+        """Tell whether STATUS could show it: only a UIDVALIDITY from a clock tells a folder that was made again."""
+        return self.mark is not None and bool(self.mark.modseq) and self.mark.uidvalidity >= CLOCK_LIKE
+
+    def is_unchanged(self) -> bool:
+        """Tell whether STATUS has shown that all is as it was; only HIGHESTMODSEQ tells of flags."""
+        if self.mark is None or not self.may_be_unchanged():
+            return False
+        wanted = {
+            "MESSAGES": self.mark.exists,
+            "UIDNEXT": self.mark.uidnext,
+            "UIDVALIDITY": self.mark.uidvalidity,
+            "HIGHESTMODSEQ": self.mark.modseq,
+        }
+        return wanted.items() <= self.status.items()
+
+
 def _optional(value: Any) -> int | None:
     return None if value is None else int(value)
 
@@ -107,54 +144,83 @@ class Lister:
     def changes(self, requests: Iterable[tuple[Folder, Cursor | None]]) -> Iterator[Changes | Unusable]:
         """See ``Source.changes``."""
         waiting = iter(requests)
-        while part := [(folder, Mark.read(cursor)) for folder, cursor in islice(waiting, READ_AHEAD)]:
-            unchanged = self._ask_unchanged(part)
-            for place, (folder, mark) in enumerate(part):
-                if mark is not None and place in unchanged:
-                    self._note(folder, mark)
-                    yield Changes(folder, mark.epoch, cursor=mark.cursor(), storable_flags=mark.storable)
+        while part := [_Request(folder, Mark.read(cursor)) for folder, cursor in islice(waiting, READ_AHEAD)]:
+            self._ask_status(part)
+            self._list_together(part)
+            for one in part:
+                if one.is_unchanged():
+                    yield self._unchanged(one)
+                elif one.told is not None:
+                    yield self._told(one, one.told)
                 else:
-                    yield from self._list(folder, mark)
+                    yield from self._list(one.folder, one.mark)
 
-    # Folders in which nothing changed, told without opening them
+    # Many folders at once
 
-    def _ask_unchanged(self, part: list[tuple[Folder, Mark | None]]) -> set[int]:
-        """Ask all the folders' STATUS in one round trip; return the places of those that are as they were.
-
-        Only HIGHESTMODSEQ tells of flags, and only a UIDVALIDITY from a clock tells a folder that was made again.
-        """
-        if not self._connection.offers("CONDSTORE") and not self._connection.offers("QRESYNC"):
-            return set()
-        self._connection.settle()
-        sent = [
-            (place, mark, self._send_status(folder))
-            for place, (folder, mark) in enumerate(part)
-            if mark is not None
-            and mark.modseq
-            and mark.uidvalidity >= CLOCK_LIKE
-            and not self._is_selected(folder)
+    def _ask_status(self, part: Sequence[_Request]) -> None:
+        """Ask in one round trip how much there is in each folder, and whether anything changed in it."""
+        extended = self._connection.offers("CONDSTORE") or self._connection.offers("QRESYNC")
+        items = b" (MESSAGES UIDNEXT UIDVALIDITY HIGHESTMODSEQ)" if extended else b" (MESSAGES)"
+        asked = [
+            one
+            for one in part
+            # STATUS of the open folder would be stale (RFC 9051 §6.3.11).
+            if not self._is_selected(one.folder)
+            and ((extended and one.may_be_unchanged()) or (len(part) > 1 and one.size is None))
         ]
-        return {place for place, mark, tag in sent if self._is_unchanged(mark, tag)}
+        self._connection.settle()
+        names = (astring(self._session.names.wire(one.folder)) for one in asked)
+        for one, tag in zip(
+            asked, [self._connection.send(b"STATUS ", name, items) for name in names], strict=True
+        ):
+            responses, status = collect(self._connection.until(tag))
+            told = next(of_kind(responses, b"STATUS"), None)
+            one.status = read_status(told) if told is not None and status.ok else {}
+
+    def _list_together(self, part: Sequence[_Request]) -> None:
+        """List the small folders with all commands in flight."""
+        small: list[_Request] = []
+        messages = 0
+        for one in part:
+            if one.size is not None and one.size <= SMALL and not one.is_unchanged():
+                messages += one.size
+                if messages <= TOGETHER:
+                    small.append(one)
+        if len(small) > 1 and self._knows_to_open(small[0].folder):
+            folders = [one.folder for one in small]
+            for one, told in zip(
+                small, list_together(self._session, folders, self._items, write=self._write), strict=True
+            ):
+                one.told = told
+
+    def _knows_to_open(self, folder: Folder) -> bool:
+        """Find out with one folder whether this server has EXAMINE, before many are opened unseen."""
+        if not self._write and not self._session.examine_is_known:
+            try:
+                self._session.select(folder)
+            except Refused:
+                return False
+        return True
+
+    def _unchanged(self, one: _Request) -> Changes:
+        assert one.mark is not None
+        self._note(one.folder, one.mark)
+        return Changes(one.folder, one.mark.epoch, cursor=one.mark.cursor(), storable_flags=one.mark.storable)
+
+    def _told(self, one: _Request, told: Told) -> Changes:
+        new = self._next_mark(told.state, one.mark, told.listed)
+        self._note(one.folder, new)
+        witnesses = _Witnesses()
+        witnesses.offer(told.listed)
+        top = max((fetched.uid or 0 for fetched in told.listed), default=0)
+        entries = [_entry(new.epoch, each) for each in told.listed if self._owns(one.folder, each)]
+        page = Changes(one.folder, new.epoch, complete=True, storable_flags=new.storable)
+        return self._page(page, entries, self._finish(new, witnesses, top))
 
     def _is_selected(self, folder: Folder) -> bool:
         """Tell whether a folder is open: its STATUS would be stale then (RFC 9051 §6.3.11)."""
         selected = self._session.selected
         return selected is not None and selected[0] == self._session.names.wire(folder)
-
-    def _send_status(self, folder: Folder) -> bytes:
-        name = astring(self._session.names.wire(folder))
-        return self._connection.send(b"STATUS ", name, b" (MESSAGES UIDNEXT UIDVALIDITY HIGHESTMODSEQ)")
-
-    def _is_unchanged(self, mark: Mark, tag: bytes) -> bool:
-        responses, status = collect(self._connection.until(tag))
-        numbers = next((read_status(response) for response in of_kind(responses, b"STATUS")), {})
-        wanted = {
-            "MESSAGES": mark.exists,
-            "UIDNEXT": mark.uidnext,
-            "UIDVALIDITY": mark.uidvalidity,
-            "HIGHESTMODSEQ": mark.modseq,
-        }
-        return status.ok and all(numbers.get(name, -1) == number for name, number in wanted.items())
 
     # One folder
 
@@ -180,8 +246,11 @@ class Lister:
         else:
             yield from self._list_all(page, new)
 
-    def _next_mark(self, state: Selected, mark: Mark | None) -> Mark:
-        """Decide whether the old keys still hold: the new mark has the old witnesses only where they do."""
+    def _next_mark(self, state: Selected, mark: Mark | None, listed: Sequence[Fetched] | None = None) -> Mark:
+        """Decide whether the old keys still hold: the new mark has the old witnesses only where they do.
+
+        ``listed`` is the whole folder where that is known already.
+        """
         new = Mark(
             uidvalidity=state.uidvalidity,
             uidnext=state.uidnext,
@@ -197,16 +266,17 @@ class Lister:
             return evolve(new, marker=mark.marker + (state.uidvalidity < mark.uidvalidity))
         if _went_back(mark.uidnext, state.uidnext) or _went_back(mark.modseq, state.modseq):
             return evolve(new, marker=mark.marker + 1)
-        kept = self._check_witnesses(mark)
+        kept = self._check_witnesses(mark, listed)
         if kept is None:
             return evolve(new, marker=mark.marker + 1)
         return evolve(new, marker=mark.marker, witnesses=kept)
 
-    def _check_witnesses(self, mark: Mark) -> tuple[Witness, ...] | None:
+    def _check_witnesses(self, mark: Mark, listed: Sequence[Fetched] | None) -> tuple[Witness, ...] | None:
         """Return the witnesses that stand as they did; ``None`` where one has become another message."""
         known = {uid: (size, date) for uid, size, date in mark.witnesses}
         kept: list[Witness] = []
-        for fetched in self.fetch_uids(known, b"(UID INTERNALDATE RFC822.SIZE)"):
+        found = self.fetch_uids(known, b"(UID INTERNALDATE RFC822.SIZE)") if listed is None else listed
+        for fetched in found:
             witness = _witness(fetched)
             if witness is not None and witness[0] in known:
                 if not _is_same_witness(known[witness[0]], witness):
@@ -265,7 +335,7 @@ class Lister:
         expunged = 0
         for response in responses:
             kind = response.kind()
-            if (fetched := _listed(response)) is not None and first <= fetched.number <= last:
+            if (fetched := read_listed(response)) is not None and first <= fetched.number <= last:
                 found[fetched.uid or 0] = fetched
             elif kind == b"EXPUNGE":
                 expunged += 0 < response.number() <= last
@@ -312,7 +382,7 @@ class Lister:
                 gone += _vanished(response)
                 if len(gone) > MAX_VANISHED:
                     raise Transient("the server says that more messages vanished than a folder can hold")
-            elif (fetched := _listed(response)) is not None:
+            elif (fetched := read_listed(response)) is not None:
                 witnesses.offer([fetched])
                 if not self._owns(page.folder, fetched):
                     gone.append((fetched.uid or 0, fetched.uid or 0))
@@ -399,14 +469,6 @@ def _is_same_witness(known: tuple[int, str], witness: Witness) -> bool:
 
 def _went_back(old: int | None, new: int | None) -> bool:
     return old is not None and new is not None and new < old
-
-
-def _listed(response: Response) -> Fetched | None:
-    """Read an answer to our listing; an unasked FETCH, which tells flags alone, is none."""
-    fetched = parse_fetch(response) if response.kind() == b"FETCH" else None
-    if fetched is None or not fetched.uid or fetched.flags is None or fetched.size is None:
-        return None
-    return fetched
 
 
 def _entry(epoch: str, fetched: Fetched) -> Entry:

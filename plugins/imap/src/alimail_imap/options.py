@@ -30,8 +30,9 @@ class ImapOptions(ServerOptions):
         "The most connections that this server bears at once, over all accounts.", default=None
     )
     append_connections: int = option(
-        "The most connections that one mailbox is written over, where the server has no LITERAL+ and so makes each "
-        "message wait. How many pay is found out. With `1`, messages keep their order (`order = strict`).",
+        "The most connections that one mailbox is written over: two, and more where the server has no LITERAL+ and "
+        "so makes each message wait. How many pay is found out. With `1`, messages keep their order "
+        "(`order = strict`).",
         default=16,
     )
     folder_prefix: str | None = option(

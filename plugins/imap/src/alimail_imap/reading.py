@@ -20,7 +20,7 @@ from alimail_core import (
     Transient,
     Unreadable,
 )
-from alimail_imap.connection import astring, collect
+from alimail_imap.connection import MAX_IN_FLIGHT, astring, collect
 from alimail_imap.fetched import LISTED, Fetched, parse_fetch
 from alimail_imap.grades import grade
 from alimail_imap.listing import raise_passing
@@ -31,7 +31,7 @@ from alimail_imap.uidsets import format_sets
 from alimail_imap.wire import MAX_LITERAL
 
 IN_FLIGHT = 2
-"""Commands in flight: while one is answered the next is with the server already."""
+"""Commands of a full half batch in flight: while one is answered the next is with the server already."""
 
 _MESSAGE = b" (UID RFC822.SIZE INTERNALDATE BODY.PEEK[])"
 _HEADERS = b" (UID BODY.PEEK[HEADER.FIELDS (MESSAGE-ID DATE FROM SUBJECT)])"
@@ -52,6 +52,10 @@ class _Job:
     """False once its EXAMINE was refused: what is answered then may be of the folder that was open before."""
     reason: str = "the server gave no content"
     """Why what stays unanswered was not given."""
+
+    def octets(self) -> int:
+        """Add up what the server was asked for; a size that it did not tell counts as the largest."""
+        return sum(BATCH_OCTETS if entry.size is None else entry.size for entry in self.entries.values())
 
     def take_out_giants(self) -> Iterator[Unreadable]:
         """Refuse messages larger than any memory should hold, before the server sends them."""
@@ -86,7 +90,7 @@ class Reader:
         # Opened anew: what was expunged since would otherwise still be handed out.
         self._open = None
         while True:
-            while len(running) < IN_FLIGHT and (job := next(jobs, None)) is not None:
+            while _is_room(running) and (job := next(jobs, None)) is not None:
                 yield from job.take_out_giants()
                 self._send(job, running, left)
             if not running:
@@ -258,6 +262,14 @@ class Reader:
 
 def _fetched(response: Response) -> Fetched | None:
     return parse_fetch(response) if response.kind() == b"FETCH" else None
+
+
+def _is_room(running: Sequence[_Job]) -> bool:
+    """Tell whether one more job may be in flight: always a second one, and more of them where they are small."""
+    if len(running) < IN_FLIGHT:
+        return True
+    octets = sum(job.octets() for job in running)
+    return len(running) < MAX_IN_FLIGHT // 2 and octets <= BATCH_OCTETS // IN_FLIGHT
 
 
 def _of_its_folder(later: Iterable[_Job]) -> Iterator[_Job]:

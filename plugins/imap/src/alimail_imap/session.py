@@ -121,14 +121,15 @@ class Session:
         self.selected = None
         return self.connection.run(verb + b" ", astring(name), doing="folder")
 
-    def send_select(self, folder: Folder) -> tuple[bytes, bytes]:
-        """Send an EXAMINE without waiting, for a caller that hides the round trip; return its tag and the name.
+    def send_select(self, folder: Folder, *, write: bool = False) -> tuple[bytes, bytes]:
+        """Open a folder without waiting, for a caller that hides the round trip; return the tag and the name.
 
         ``note_selected`` must follow when its answer has come.
         """
         name = self.names.wire(folder)
         self.selected = None
-        return self.connection.send(self._examine + b" ", astring(name), doing="folder"), name
+        verb = b"SELECT" if write else self._examine
+        return self.connection.send(verb + b" ", astring(name), doing="folder"), name
 
     def note_selected(
         self, wanted: tuple[bytes, bool], responses: Iterable[Response], status: Status

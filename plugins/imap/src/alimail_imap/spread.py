@@ -1,9 +1,10 @@
-"""APPEND over several connections: for servers that make each literal wait for their go-ahead.
+"""APPEND over several connections.
 
-Without LITERAL+ a message costs one round trip however cleverly its connection is used (``append.Pipelined``).
-Connections side by side share that wait. Each is a *lane*: a thread that takes one message after another from
-what all of them share and sends it by ``append.Run``, which answers for what it took. So a lane that dies leaves
-only its own few messages in doubt, and the others go on.
+Without LITERAL+ a message costs one round trip however cleverly its connection is used (``append.Pipelined``), and
+connections side by side share that wait. With it one connection keeps one processor of the server busy, and its disk
+idle meanwhile; a second one helps. Each connection is a *lane*: a thread that takes one command's messages after
+another from what all of them share and sends them by ``append.Run``, which answers for what it took. So a lane that
+dies leaves only its own few messages in doubt, and the others go on.
 
 How many lanes there are is found out: a few to begin with, twice as many while that pays, and never more again than
 the server bore when it refused or dropped one.
@@ -20,12 +21,10 @@ from typing import TypeAlias
 
 from attrs import define, field, frozen
 
-from alimail_core import BATCH_OCTETS, AlimailError, Batch, Delivery, NotStored, Transient
-from alimail_imap.append import AppendStrategy, Link, Multi, Outcome, Pipelined, Run
+from alimail_core import BATCH_MESSAGES, BATCH_OCTETS, AlimailError, Batch, Delivery, NotStored, Transient
+from alimail_imap.append import AppendStrategy, Link, Multi, Outcome, Pipelined
 from alimail_imap.connection import Connection
 
-LANE_MESSAGES = 64
-"""The most messages that a lane has sent and not heard of (some servers have LITERAL-, RFC 7888)."""
 FIRST = 4
 """Lanes to begin with, where there is work for them."""
 ROUNDS = 8
@@ -85,22 +84,28 @@ class Pace:
 
 @define
 class Spread:
-    """One APPEND a message over as many connections as pay. The order of messages is not kept."""
+    """Send in one ``way`` over as many connections as pay. The order of messages is not kept."""
 
+    way: Pipelined | Multi = field(factory=Pipelined)
     pace: Pace = field(factory=Pace)
     rounds: int = ROUNDS
     """A lane more is worth its login where so many messages wait for each, or ``ROUND_OCTETS``."""
+    ahead: int = ROUNDS
+    """How many commands wait for each lane, so that none is ever idle."""
 
     def append(self, link: Link, batches: Iterable[Batch]) -> Iterator[Outcome]:
         """See ``AppendStrategy``."""
-        return _Spreading(link, self.pace, self.rounds).outcomes(batches)
+        return _Spreading(link, self).outcomes(batches)
 
 
 def choose(connection: Connection) -> AppendStrategy:
     """Pick the strategy that suits a server's capabilities."""
     if not connection.offers("LITERAL+"):
         return Spread()
-    return Multi() if connection.offers("MULTIAPPEND") else Pipelined()
+    two = Pace(wanted=2, bears=2)
+    if not connection.offers("MULTIAPPEND"):
+        return Spread(pace=two)
+    return Spread(Multi(), two, rounds=BATCH_MESSAGES // 4, ahead=1)
 
 
 @frozen
@@ -119,10 +124,11 @@ _Told: TypeAlias = "Outcome | _Ended | BaseException"
 class _Spreading:
     """One call of ``append``. ``outcomes`` runs in the caller's thread, ``_lane`` in one thread for each lane."""
 
-    def __init__(self, link: Link, pace: Pace, rounds: int) -> None:
+    def __init__(self, link: Link, spread: Spread) -> None:
         self._link = link
-        self._pace = pace
-        self._rounds = rounds
+        self._spread = spread
+        self._pace = spread.pace
+        self._plan = spread.way.run(link).plan
         self._told: SimpleQueue[_Told] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._owed: dict[int, int] = {}
@@ -132,7 +138,7 @@ class _Spreading:
         """Why the main connection is gone."""
         self._changed = threading.Condition()
         # Under the condition's lock:
-        self._waiting: deque[Delivery] = deque()
+        self._waiting: deque[list[Delivery]] = deque()
         self._alive = 0
         self._closing = False
 
@@ -172,7 +178,7 @@ class _Spreading:
         """Tell whether lanes will soon want for work. Nothing is taken any more once the main connection is gone."""
         return (
             not self._stopped()
-            and len(self._waiting) <= self._rounds * self._alive
+            and len(self._waiting) < max(self._spread.ahead * self._alive, 1)
             and sum(self._owed.values()) <= MAX_OWED_OCTETS
         )
 
@@ -186,8 +192,9 @@ class _Spreading:
         if batch is None:
             return False
         self._owed |= {delivery.id: len(delivery.octets) for delivery in batch}
+        groups = list(self._plan(batch))
         with self._changed:
-            self._waiting.extend(batch)
+            self._waiting.extend(groups)
             self._changed.notify_all()
         return True
 
@@ -199,9 +206,8 @@ class _Spreading:
 
     def _work_for(self, lanes: int) -> bool:
         with self._changed:
-            if len(self._waiting) > self._rounds * lanes:
-                return True
-            return sum(len(one.octets) for one in self._waiting) > ROUND_OCTETS * lanes
+            waiting = [len(one.octets) for group in self._waiting for one in group]
+        return len(waiting) > self._spread.rounds * lanes or sum(waiting) > ROUND_OCTETS * lanes
 
     def _open_lane(self, *, main: bool = False) -> None:
         with self._changed:
@@ -235,7 +241,7 @@ class _Spreading:
         """Answer for what no lane will send any more."""
         unsent = Transient(f"the account stopped before this message was sent: {error.message}")
         with self._changed:
-            for delivery in self._waiting:
+            for delivery in (one for group in self._waiting for one in group):
                 self._told.put(NotStored(delivery.id, unsent))
             self._waiting.clear()
 
@@ -270,7 +276,7 @@ class _Spreading:
         """Send what waits, as long as there is any to come."""
         while self._await_work(main):
             taken: dict[int, Delivery] = {}
-            run = Run(self._link, LANE_MESSAGES, BATCH_OCTETS, connection)
+            run = self._spread.way.run(self._link, connection)
             try:
                 for outcome in run.outcomes(self._feed(taken, main)):
                     delivery = taken.pop(outcome.id)
@@ -295,19 +301,19 @@ class _Spreading:
         return not main and self._alive > self._link.most_connections()
 
     def _feed(self, taken: dict[int, Delivery], main: bool) -> Iterator[Batch]:
-        """Give one message after another; none when nothing waits, so that what was sent is heard to its end."""
+        """Give one command's messages after another; none when nothing waits: what was sent is heard to its end."""
         while True:
             with self._changed:
                 if self._closing or not self._waiting or self._is_surplus(main):
                     return
-                delivery = self._waiting.popleft()
-            taken[delivery.id] = delivery
-            yield [delivery]
+                group = self._waiting.popleft()
+            taken |= {delivery.id: delivery for delivery in group}
+            yield group
 
     def _hand_back(self, delivery: Delivery) -> None:
         """Leave to other lanes what certainly was not stored, as its octets were never sent."""
         with self._changed:
-            self._waiting.appendleft(delivery)
+            self._waiting.appendleft([delivery])
             self._changed.notify_all()
 
 
