@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -45,8 +45,8 @@ class Sitting:
     tls: bool
     tell: Callable[[str], None]
     users: tuple[str, ...] = ()
-    wanted: dict[tuple[str, check.Forgiven], Snapshot] = Factory(dict)
-    """What each source holds, as each tool is expected to carry it."""
+    wanted: dict[str, Snapshot] = Factory(dict)
+    """What each source holds; read when it is first asked for."""
 
     def fill(self) -> None:
         """Make the sources' mail."""
@@ -72,7 +72,7 @@ class Sitting:
             for tool in order:
                 yield self.run(tool, jobs[tool.name], NOTHING_NEW)
             happen(change, self.stage, self.users[0], self.work.corpus.folders[-1], number)
-            self.wanted.clear()
+            self.wanted = {}
             for tool in order:
                 yield self.run(tool, jobs[tool.name], CHANGED)
 
@@ -81,29 +81,27 @@ class Sitting:
         commands = tool.commands(job)
         log_file(job).unlink(missing_ok=True)
         # The source is read before the first run, so that no tool finds it colder than the others do.
-        self.want(check.STRICT)
+        self.want()
         output, before = job.folder / "output", self.relayed()
         began = datetime.now(UTC)
         taken = take(commands, output, LONGEST_SECONDS)
         relay = self.relayed() - before
         eta = eta_error(log_file(job), began, taken.wall, len(job.pairs)) if tool.name == SUBJECT else None
-        fault = _failure(taken, output) or self.fault(tool.forgiven, job)
+        fault = _failure(taken, output) or self.fault(tool.adds, job)
         self.tell(f"{tool.name}, {phase}: {taken.wall:.2f} s {fault}")
         return Run(phase, tool.name, taken, fault, eta, relay)
 
-    def want(self, forgiven: check.Forgiven) -> Mapping[str, Snapshot]:
+    def want(self) -> dict[str, Snapshot]:
         """Return what each source holds."""
-        for user in self.users:
-            if (user, forgiven) not in self.wanted:
-                self.wanted[user, forgiven] = check.read(self.stage.source, user, forgiven)
-        return {user: self.wanted[user, forgiven] for user in self.users}
+        if not self.wanted:
+            self.wanted = {user: check.read(self.stage.source, user) for user in self.users}
+        return self.wanted
 
-    def fault(self, forgiven: check.Forgiven, job: Job) -> str:
+    def fault(self, added: str, job: Job) -> str:
         """Compare both sides message by message; return what is wrong."""
-        wanted = self.want(forgiven)
         for source, target in job.pairs:
-            found = check.read(self.stage.target, target.user, forgiven)
-            fault = check.differences(wanted[source.user], found, forgiven)
+            found = check.read(self.stage.target, target.user, added)
+            fault = check.differences(self.want()[source.user], found)
             if fault:
                 return f"{source.user}: {fault}"
         return ""

@@ -16,7 +16,6 @@ from urllib.parse import quote, urlencode
 
 from attrs import frozen
 
-from benchmarks.check import STRICT, Forgiven
 from benchmarks.measure import Command
 from benchmarks.stage import End, Job
 
@@ -29,7 +28,8 @@ class Tool(ABC):
     name: ClassVar[str]
     settings: ClassVar[str]
     """What it is told beyond where the mail is, in words."""
-    forgiven: ClassVar[Forgiven] = STRICT
+    adds: ClassVar[str] = ""
+    """A header field that it adds to each message by design."""
 
     @abstractmethod
     def program(self) -> str | None:
@@ -114,7 +114,7 @@ class Mbsync(Tool):
         "`Sync Pull`, `Create Near`, `Expunge Near`, `CopyArrivalDate yes`; else defaults (`PipelineDepth` without "
         "limit, `FSync yes`). Many accounts: one process after another. Its `X-TUID` header is not held against it."
     )
-    forgiven = Forgiven(header="X-TUID")
+    adds = "X-TUID"
 
     def program(self) -> str | None:
         """Return where it is."""
@@ -201,10 +201,7 @@ class Offlineimap(Tool):
     """OfflineIMAP, between two IMAP servers."""
 
     name = "offlineimap"
-    settings = (
-        "`maxconnections = 4` on both sides, `readonly` source, quiet; else defaults. It writes UTC dates."
-    )
-    forgiven = STRICT
+    settings = "`maxconnections = 4` on both sides, `readonly` source, quiet; else defaults."
 
     def program(self) -> str | None:
         """Return where it is."""
@@ -254,7 +251,7 @@ class Imapsync(Tool):
     command: str
 
     name = "imapsync"
-    settings = "`--nolog --nofoldersizes --nofoldersizesatend --noreleasecheck`; else defaults."
+    settings = "`--delete2 --nolog --nofoldersizes --nofoldersizesatend --noreleasecheck`; else defaults."
 
     def program(self) -> str | None:
         """Return the command's first word, where it is one."""
@@ -267,7 +264,7 @@ class Imapsync(Tool):
 
     def commands(self, job: Job) -> list[Command]:
         """Return one command for each pair."""
-        quiet = ("--nolog", "--nofoldersizes", "--nofoldersizesatend", "--noreleasecheck")
+        quiet = ("--delete2", "--nolog", "--nofoldersizes", "--nofoldersizesatend", "--noreleasecheck")
         place = ("--tmpdir", str(job.folder), "--pidfile", str(job.folder / "pid"))
         return [
             Command(
