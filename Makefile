@@ -1,13 +1,14 @@
 # Everything here sets itself up: see tools/setup.
 PY := .venv/bin
 
-.PHONY: help setup demo check test test-long bench
+.PHONY: help setup demo check test test-long soak bench
 
 help:
 	@echo "make demo       move a small organisation between two real servers, and prove it"
 	@echo "make test       everything that CI runs (real Dovecots on loopback)"
 	@echo "make test-long  the same with all seeds of the long tests"
 	@echo "make bench      side by side with mbsync, doveadm and others: WORK=alibaba50 RUNS=3 TLS=off WRITE=1"
+	@echo "make soak       faults of the network and kill -9, mixed by seed, for SECONDS=600 or more"
 	@echo "make check      lint, types, layers and the fast tests: for use while working"
 
 setup:
@@ -39,3 +40,6 @@ bench: setup
 	@tools/setup peers
 	@IMAPSYNC="$(IMAPSYNC)" $(PY)/python -m benchmarks $(WORK) $(if $(RUNS),--runs $(RUNS)) \
 	  $(if $(SCALE),--scale $(SCALE)) $(if $(TLS),--tls $(TLS)) $(if $(TOOLS),--tools $(TOOLS)) $(if $(WRITE),--write)
+
+soak: setup
+	@$(PY)/python -m tests.soak --seconds $(or $(SECONDS),600)

@@ -457,21 +457,28 @@ class FaultProxy(DelayProxy):
         task = asyncio.current_task()
         assert task is not None
         self._tunnels.add(task)
-        server, to_server = await asyncio.open_connection(HOST, self._inner_port)
-        up, down = Lane(to_server, 0.0, self._flowing), Lane(to_client, 0.0, self._flowing)
+        try:
+            server, to_server = await asyncio.open_connection(HOST, self._inner_port)
+            up, down = Lane(to_server, 0.0, self._flowing), Lane(to_client, 0.0, self._flowing)
+            await self._pass_through(client, up, server, down)
+        except (CutError, ConnectionError, asyncio.CancelledError):
+            to_client.transport.abort()
+        finally:
+            self._tunnels.discard(task)
+
+    async def _pass_through(
+        self, client: asyncio.StreamReader, up: Lane, server: asyncio.StreamReader, down: Lane
+    ) -> None:
         sending = asyncio.create_task(_carry(client, up))
         try:
             fault = self.meet(State.TLS)
             if fault is not None:
                 await self._disturb(fault, await read_some(server), down)
             await _carry(server, down)
-        except CutError:
-            pass
         finally:
             sending.cancel()
             up.abort()
             down.abort()
-            self._tunnels.discard(task)
 
     async def _disturb(self, fault: Fault, hello: bytes, down: Lane) -> None:
         """Strike the first of what the server says in a handshake."""

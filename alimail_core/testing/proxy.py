@@ -26,6 +26,8 @@ HOST = "127.0.0.1"
 _CHUNK = 256 * 1024
 _WAITING_CHUNKS = 256
 _START_SECONDS = 20.0
+_LAST_ROUNDS = 20
+"""Rounds of the event loop in which what was broken off is closed, TLS upon sockets as well."""
 
 Direction = Literal["up", "down"]
 T = TypeVar("T")
@@ -328,6 +330,8 @@ class DelayProxy:
         self._listeners.clear()
         self._drop()
         await asyncio.gather(*self._sessions, return_exceptions=True)
+        for _ in range(_LAST_ROUNDS):
+            await asyncio.sleep(0)
 
     def _drop(self) -> None:
         for task, session in self._sessions.items():

@@ -97,6 +97,8 @@ class Place:
     server: Server
     user: str
     port: int
+    timeout: float = 20.0
+    tls: bool = False
 
     @classmethod
     def at(cls, server: Server, name: str, port: int | None = None) -> Place:
@@ -116,7 +118,18 @@ class Place:
     @property
     def options(self) -> ImapOptions:
         """How the engine reaches it by plain IMAP."""
-        return ImapOptions(host=self.server.host, port=self.port, tls="none", timeout=20.0)
+        return ImapOptions(**self.way)
+
+    @property
+    def way(self) -> dict[str, Any]:
+        """What leads to it, as options of any plug-in."""
+        way: dict[str, Any] = {
+            "host": self.server.host,
+            "port": self.port,
+            "tls": "none",
+            "timeout": self.timeout,
+        }
+        return way | {"host": "localhost", "tls": "implicit", "ca": self.dovecot.ca_file} if self.tls else way
 
     @property
     def kind(self) -> str:
@@ -131,8 +144,7 @@ class Place:
         """Open it to write, as the plug-in of its kind does."""
         if self.kind == "imap":
             return ImapSink.open(self.options, self.credentials)
-        options = AlibabaOptions(host=self.server.host, port=self.port, tls="none", timeout=20.0)
-        return AlibabaSink.open(options.imap(), self.credentials)
+        return AlibabaSink.open(AlibabaOptions(**self.way).imap(), self.credentials)
 
     def path(self, folder: FolderPath) -> FolderPath:
         """Return what a folder of the source is called here."""
@@ -273,18 +285,22 @@ def _without_keywords(kept: Kept) -> Kept:
     return evolve(kept, flags=kept.flags & set(SYSTEM))
 
 
+def differences(source: Place, target: Place) -> tuple[Snapshot, Snapshot]:
+    """Return what is missing in the target and what is there too much: octets, flags and dates, by its folders."""
+    wanted, found = carried(source.snapshot(), target), target.snapshot()
+    return less(wanted, found), less(found, wanted)
+
+
+def less(one: Snapshot, other: Snapshot) -> Snapshot:
+    """Return what stands in one mailbox and not in the other."""
+    left = {path: held - other.get(path, Counter()) for path, held in one.items()}
+    return {path: held for path, held in left.items() if held}
+
+
 def assert_all_there(source: Place, target: Place) -> None:
     """Octets, flags and dates of both sides are the same multisets, folder by folder."""
-    wanted, found = carried(source.snapshot(), target), target.snapshot()
-    nothing: Counter[Kept] = Counter()
-    differ = {
-        path: (
-            wanted.get(path, nothing) - found.get(path, nothing),
-            found.get(path, nothing) - wanted.get(path, nothing),
-        )
-        for path in {*wanted, *found}
-    }
-    assert {path: each for path, each in differ.items() if any(each)} == {}  # missing, too many
+    missing, extra = differences(source, target)
+    assert (missing, extra) == ({}, {})
 
 
 def assert_written_once(target: Place) -> None:
@@ -383,8 +399,8 @@ class Office:
         sides = {"source": ("imap", self.source), "target": (self.target.kind, self.target)}
         text = f'[migration]\nname = "kills"\nledger = "{self.ledger}"\n'
         for side, (kind, place) in sides.items():
-            text += f'[{side}]\nkind = "{kind}"\nhost = "{place.server.host}"\nport = {place.port}\ntls = "none"\n'
-            text += f'secret = "env:{side.upper()}"\n'
+            text += f'[{side}]\nkind = "{kind}"\nsecret = "env:{side.upper()}"\n'
+            text += "".join(f"{name} = {_toml(value)}\n" for name, value in place.way.items())
         text += "[transfer]\n" + "".join(f"{name} = {value}\n" for name, value in self.transfer.items())
         text += f'[[account]]\nsource_address = "{self.source.user}"\ntarget_address = "{self.target.user}"\n'
         (self.folder / "alimail.toml").write_text(text, "utf-8")
@@ -422,6 +438,10 @@ class Office:
         lines = (json.loads(line) for line in (self.folder / "log.jsonl").read_text("utf-8").splitlines())
         last: dict[str, Any] = [line for line in lines if line["event"] == "pass_ended"][-1]
         return last
+
+
+def _toml(value: object) -> str:
+    return f"{value}" if isinstance(value, int | float) else f'"{value}"'
 
 
 def end(process: subprocess.Popen[str]) -> tuple[int, str]:
