@@ -446,10 +446,13 @@ def test_init_asks_for_what_it_is_not_told(run: Run, typed: Callable[[str], None
     assert Path("accounts.csv").exists()
 
 
-def test_end_of_input_at_a_question_is_an_interruption(run: Run, typed: Callable[[str], None]) -> None:
-    """Ctrl-D instead of an answer writes nothing."""
+def test_end_of_input_at_a_question_is_an_interruption(
+    run: Run, typed: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl-D instead of an answer writes nothing, and says how to go on."""
     typed("move\n")
     assert run("init", "-c", "new.toml") == 130
+    assert "Run the same command again." in capsys.readouterr().err
     assert not Path("new.toml").exists()
 
 

@@ -213,8 +213,8 @@ def test_live_progress_shows_each_running_account_and_the_whole(clock: Dial) -> 
     )
     progress.console.print(progress.picture())
     lines = stream.getvalue().splitlines()
-    assert lines[0].rstrip() == "a@old.example  INBOX  50/100  50 kB  5 messages/s  5.0 kB/s"
-    assert lines[1].rstrip() == "b@old.example  INBOX  50/300  50 kB  5 messages/s  5.0 kB/s"
+    assert lines[0].rstrip() == "a@old.example  50/100  50 kB  5 messages/s  5.0 kB/s  INBOX"
+    assert lines[1].rstrip() == "b@old.example  50/300  50 kB  5 messages/s  5.0 kB/s  INBOX"
     assert lines[2].startswith("0 of 2 accounts, 100 of 400+ messages, 100 kB, 10 messages/s")
     assert lines[2].rstrip().endswith("at least 30 s left")
 
@@ -239,9 +239,31 @@ def test_live_progress_keeps_within_the_terminal(clock: Dial) -> None:
         progress(PassStarted(f"{number}{'x' * 60}@old.example", 1))
     progress.console.print(progress.picture())
     lines = stream.getvalue().splitlines()
-    assert len(lines) == 9
-    assert "... and 43 accounts more" in lines[7]
+    assert len(lines) == 8
+    assert "... and 44 accounts more" in lines[6]
     assert max(map(len, lines)) <= 40
+
+
+def test_live_progress_never_cuts_the_estimate_off(clock: Dial) -> None:
+    """On 80 columns a long folder name gives way to the numbers, and the sum goes on in a second line."""
+    progress, stream = live(clock, accounts=300, width=80)
+    long = ("x" * 70,)
+    play(
+        progress,
+        clock,
+        [
+            (0, FolderListed(A, long, long, 1_234_567, 10**12)),
+            (0, ProblemFound(A, long, None, "refused", "")),
+            (10, BatchSettled(A, long, copied=1_000, octets=10**9)),
+        ],
+    )
+    progress.console.print(progress.picture())
+    lines = stream.getvalue().splitlines()[-3:]
+    assert lines[0].startswith(
+        "a@old.example  1,000/1,234,567  1.0 GB  100 messages/s  100 MB/s  1 problem  xx"
+    )
+    assert max(map(len, lines)) <= 80
+    assert " ".join(line.strip() for line in lines[1:]).endswith("at least 3 h 26 min left")
 
 
 def test_live_progress_draws_and_leaves_the_last_state(clock: Dial) -> None:

@@ -15,6 +15,7 @@ from typer.main import get_command
 
 from alimail_core.cli import check, copy, init, migrate, plan, plugins, report, status, switch, verify
 from alimail_core.cli.frame import Frame, give_up_output, show_bug, show_error
+from alimail_core.cli.output import complain
 from alimail_core.errors import AlimailError
 from alimail_core.seam import Clock
 
@@ -72,6 +73,7 @@ def main(
     except AlimailError as error:
         return show_error(error)
     except (KeyboardInterrupt, typer.Abort):
+        complain("alimail: interrupted", "  -> Run the same command again.")
         return 130
     except BrokenPipeError:
         return give_up_output()

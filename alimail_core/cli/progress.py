@@ -200,18 +200,18 @@ class LiveProgress(Progress):
         self.console.print(Text(line))
 
     def picture(self) -> RenderableType:
-        """Return the lines as they are now, cut to the terminal's width and height."""
+        """Return the lines as they are now, cut to the terminal's width and height; the sum may take two."""
         from rich.console import Group
         from rich.text import Text
 
         with self._lock:
             running = self.tally.running()
-            room = max(1, self.console.height - 3)
+            room = max(1, self.console.height - 4)
             lines = [self._account_line(each) for each in running[:room]]
             if len(running) > room:
                 lines.append(f"... and {count_text(len(running) - room, 'account')} more")
-            lines.append(self.total_line())
-        return Group(*(Text(line, no_wrap=True, overflow="ellipsis") for line in lines))
+            total = self.total_line()
+        return Group(*(Text(line, no_wrap=True, overflow="ellipsis") for line in lines), Text(total))
 
     def _account_line(self, account: AccountTally) -> str:
         now = self.clock.monotonic()
@@ -220,11 +220,11 @@ class LiveProgress(Progress):
             return f"{name}  {_waiting(account.waiting_until - now, account.waiting_for)}"
         left, _ = account.left()
         parts = [
-            path_text(account.folder) or "looking at both sides",
             f"{account.messages:,}/{account.messages + left:,}",
             octets_text(account.octets),
             *_pace(account.window.pace(now)),
             *([count_text(account.problems, "problem")] if account.problems else []),
+            path_text(account.folder) or "looking at both sides",  # last: where there is no room, it is cut
         ]
         return f"{name}  {'  '.join(parts)}"
 
