@@ -446,6 +446,22 @@ def test_init_asks_for_what_it_is_not_told(run: Run, typed: Callable[[str], None
     assert Path("accounts.csv").exists()
 
 
+def test_an_interruption_at_a_question_says_how_to_go_on(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl-C before anything runs is exit code 130 with one line, whatever typer makes of it."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("alimail_core.cli.copy.one_mailbox", interrupt)
+    assert run("copy", "mem://anna@old.example", "mem://carl@new.example") == 130
+    assert capsys.readouterr().err.strip().splitlines() == [
+        "alimail: interrupted",
+        "  -> Run the same command again.",
+    ]
+
+
 def test_end_of_input_at_a_question_is_an_interruption(
     run: Run, typed: Callable[[str], None], capsys: pytest.CaptureFixture[str]
 ) -> None:

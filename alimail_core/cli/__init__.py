@@ -107,6 +107,8 @@ def _run(words: list[str], frame: Frame) -> int:
     except _UsageError as error:
         cast(Any, error).show()
         return 2
+    if code == 130 and not frame.stop.is_set():
+        raise KeyboardInterrupt  # some versions of typer make an exit code of it, and say nothing
     return code if isinstance(code, int) else 0
 
 
