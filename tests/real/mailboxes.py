@@ -44,9 +44,9 @@ class Server(Protocol):
         """Every user's password."""
 
 
-def endpoint(server: Server) -> Endpoint:
-    """Return what leads to a server, by the plug-in that is made for it."""
-    if isinstance(server, AlibabaServer):
+def endpoint(server: Server, *, source: bool = False) -> Endpoint:
+    """Return what leads to a server, by the plug-in that is made for it; nobody moves away from Alibaba Mail."""
+    if isinstance(server, AlibabaServer) and not source:
         return Endpoint("alimail", AlibabaOptions(host=server.host, port=server.imap_port, tls="none"))
     connections = 1 if isinstance(server, Courier) else None
     options = ImapOptions(
@@ -65,7 +65,7 @@ def account(source: Server, source_user: str, target: Server, target_user: str) 
     return AccountSpec(
         f"{source_user.partition('@')[0]}@old.example",
         f"{target_user.partition('@')[0]}@new.example",
-        endpoint(source),
+        endpoint(source, source=True),
         endpoint(target),
         source_user,
         target_user,

@@ -19,6 +19,7 @@ from alimail_core.testing.alibaba import AlibabaServer
 from alimail_core.testing.mail import attachment, message, multipart
 from alimail_core.testing.servers import Dovecot
 from tests.real.mailboxes import Server
+from tests.real.peers import Courier
 
 MEMORY = 300
 """MiB that a copy may take at its peak, whatever the folder's size."""
@@ -77,7 +78,8 @@ class Copy:
 def _url(kind: str, server: Server, user: str) -> str:
     if kind == "alimail":
         return f"alimail://{user}?host={server.host}&port={server.imap_port}&tls=none"
-    return f"{kind}://{quote(user, safe='')}@{server.host}:{server.imap_port}?tls=none"
+    lone = "&max_connections=1" if isinstance(server, Courier) else ""
+    return f"{kind}://{quote(user, safe='')}@{server.host}:{server.imap_port}?tls=none{lone}"
 
 
 def told(server: Dovecot, user: str, sessions: int) -> list[int]:
