@@ -16,6 +16,8 @@ from benchmarks.table import Result, as_markdown, as_text, verdicts
 from benchmarks.tools import SUBJECT, Tool, all_tools
 from benchmarks.works import WORKS
 
+BUSY = 0.5
+"""The load average before a sitting above which its numbers are not to be trusted much."""
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 _HEAD = """\
 # Benchmarks
@@ -65,6 +67,9 @@ def main(words: Sequence[str]) -> int:
     chosen = parse(words)
     picked = {SUBJECT, *chosen.tools.split(",")}
     tools = [tool for tool in all_tools() if not chosen.tools or tool.name in picked]
+    load = os.getloadavg()[0]
+    if load > BUSY:
+        _tell(f"this machine has other work (load average {load:.1f}): the ratios will be noisy")
     results = []
     for name in chosen.works or WORKS:
         work = WORKS[name].scaled(chosen.scale)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from functools import cache
 from pathlib import Path
 
 from attrs import frozen
@@ -97,16 +98,17 @@ def letter(draw: random.Random, name: str, size: int, date: datetime) -> bytes:
 
 
 def _text(draw: random.Random, octets: int) -> bytes:
-    lines = [" ".join(draw.choices(_WORDS, k=11)).encode() for _ in range(7)]
-    return b"".join(_lines(lines, octets))
+    """Return lines of about so many octets in all: a stretch of one long text, beginning anywhere."""
+    text = _long_text()
+    begin = text.index(b"\n", draw.randrange(len(text) // 2)) + 1
+    end = text.find(b"\n", begin + max(0, octets)) + 1
+    return text[begin:end]
 
 
-def _lines(lines: Sequence[bytes], octets: int) -> Iterator[bytes]:
-    number = 0
-    while octets > 0:
-        yield lines[number % len(lines)] + b"\r\n"
-        octets -= len(lines[number % len(lines)]) + 2
-        number += 1
+@cache
+def _long_text() -> bytes:
+    draw = random.Random("text")
+    return b"".join(" ".join(draw.choices(_WORDS, k=11)).encode() + b"\r\n" for _ in range(500))
 
 
 def create(server: Dovecot, user: str, folders: Sequence[FolderPath]) -> None:
