@@ -34,7 +34,7 @@ test: setup
 test-long: setup
 	$(PY)/python -m pytest -n 2 --long
 
-# WORK: one or more works, all by default. RUNS, SCALE, TLS (on, off, both), TOOLS: see benchmarks --help.
+# WORK: one or more works, all by default. RUNS, SCALE, TLS (on, off), TOOLS: see benchmarks --help.
 # IMAPSYNC: a command that is imapsync. WRITE=1 writes docs/benchmarks.md.
 bench: setup
 	@tools/setup peers

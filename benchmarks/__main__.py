@@ -50,7 +50,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--scale", type=float, default=1.0, help="make every work smaller, for use while working"
     )
-    parser.add_argument("--tls", choices=("on", "off", "both"), default="both")
+    parser.add_argument("--tls", choices=("on", "off"), help="by default both, where a work says so")
     parser.add_argument(
         "--tools", default="", help="only these, with commas between; alimail is always measured"
     )
@@ -73,11 +73,10 @@ def main(words: Sequence[str]) -> int:
     results = []
     for name in chosen.works or WORKS:
         work = WORKS[name].scaled(chosen.scale)
-        for tls in work.tls:
-            if chosen.tls in ("both", "on" if tls else "off"):
-                runs = sit(work, tools, tls=tls, runs=chosen.runs, tell=_tell)
-                results.append(Result(name, work, tls, tuple(runs)))
-                print(as_text(results[-1]), end="\n\n", flush=True)
+        for tls in {"on": (True,), "off": (False,)}.get(chosen.tls, work.tls):
+            runs = sit(work, tools, tls=tls, runs=chosen.runs, tell=_tell)
+            results.append(Result(name, work, tls, tuple(runs)))
+            print(as_text(results[-1]), end="\n\n", flush=True)
     missed = sum(verdict.met is False for result in results for verdict in verdicts(result))
     print(f"goals missed: {missed}")
     if chosen.write:

@@ -60,7 +60,8 @@ class Work:
     """The source has no CONDSTORE."""
     change: Change | None = None
     """With it, later passes are measured and not the first."""
-    tls: tuple[bool, ...] = (False, True)
+    tls: tuple[bool, ...] = (False,)
+    """Without and with, unless the command line says otherwise."""
 
     def scaled(self, scale: float) -> Work:
         """Return a smaller work of the same kind, for use while working."""
@@ -79,6 +80,7 @@ _TEN = _folders(
 )  # fmt: skip
 _THOUSAND = tuple((f"Branch {number // 50:02}", f"Desk {number % 50:02}") for number in range(1000))
 _FAR = Corpus(1_000, 36_000_000, _TEN[:5])
+_BOTH = (False, True)
 _MEGABYTE = 1_000_000
 
 WORKS: Mapping[str, Work] = {
@@ -87,12 +89,14 @@ WORKS: Mapping[str, Work] = {
         Corpus(5_000, 170_000_000, _TEN),
         ("mbsync", "doveadm", "offlineimap", "imapsync"),
         (Goal(0.5, "mbsync"), Goal(0.9, "doveadm")),
+        tls=_BOTH,
     ),
     "small": Work(
         "20,000 messages of 2 kB, loopback",
         Corpus(20_000, 40_000_000, even=True),
         ("mbsync", "doveadm", "imapsync"),
         (Goal(0.35, "mbsync"), Goal(1.0, "doveadm")),
+        tls=_BOTH,
     ),
     "rtt50": Work(
         "1,000 messages, 36 MB, 5 folders, 50 ms round trip at both ends, rich target",
@@ -100,6 +104,7 @@ WORKS: Mapping[str, Work] = {
         ("mbsync", "doveadm", "offlineimap", "imapsync"),
         (Goal(0.33, "mbsync"), Goal(0.5, "doveadm")),
         round_trip=0.05,
+        tls=_BOTH,
     ),
     "alibaba50": Work(
         "the same into a target that announces only what Alibaba Mail does",
@@ -108,6 +113,7 @@ WORKS: Mapping[str, Work] = {
         (Goal(0.1, "best peer"),),
         round_trip=0.05,
         alibaba=True,
+        tls=_BOTH,
     ),
     "alibaba200": Work(
         "the same at 200 ms",
@@ -116,11 +122,12 @@ WORKS: Mapping[str, Work] = {
         (Goal(0.1, "best peer"),),
         round_trip=0.2,
         alibaba=True,
+        tls=_BOTH,
     ),
     "folders": Work(
         "1,000 folders with 3 messages each, 50 ms, rich target",
         Corpus(3_000, 12_000_000, _THOUSAND),
-        ("mbsync", "doveadm"),
+        ("mbsync",),
         (Goal(0.2, "mbsync"),),
         round_trip=0.05,
     ),
@@ -142,7 +149,6 @@ WORKS: Mapping[str, Work] = {
         (Goal(0.2, "imapsync", phase=NOTHING_NEW), Goal(0.2, "imapsync", phase=CHANGED)),
         change=Change(),
         poor_source=True,
-        tls=(False,),
     ),
     "many": Work(
         "200 accounts of 50 messages, 50 ms, rich target; mbsync one account after another",
@@ -157,14 +163,12 @@ WORKS: Mapping[str, Work] = {
         Corpus(200_000, 160_000_000, even=True),
         (),
         (Goal(150, of="memory"),),
-        tls=(False,),
     ),
     "memory-large": Work(
         "10 messages of 60 MB",
         Corpus(10, 600 * _MEGABYTE, even=True),
         (),
         (Goal(150 + 2 * 60, of="memory"),),
-        tls=(False,),
     ),
 }
 """By the name that ``WORK=`` takes."""
