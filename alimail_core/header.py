@@ -14,6 +14,7 @@ import re
 from email.utils import parsedate_tz
 from encodings import normalize_encoding
 from encodings.aliases import aliases
+from functools import lru_cache
 
 from attrs import frozen
 
@@ -25,9 +26,7 @@ _BLANK_LINE_CR = re.compile(rb"\r\r")
 _BLANK_FIRST = re.compile(rb"\r*\n")
 _BLANK_FIRST_CR = re.compile(rb"\r")
 _LINE_END = re.compile(rb"(?<!\r)\r++\n")  # so written, a million CRs cost no more than a million letters
-_FIELD = re.compile(
-    rb"^(message-id|date|from|subject)[ \t]*:(.*(?:\n[ \t].*)*)", re.IGNORECASE | re.MULTILINE
-)
+_FIELD = re.compile(rb"\n(message-id|date|from|subject)[ \t]*:(.*(?:\n[ \t].*)*)", re.IGNORECASE)
 _ENCODED_WORD = re.compile(
     rb"=\?([\w.:+-]{1,40})(?:\*[\w-]*)?\?([bq])\?([^?\n]*)\?=", re.IGNORECASE | re.ASCII
 )
@@ -62,7 +61,7 @@ def fingerprint(octets: bytes) -> Fingerprint:
     Unfolded, RFC 2047 decoded, in one case, without whitespace; a date as an instant, From as its addresses.
     """
     found: dict[bytes, bytes] = {}
-    for match in _FIELD.finditer(header(octets)[0]):
+    for match in _FIELD.finditer(b"\n" + header(octets)[0]):
         found.setdefault(match[1].lower(), match[2].replace(b"\0", b""))
     message_id = b"".join(found.get(b"message-id", b"").split())
     fields = (
@@ -89,18 +88,24 @@ def header(octets: bytes) -> tuple[bytes, int]:
     head, body = (octets[: end.start()], end.end()) if end else (octets[:MAX_HEADER], MAX_HEADER)
     if not by_lf:
         return head.replace(b"\r", b"\n"), body
-    return _LINE_END.sub(b"\n", head.rstrip(b"\r")), body
+    return _crlf_to_lf(head.rstrip(b"\r")), body
 
 
 def with_lf(octets: bytes) -> bytes:
     """Write every line end as LF: CRLF, a lone CR, a lone LF, and CRs before an LF, of which servers drop some."""
+    return _crlf_to_lf(octets).replace(b"\r", b"\n")
+
+
+def _crlf_to_lf(octets: bytes) -> bytes:
     if b"\r\r\n" in octets:
-        octets = _LINE_END.sub(b"\n", octets)
-    return octets.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        return _LINE_END.sub(b"\n", octets)
+    return octets.replace(b"\r\n", b"\n")
 
 
 def text(value: bytes) -> str:
     """Decode a field's value: encoded words (RFC 2047), else UTF-8, else Latin-1; never raises."""
+    if b"=?" not in value:
+        return decoded(value, "utf-8")
     parts: list[str] = []
     run: list[bytes] = []
     charset, position = "", 0
@@ -121,13 +126,19 @@ def text(value: bytes) -> str:
 
 def decoded(octets: bytes, charset: str) -> str:
     """Decode by a charset as mail names it; what it cannot be is read as Latin-1, so that nothing is lost."""
-    name = normalize_encoding(charset.strip().lower())
-    if name in _CHARSETS:
+    codec = _codec(charset.strip()[:100])  # no name is longer, and no long one is to be remembered
+    if codec is not None:
         try:
-            return octets.decode(_MEANT.get(name, name))
+            return octets.decode(codec)
         except (UnicodeError, LookupError):
             return octets.decode("latin-1")
     return octets.decode("latin-1")
+
+
+@lru_cache(maxsize=256)
+def _codec(charset: str) -> str | None:
+    name = normalize_encoding(charset.lower())
+    return _MEANT.get(name, name) if name in _CHARSETS else None
 
 
 def base64(value: bytes) -> bytes:

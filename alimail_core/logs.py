@@ -16,8 +16,7 @@ import json
 import os
 import re
 import threading
-import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -26,10 +25,11 @@ import attrs
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
-from alimail_core.errors import AlimailError, InputError
+from alimail_core.errors import InputError
 from alimail_core.events import BatchSettled, Event, Noted, PassEnded, PassStarted, ProblemFound, Waiting
 from alimail_core.seam import Clock
 from alimail_core.text import printable
+from alimail_core.traces import trace_of
 
 REASON_LENGTH = 500
 """The most characters of a server's words that a line holds."""
@@ -78,21 +78,6 @@ class JsonLog:
     ) -> None:
         """Close the file."""
         self.close()
-
-
-def trace_of(error: BaseException) -> Iterator[str]:
-    """Give the chain of exceptions with their frames, outermost cause first.
-
-    The text of an exception is left out, because it may hold a piece of a message (such as that of ``int(b"…")``),
-    except that of our own errors and of the operating system, which hold none.
-    """
-    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    if cause is not None:
-        yield from trace_of(cause)
-    for frame in traceback.extract_tb(error.__traceback__):
-        yield f"{frame.filename}:{frame.lineno} in {frame.name}"
-    text = f": {error}" if isinstance(error, AlimailError | OSError) else ""
-    yield f"{type(error).__module__}.{type(error).__qualname__}{text}"
 
 
 class _Lines(structlog.BoundLoggerBase):

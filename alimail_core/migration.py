@@ -27,7 +27,6 @@ from alimail_core.events import Event, Observer, PassEnded
 from alimail_core.executors import LOOK, in_order
 from alimail_core.governor import Governor
 from alimail_core.ledger import Ledger
-from alimail_core.logs import JsonLog, trace_of
 from alimail_core.model import Remark
 from alimail_core.plan import AccountPlan, plan_account
 from alimail_core.proofs import ProofStore
@@ -37,6 +36,7 @@ from alimail_core.report_files import write_report
 from alimail_core.seam import Clock, Stop
 from alimail_core.spec import AccountSpec, MigrationSpec
 from alimail_core.status import AccountStatus, status_of
+from alimail_core.traces import trace_of
 from alimail_core.transfer import PassSummary, run_pass
 from alimail_core.verify import AccountProof, verify_account
 
@@ -321,6 +321,8 @@ class Migration:
 
     def tell_bug(self, account: AccountSpec, bug: Exception) -> None:
         """Log where a bug came from, without the exception's text, which may hold a piece of a message."""
+        from alimail_core.logs import JsonLog  # with all of structlog: only for who has a log, or a bug
+
         logs = [observer for observer in self._observers if isinstance(observer, JsonLog)]
         for log in logs:
             log.bug(bug)

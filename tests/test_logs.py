@@ -22,8 +22,9 @@ from alimail_core.events import (
     ProblemFound,
     Waiting,
 )
-from alimail_core.logs import REASON_LENGTH, JsonLog, trace_of
+from alimail_core.logs import REASON_LENGTH, JsonLog
 from alimail_core.seam import Clock
+from alimail_core.traces import trace_of
 
 A = "a@old.example"
 INBOX = ("INBOX",)

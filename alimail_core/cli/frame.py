@@ -134,7 +134,7 @@ def _fault_lines(faults: Iterable[Fault]) -> Iterator[str]:
 
 def show_bug(bug: BaseException, log_path: Path | None) -> int:
     """Say in one line that something unforeseen happened and where its trace lies; return the exit code."""
-    from alimail_core.logs import trace_of
+    from alimail_core.traces import trace_of
 
     complain(f"alimail: a bug ({type(bug).__name__}). {keep_trace(list(trace_of(bug)), log_path)}")
     return 1

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from alimail_core.errors import LeaseLost
-from alimail_core.ledger.queries import IN_TARGET, Queries, chunks, content_of
+from alimail_core.ledger.queries import IN_TARGET, Queries, chunks, content_of, execute_many
 from alimail_core.ledger.rows import Row, StrangerRow, contradicts, from_date, join_flags
 from alimail_core.ledger.schema import State, account, batch, folder, message, note, problem, stranger
 from alimail_core.model import Cursor, Entry, FolderPath, SpecialUse
@@ -163,7 +163,7 @@ class Book(Queries):
             ]
             change = folder.update().where(folder.c.id == sa.bindparam("_id"))
             with self.write(sync=sync) as connection:
-                connection.execute(change.values(cursor=sa.bindparam("_cursor")), told)
+                execute_many(connection, change.values(cursor=sa.bindparam("_cursor")), told)
 
     def forget_cursor(self, folder_id: int) -> None:
         """Have a folder listed as a whole next time."""
@@ -236,11 +236,11 @@ class Book(Queries):
             connection.execute(message.update().where(c.id.in_(dead)).values(key=None, gone=1))
             self._vanish(connection, c.id.in_(dead))
         if fresh:
-            connection.execute(message.insert(), fresh)
+            execute_many(connection, message.insert(), fresh)
             query = sa.select(c.id).where(c.folder_id == folder_id, c.key.in_([row["key"] for row in fresh]))
             seen += [row.id for row in connection.execute(query)]
         if changed:
-            connection.execute(message.update().where(c.id == sa.bindparam("_id")), changed)
+            execute_many(connection, message.update().where(c.id == sa.bindparam("_id")), changed)
         return seen
 
     def mark_gone(self, folder_id: int, *, keys: Sequence[str] = (), all_but: set[int] | None = None) -> None:
@@ -287,7 +287,7 @@ class Book(Queries):
         for change in changes:
             by_columns.setdefault(tuple(change), []).append(change)
         for group in by_columns.values():
-            connection.execute(message.update().where(message.c.id == sa.bindparam("_id")), group)
+            execute_many(connection, message.update().where(message.c.id == sa.bindparam("_id")), group)
 
     def new_batch(self, connection: sa.Connection) -> int:
         """Make a batch's row: the intent that is about to be written."""
@@ -383,7 +383,7 @@ class Book(Queries):
                     }
                 )
         if told:
-            connection.execute(message.update().where(c.id == sa.bindparam("_id")), told)
+            execute_many(connection, message.update().where(c.id == sa.bindparam("_id")), told)
         if dead:
             # The key names somebody else's message now. Ours was moved or removed there since.
             connection.execute(message.update().where(c.id.in_(dead)).values(target_key=None, target_gone=1))
@@ -407,7 +407,7 @@ class Book(Queries):
             if key not in standing
         ]
         if fresh:
-            connection.execute(stranger.insert(), fresh)
+            execute_many(connection, stranger.insert(), fresh)
 
     def target_gone(
         self, folder_id: int, *, keys: Sequence[str] = (), all_but: set[str] | None = None
@@ -433,7 +433,7 @@ class Book(Queries):
         """Keep what headers told of strangers: ``_id``, ``fingerprint`` and ``message_hash`` each."""
         if told:
             with self.write() as connection:
-                connection.execute(stranger.update().where(stranger.c.id == sa.bindparam("_id")), told)
+                execute_many(connection, stranger.update().where(stranger.c.id == sa.bindparam("_id")), told)
 
     def claim(
         self, claims: Sequence[tuple[Row, StrangerRow, dict[str, Any]]], *, left: Row | None = None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
+from math import floor
 
 from attrs import frozen
 
@@ -96,9 +98,12 @@ def to_date(seconds: int | None, zone: int | None) -> datetime | None:
     """Make an aware datetime of stored seconds and minutes of zone."""
     if seconds is None:
         return None
-    return datetime(1970, 1, 1, tzinfo=UTC).astimezone(timezone(timedelta(minutes=zone or 0))) + timedelta(
-        seconds=seconds
-    )
+    return _epoch_in(zone or 0) + timedelta(seconds=seconds)
+
+
+@lru_cache(maxsize=256)
+def _epoch_in(zone: int) -> datetime:
+    return datetime(1970, 1, 1, tzinfo=UTC).astimezone(timezone(timedelta(minutes=zone)))
 
 
 def from_date(date: datetime | None) -> tuple[int | None, int | None]:
@@ -106,7 +111,7 @@ def from_date(date: datetime | None) -> tuple[int | None, int | None]:
     if date is None:
         return None, None
     zone = date.utcoffset() or timedelta(0)
-    return (date - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(seconds=1), zone // timedelta(minutes=1)
+    return floor(date.timestamp()), zone // timedelta(minutes=1)
 
 
 def join_flags(flags: Iterable[str]) -> str:

@@ -37,22 +37,37 @@ class Fetched:
     """X-GM-LABELS: the other folders on Gmail in which the message stands."""
 
 
-# What Dovecot, Cyrus and most others say when asked for LISTED, and what is said when octets are asked for.
-_PLAIN_ENTRY = re.compile(
-    rb'(\d{1,10}) FETCH \(UID (\d{1,10}) FLAGS \(([^()]*)\) INTERNALDATE "([^"]*)" RFC822\.SIZE (\d{1,19})\)\Z'
+# What most servers say when they are asked for a listing, and before a message's octets; the rest is read by tokens.
+_PLAIN = re.compile(
+    rb"""(\d{1,10})\ FETCH\ \(
+    (?:(?: UID\ (\d{1,10}) | FLAGS\ \(([^()]*)\) | INTERNALDATE\ "([^"]*)" | RFC822\.SIZE\ (\d{1,19})
+         | MODSEQ\ \(\d{1,20}\) )\ ?)+
+    (?: \) | BODY\[\]\ (\{)\d+\} )\Z""",
+    re.VERBOSE,
 )
 
 
 def parse_fetch(response: Response) -> Fetched | None:
     """Read a FETCH response; ``None`` where it cannot be read, which counts as not having been said."""
-    if len(response.parts) == 1 and (match := _PLAIN_ENTRY.match(response.head)) is not None:
-        number, uid, flags, date, size = match.groups()
-        return Fetched(int(number), int(uid), int(size), parse_date(date), _flags_of(flags))
+    if (match := _PLAIN.match(response.head)) is not None and response.parts[2:] in ([], [b")"]):
+        return _read_plain(match, response.parts[1] if match[6] else None)
     try:
         tokens = response.tokens()
     except Malformed:
         return None
     return _read_items(response, tokens)
+
+
+def _read_plain(match: re.Match[bytes], octets: bytes | None) -> Fetched:
+    number, uid, flags, date, size, _ = match.groups()
+    return Fetched(
+        int(number),
+        None if uid is None else int(uid),
+        None if size is None else int(size),
+        None if date is None else parse_date(date),
+        None if flags is None else _flags_of(flags),
+        octets,
+    )
 
 
 def read_listed(response: Response) -> Fetched | None:
@@ -147,13 +162,9 @@ def _zone(text: str) -> timezone:
 
 def write_date(when: datetime) -> bytes:
     """Write a date for APPEND (RFC 9051 ``date-time``): two-digit day, four-digit year, numeric zone."""
-    offset = when.utcoffset() or timedelta()
-    if offset % timedelta(minutes=1):
-        when, offset = when.astimezone(UTC), timedelta()
-    minutes = int(offset.total_seconds()) // 60
-    hours, rest = divmod(abs(minutes), 60)
-    clock = f"{when.hour:02}:{when.minute:02}:{when.second:02}"
-    sign = "-" if minutes < 0 else "+"
-    return (
-        f'"{when.day:02}-{_MONTHS[when.month - 1]}-{when.year:04} {clock} {sign}{hours:02}{rest:02}"'.encode()
-    )
+    offset = when.utcoffset()
+    if offset is None or offset % timedelta(minutes=1):
+        when = when.replace(tzinfo=UTC) if offset is None else when.astimezone(UTC)
+    text = when.isoformat()  # such as 2009-02-01T23:59:58+01:30
+    date = f"{text[8:10]}-{_MONTHS[when.month - 1]}-{text[:4]}"
+    return f'"{date} {text[11:19]} {text[-6:-3]}{text[-2:]}"'.encode()

@@ -367,7 +367,7 @@ class Lister:
         """List what CONDSTORE says has changed and QRESYNC says has vanished (RFC 7162 §3.1.4.1, §3.2.6)."""
         witnesses = _Witnesses(list(new.witnesses))
         gone: list[Range] = []
-        entries: list[Entry] = []
+        listed: list[Fetched] = []
         modifiers = b" (CHANGEDSINCE %d%s)" % (mark.modseq or 0, b" VANISHED" if vanished else b"")
         responses = self._connection.stream(b"UID FETCH 1:* ", self._items, modifiers)
         while True:
@@ -383,17 +383,23 @@ class Lister:
                 if len(gone) > MAX_VANISHED:
                     raise Transient("the server says that more messages vanished than a folder can hold")
             elif (fetched := read_listed(response)) is not None:
-                witnesses.offer([fetched])
-                if not self._owns(page.folder, fetched):
-                    gone.append((fetched.uid or 0, fetched.uid or 0))
-                    continue
-                entries.append(_entry(new.epoch, fetched))
-                if len(entries) == PAGE:
-                    yield self._page(page, entries, None)
-                    entries = []
+                listed.append(fetched)
+                if len(listed) == PAGE:
+                    witnesses.offer(listed)
+                    yield self._page(page, self._entries(page.folder, new, listed, gone), None)
+                    listed = []
+        witnesses.offer(listed)
+        entries = self._entries(page.folder, new, listed, gone)
         for part in _gone_pages(new.epoch, gone, mark.uidnext or 2**32):
             yield evolve(page, entries=(), gone=part)
         yield self._page(page, entries, evolve(new, witnesses=witnesses.best()))
+
+    def _entries(
+        self, folder: Folder, mark: Mark, listed: Sequence[Fetched], gone: list[Range]
+    ) -> list[Entry]:
+        """Pick what the folder owns; what it owns no more is as good as gone."""
+        gone += [(one.uid or 0, one.uid or 0) for one in listed if not self._owns(folder, one)]
+        return [_entry(mark.epoch, one) for one in listed if self._owns(folder, one)]
 
     # Helpers
 

@@ -156,20 +156,22 @@ class Reader:
                 return
             fetched = _fetched(response)
             if fetched is not None and fetched.octets is not None and fetched.uid is not None:
-                entry = self._claim(fetched.uid, (job, *_of_its_folder(later)))
+                entry = self._claim(fetched.uid, job, later)
                 if entry is not None:
                     yield _answer(job.folder, entry, fetched)
 
-    def _claim(self, uid: int, jobs: Iterable[_Job]) -> Entry | None:
+    def _claim(self, uid: int, job: _Job, later: Iterable[_Job]) -> Entry | None:
         """Take out of its job the entry that an answer is for.
 
         Commands of one folder may be answered side by side (RFC 9051 §5.5): a server that waits for us to read
         begins with the next one meanwhile. So it is the UID that tells whose an answer is.
         """
-        for job in jobs:
-            entry = job.entries.get(uid) if job.opened else None
-            if entry is not None and uid in self._session.uids(job.folder, [entry.key]):
-                return job.entries.pop(uid)
+        if job.opened and (entry := job.entries.pop(uid, None)) is not None:
+            return entry
+        for other in _of_its_folder(later):
+            entry = other.entries.get(uid) if other.opened else None
+            if entry is not None and uid in self._session.uids(other.folder, [entry.key]):
+                return other.entries.pop(uid)
         return None
 
     def _ask_again(self, folder: Folder, left: list[_Left]) -> Iterator[Answer]:
