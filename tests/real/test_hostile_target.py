@@ -278,3 +278,23 @@ def test_a_lie_about_uids_is_not_believed(what: str, scene: Scene) -> None:
     assert (proof.proven, proof.extra) == (MESSAGES, MESSAGES)
     scene.carrier().assert_nothing_new()
     assert scene.found() == scene.sent() + theirs
+
+
+UNSEEN: dict[str, Spoil] = {
+    "UIDs that nobody has": lie(lambda validity, uids: validity + b" " + less(uids, -1_000)),
+    "one UID for all": lie(lambda validity, uids: validity + (b" 1" if uids.isdigit() else b" " + uids)),
+    "each the next one's UID": lie(lambda validity, uids: validity + b" " + less(uids, -1)),
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("what", UNSEEN)
+def test_a_lie_about_uids_that_nobody_can_see_is_told_by_the_proof(what: str, scene: Scene) -> None:
+    """What is taken for another message is neither lost nor doubled, and verify calls nothing proven that is not."""
+    scene.run(UNSEEN[what], times=ALWAYS)
+    assert scene.found() == scene.sent()
+    proof = folder_of(scene.carrier().proof(), INBOX)
+    assert proof.proven + len(proof.findings) == MESSAGES
+    summary = scene.carrier().run()
+    assert (summary.copied, summary.adopted) == (0, 0)
+    assert scene.found() == scene.sent()
