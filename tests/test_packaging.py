@@ -37,6 +37,7 @@ ROOT = Path(__file__).parent.parent
 PROJECTS = {
     "alimail": ROOT,
     "alimail-imap": ROOT / "plugins" / "imap",
+    "alimail-pop3": ROOT / "plugins" / "pop3",
     "alimail-sink": ROOT / "plugins" / "alimail_sink",
     "alimail-mbox": ROOT / "examples" / "alimail-mbox",
 }
@@ -158,7 +159,7 @@ def imported(code: str) -> set[str]:
 
 
 def test_extras_bring_the_plug_ins(dist: Path) -> None:
-    """``alimail[imap]``, ``alimail[alibaba]`` and ``alimail[all]`` name the distributions that they stand for."""
+    """Each extra names the distributions that it stands for, and ``alimail[all]`` those of all."""
     told = metadata(dist, "alimail")
     plain = {each.name for each in requirements(told)}
 
@@ -167,8 +168,9 @@ def test_extras_bring_the_plug_ins(dist: Path) -> None:
 
     assert not {name for name in plain if name.startswith("alimail")}
     assert added("imap") == {"alimail-imap"}
+    assert added("pop3") == {"alimail-pop3"}
     assert added("alibaba") == {"alimail-imap", "alimail-sink"}
-    assert added("all") == added("alibaba") | added("keyring")
+    assert added("all") == added("alibaba") | added("pop3") | added("keyring")
 
 
 # An environment of its own

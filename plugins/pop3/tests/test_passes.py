@@ -1,0 +1,136 @@
+"""Whole passes from a maildrop: nothing twice, whatever comes in between."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from alimail_core import INBOX, TransferOptions
+from alimail_core.folders import FolderPolicy
+from alimail_core.ledger import Ledger
+from alimail_core.seam import Stop
+from alimail_core.testing.clock import FakeClock
+from alimail_core.testing.mail import message
+from alimail_core.testing.memory import MemoryMailbox, MemorySink
+from alimail_core.transfer import PassSummary, run_pass
+from alimail_pop3.source import Pop3Source
+from alimail_pop3.testing import CLOSE, CannedServer, with_dots
+
+MAILS = [message(f"No. {n}", message_id=f"{n}@example.org") for n in range(300)]
+
+
+class Account:
+    """A maildrop, a mailbox in memory, and passes between them."""
+
+    def __init__(self, server: CannedServer) -> None:
+        self.server = server
+        self.target = MemoryMailbox()
+        self.clock = FakeClock()
+        self.ledger = Ledger.in_memory("test", self.clock, None)
+        self.id = self.ledger.account("old@example.org", "new@example.org")
+
+    def run(self) -> PassSummary:
+        """Make one pass."""
+        server = self.server
+        return run_pass(
+            account="old@example.org",
+            ledger=self.ledger,
+            account_id=self.id,
+            open_source=lambda: Pop3Source(server.options, server.credentials, self.clock),
+            open_sink=lambda: MemorySink(self.target),
+            options=TransferOptions(batch_messages=20),
+            policy=FolderPolicy(),
+            observe=lambda event: None,
+            clock=self.clock,
+            stop=Stop(),
+        )
+
+    def assert_all_there_once(self) -> None:
+        """The target has exactly what the server has, and a second pass changes nothing."""
+        assert self.target.contents() == {INBOX: Counter(self.server.messages)}
+        before = self.target.snapshot()
+        summary = self.run()
+        assert (summary.state, summary.copied, summary.adopted) == ("done", 0, 0)
+        assert self.target.snapshot() == before
+
+
+@pytest.fixture
+def account() -> Iterator[Account]:
+    """An account with a server of its own."""
+    with CannedServer(MAILS) as server:
+        made = Account(server)
+        with closing(made.ledger):
+            yield made
+
+
+def lose_once(server: CannedServer, command: bytes, words: bytes) -> None:
+    """Let the first answer to a command be other words."""
+
+    def reply(line: bytes) -> bytes:
+        del server.replies[command]
+        return words
+
+    server.replies[command] = reply
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        b"+OK\r\n" + with_dots(MAILS[199])[:100] + CLOSE,
+        b"-ERR [SYS/TEMP] try later\r\n",
+        b"+OK\r\n" + with_dots(MAILS[199]) + b"nonsense\r\n",
+        CLOSE,
+    ],
+)
+def test_a_connection_that_is_lost_costs_what_was_in_flight(account: Account, words: bytes) -> None:
+    """The next session goes on where the last one ended, and fetches next to nothing again."""
+    lose_once(account.server, b"RETR 200", words)
+    assert account.run().state == "done"
+    asked = Counter(account.server.commands(b"RETR"))
+    assert len(account.server.commands(b"PASS")) == 2
+    assert sum(asked.values()) <= len(MAILS) + 100
+    account.assert_all_there_once()
+
+
+def test_a_maildrop_that_its_owner_reads_is_waited_for(account: Account) -> None:
+    """A lock passes; the pass waits and goes on by itself."""
+    lose_once(account.server, b"PASS", b"-ERR [IN-USE] your mail program is reading\r\n")
+    assert account.run().state == "done"
+    account.assert_all_there_once()
+
+
+def test_new_mail_and_gone_mail_cost_what_changed(account: Account) -> None:
+    """A later pass lists, fetches what is new, and leaves what the owner deleted where it is in the target."""
+    account.run()
+    account.server.received.clear()
+    account.server.uidls = [f"id{n}".encode() for n in (*range(10, 300), 400)]
+    account.server.messages = [*MAILS[10:], message("new", message_id="new@example.org")]
+    assert account.run().copied == 1
+    assert account.server.commands(b"RETR") == [b"RETR 291"]
+    assert sum(account.target.contents()[INBOX].values()) == 301
+
+
+def test_identifiers_that_a_server_made_anew_copy_nothing_twice(account: Account) -> None:
+    """A server that was moved often gives all messages other identifiers: they are known by what they are."""
+    account.run()
+    account.server.uidls = [b"new%d" % n for n in range(300)]
+    assert account.run().copied == 0
+    account.assert_all_there_once()
+
+
+@pytest.mark.parametrize("sizes", [[1] * 300, None])
+def test_a_server_that_loses_its_identifiers_copies_nothing_twice(
+    account: Account, sizes: list[int] | None
+) -> None:
+    """From UIDL to none, and back, with sizes that can be believed or not."""
+    account.server.sizes = sizes
+    account.run()
+    account.server.replies[b"UIDL"] = b"-ERR unknown command\r\n"
+    assert account.run().copied == 0
+    account.assert_all_there_once()
+    del account.server.replies[b"UIDL"]
+    assert account.run().copied == 0
+    account.assert_all_there_once()
