@@ -22,7 +22,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 _HEAD = """\
 # Benchmarks
 
-Written by `make bench WRITE=1`; not by hand. Whole processes, wall time, {runs} runs each, the tools in turns,
+Written by `make bench WRITE=1`; not by hand. Whole processes, wall time, runs of each tool: {runs}, in turns,
 between two Dovecots on loopback that write as durably as Dovecot does by default (`mail_fsync = optimized`, Maildir);
 distance is a relay that delays every octet by half the round trip, at both ends. Each run was compared with its
 source message by message (digest, flags, internal date) before its time counted. "alimail / tool" is the ratio of
@@ -56,6 +56,8 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
     chosen = parser.parse_args(words)
+    if chosen.write and chosen.scale != 1:
+        parser.error("the page tells of whole works: --write goes without --scale")
     unknown = set(chosen.works) - set(WORKS)
     if unknown:
         parser.error(f"no such work: {', '.join(sorted(unknown))}")
@@ -67,9 +69,9 @@ def main(words: Sequence[str]) -> int:
     chosen = parse(words)
     picked = {SUBJECT, *chosen.tools.split(",")}
     tools = [tool for tool in all_tools() if not chosen.tools or tool.name in picked]
-    load = os.getloadavg()[0]
-    if load > BUSY:
-        _tell(f"this machine has other work (load average {load:.1f}): the ratios will be noisy")
+    load = _load()
+    if load:
+        _tell(load)
     results = []
     for name in chosen.works or WORKS:
         work = WORKS[name].scaled(chosen.scale)
@@ -80,27 +82,34 @@ def main(words: Sequence[str]) -> int:
     missed = sum(verdict.met is False for result in results for verdict in verdicts(result))
     print(f"goals missed: {missed}")
     if chosen.write:
-        PAGE.write_text(page(results, tools, chosen.runs), "utf-8")
+        PAGE.write_text(page(results, tools, chosen.runs, load), "utf-8")
     return int(any(run.fault and run.tool == SUBJECT for result in results for run in result.runs))
 
 
-def page(results: Sequence[Result], tools: Sequence[Tool], runs: int) -> str:
+def page(results: Sequence[Result], tools: Sequence[Tool], runs: int, load: str = "") -> str:
     """Return the text of docs/benchmarks.md."""
     names = dict.fromkeys(result.name for result in results)
     head = _HEAD.format(
         runs=runs,
-        machine=_machine(),
+        machine=f"{_machine()} {load}".strip(),
         tools="\n".join(f"| {tool.name} | {tool.version()} | {tool.settings} |" for tool in tools),
         works="\n".join(f"| {name} | {WORKS[name].what} |" for name in names),
     )
     return head + as_markdown(results) + "\n"
 
 
+def _load() -> str:
+    load = os.getloadavg()[0]
+    if load <= BUSY:
+        return ""
+    return f"The machine had other work (load average {load:.1f} before the start): the ratios are noisy."
+
+
 def _machine() -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     return (
-        f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, {memory:.0f} GB, Linux {platform.release()}, "
-        f"Python {platform.python_version()}."
+        f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, {memory:.0f} GB, "
+        f"Linux {platform.release().partition('-')[0]}, Python {platform.python_version()}."
     )
 
 

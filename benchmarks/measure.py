@@ -79,7 +79,11 @@ def _take(command: Command, output: Path, seconds: float) -> Taken:
         )  # fmt: skip
         watch = Watch(process.pid, seconds)
         watch.start()
-        _, status, used = os.wait4(process.pid, 0)
+        try:
+            _, status, used = os.wait4(process.pid, 0)
+        except BaseException:  # such as Ctrl-C, which the process does not hear in its own session
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
         wall = time.monotonic() - began
     watch.ended.set()
     watch.join()

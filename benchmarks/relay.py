@@ -50,7 +50,7 @@ class Relay:
         """Stand before these ports of loopback, ``round_trip`` seconds away."""
         process = subprocess.Popen(
             [sys.executable, "-m", __name__, str(round_trip), *map(str, ports)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
         )  # fmt: skip
         assert process.stdout is not None
         return cls(dict(zip(ports, json.loads(process.stdout.readline()), strict=True)), process)

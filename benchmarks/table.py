@@ -114,13 +114,19 @@ def _numbers(result: Result, tool: str, phase: Phase) -> tuple[str, ...]:
     if not walls:
         return ("-", "-", "-", "-", "-", "0, not sound")
     cpu, memory = result.median(tool, phase, "cpu"), max(result.values(tool, phase, "memory"))
-    ratio = "" if tool == SUBJECT else _ratio(result.ratio(tool, phase))
+    ratio = "" if tool == SUBJECT else _ratio(result, tool, phase)
     spread = f"{min(walls):.2f}–{max(walls):.2f}"
     return (f"{median(walls):.2f}", spread, ratio, f"{cpu:.2f}", f"{memory:.0f}", str(len(walls)))
 
 
-def _ratio(ratio: float | None) -> str:
-    return "-" if ratio is None else f"{ratio:.2f}"
+def _ratio(result: Result, tool: str, phase: Phase) -> str:
+    """Write the ratio of medians with the spread of the ratios turn by turn."""
+    ratio = result.ratio(tool, phase)
+    if ratio is None:
+        return "-"
+    turns = zip(result.values(SUBJECT, phase), result.values(tool, phase), strict=False)
+    ratios = [ours / theirs for ours, theirs in turns]
+    return f"{ratio:.2f} ({min(ratios):.2f}–{max(ratios):.2f})"
 
 
 def remarks(result: Result) -> Iterator[str]:

@@ -225,6 +225,7 @@ def test_ratios_are_of_medians() -> None:
     assert result.ratio("doveadm", COPY) == 0.75
     assert [verdict.met for verdict in verdicts(result)] == [True, False, False, None]
     assert "1.00–9.00" in as_text(result)
+    assert "0.38 (0.25–1.80)" in as_text(result)
     assert "lost a message" in as_markdown([result])
 
 
@@ -240,7 +241,7 @@ def test_the_page_names_what_was_measured() -> None:
     text = page([result], [Alimail(), Doveadm()], runs=3)
     assert WORKS["mixed"].what in text
     assert Doveadm.settings in text
-    assert "| mixed | doveadm | 2.00 | 2.00–2.00 | 0.50 | 1.00 | 50 | 1 |" in text
+    assert "| mixed | doveadm | 2.00 | 2.00–2.00 | 0.50 (0.50–0.50) | 1.00 | 50 | 1 |" in text
 
 
 def test_an_unknown_work_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
