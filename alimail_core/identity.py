@@ -38,6 +38,7 @@ __all__ = [
     "digests",
     "fingerprint",
     "mend",
+    "names",
     "nominees",
 ]
 
@@ -177,28 +178,33 @@ def nominees(
     Read those of ``found`` first: the ledger's digests may decide by them, and then fewer of ``wanted`` remain.
     """
     matching = _Matching(wanted, found, claims)
-    ours = {index: _names(wanted[index]) for index in matching.wanted}
-    theirs = {index: _names(found[index]) for index in matching.found}
+    ours = {index: names(wanted[index]) for index in matching.wanted}
+    theirs = {index: names(found[index]) for index in matching.found}
     of_wanted = _opposite(wanted, ours, theirs)
-    for index, names in ours.items():
+    for index, mine in ours.items():
         if wanted[index].digest is not None:
-            names.append(("size", wanted[index].size))
-    for index, names in theirs.items():
+            mine.append(("size", wanted[index].size))
+    for index, mine in theirs.items():
         if found[index].size is not None:
-            names.append(("size", found[index].size))
+            mine.append(("size", found[index].size))
     return of_wanted, _opposite(found, theirs, ours)
 
 
 def _opposite(
-    side: Sequence[Evidence], names: Mapping[int, list[Hashable]], other: Mapping[int, list[Hashable]]
+    side: Sequence[Evidence], mine: Mapping[int, list[Hashable]], other: Mapping[int, list[Hashable]]
 ) -> list[int]:
     seen = {name for each in other.values() for name in each}
     return [
-        index for index, mine in names.items() if side[index].content is None and not seen.isdisjoint(mine)
+        index for index, each in mine.items() if side[index].content is None and not seen.isdisjoint(each)
     ]
 
 
-def _names(of: Evidence) -> list[Hashable]:
+def names(of: Evidence) -> list[Hashable]:
+    """Return what a header and a listing nominate by.
+
+    Who shares none of these with anybody opposite claims nobody, but for equal octets whose header the two servers
+    read differently and list with different dates.
+    """
     pairs = (
         ("fingerprint", of.fingerprint),
         ("message_id", of.message_id),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from alimail_core.ledger.rows import FolderRow, Row, StrangerRow
+from alimail_core.ledger.rows import BatchRow, FolderRow, Row, StrangerRow
 from alimail_core.ledger.schema import Origin, State, account, batch, folder, message, note, problem, stranger
 from alimail_core.model import SpecialUse
 
@@ -29,6 +29,12 @@ _DEPARTED = sa.and_(message.c.gone == 1, message.c.state.in_((State.STORED, Stat
 """It left the source, and what became of it is known or will be."""
 
 _OPEN = message.c.state.in_((State.PENDING, State.SENT, State.MOVING))
+
+
+def _pending_for(target_id: int) -> sa.ColumnElement[bool]:
+    comes_there = sa.select(folder.c.id).where(folder.c.target_id == target_id, folder.c.side == "source")
+    return sa.and_(message.c.folder_id.in_(comes_there), message.c.state == State.PENDING)
+
 
 _ROW = [message.c[name] for name in Row.__slots__ if name != "__weakref__"]
 _STRANGER = [stranger.c[name] for name in StrangerRow.__slots__ if name != "__weakref__"]
@@ -228,18 +234,36 @@ class Queries:
 
     # what may stand in the target
 
-    def wanted(self, target_id: int) -> list[Row]:
-        """List what may claim a stranger of a target folder, in the order of claiming.
+    def sent_to(self, target_id: int) -> list[Row]:
+        """List what may stand in a target folder under a key that we do not know, in the order of claiming.
 
-        First what the target has without a key that we know, then what was sent without an answer, then what
-        is pending for this folder.
+        First what the target has said that it has, then what was sent without an answer.
         """
         c = message.c
         moving = sa.and_(c.moving_to == target_id, c.state == State.MOVING)
         sent = sa.and_(c.target_id == target_id, c.state == State.SENT)
-        comes_here = sa.select(folder.c.id).where(folder.c.target_id == target_id, folder.c.side == "source")
-        pending = sa.and_(c.folder_id.in_(comes_here), c.state == State.PENDING)
-        return self.keyless(target_id) + [row for part in (moving, sent, pending) for row in self._rows(part)]
+        return self.keyless(target_id) + self._rows(moving) + self._rows(sent)
+
+    def pending_for(self, target_id: int, *, like: Sequence[Row] | None = None) -> list[Row]:
+        """List what is pending for a target folder; of it only what is listed like one of these rows may be asked.
+
+        Alike are the same internal date and the same size, or one that is not known.
+        """
+        if like is None:
+            return self._rows(_pending_for(target_id))
+        listed = {(row.date, row.size) for row in like if row.date is not None}
+        dates = sorted({row.date for row in like if row.date is not None})
+        found = [
+            row
+            for part in chunks(dates)
+            for row in self._rows(_pending_for(target_id), message.c.date.in_(part))
+        ]
+        return [row for row in found if row.size is None or (row.date, row.size) in listed]
+
+    def unread(self, target_id: int) -> int:
+        """Count what is pending for a target folder and of which not even the header was ever read."""
+        query = sa.select(sa.func.count()).where(_pending_for(target_id), message.c.fingerprint.is_(None))
+        return int(self._read(query)[0][0])
 
     def keyless(self, target_id: int) -> list[Row]:
         """List what a target folder is said to have, and whose key there is not known."""
@@ -311,10 +335,14 @@ class Queries:
             where.append(c.target_id == target_id)
         return self._rows(*where)
 
-    def batch_ends(self, batch_ids: Iterable[int]) -> dict[int, tuple[float | None, bool]]:
-        """Return when each batch ended (``None``: not yet) and whether the server can do no more about it."""
-        query = sa.select(batch.c.id, batch.c.ended, batch.c.over).where(batch.c.id.in_(set(batch_ids)))
-        return {row.id: (row.ended, bool(row.over)) for row in self._read(query)}
+    def batches_of(self, rows: Iterable[Row]) -> dict[int | None, BatchRow]:
+        """Return the batches in which these messages were sent last, by id."""
+        columns = (batch.c.id, batch.c.intended, batch.c.ended, batch.c.over)
+        ids = sorted({row.batch_id for row in rows if row.batch_id is not None})
+        found = [
+            row for part in chunks(ids) for row in self._read(sa.select(*columns).where(columns[0].in_(part)))
+        ]
+        return {row.id: BatchRow(row.intended, row.ended, bool(row.over)) for row in found}
 
     # what people did at the source
 

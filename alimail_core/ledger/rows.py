@@ -94,6 +94,17 @@ class StrangerRow:
         return Entry(self.key, self.size, to_date(self.date, 0))
 
 
+@frozen
+class BatchRow:
+    """What is known of a batch's sending; times in seconds since 1970."""
+
+    intended: float
+    ended: float | None
+    """When its connection ended without an answer to all of it; ``None``: not yet."""
+    over: bool
+    """The server answered and can do no more about it."""
+
+
 def to_date(seconds: int | None, zone: int | None) -> datetime | None:
     """Make an aware datetime of stored seconds and minutes of zone."""
     if seconds is None:

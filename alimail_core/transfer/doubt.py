@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from attrs import frozen
 
 from alimail_core.ledger import Row, State
-from alimail_core.transfer.reconcile import reconcile
+from alimail_core.ledger.rows import BatchRow
+from alimail_core.transfer.reconcile import claim_elsewhere, reconcile
 from alimail_core.transfer.send import POISON, Sender
 from alimail_core.transfer.state import Pair, Pass, Target
 
@@ -24,9 +25,10 @@ def resolve_doubts(p: Pass) -> None:
         if not rows:
             break  # settled; or their folders cannot be listed now, which is a problem of its own
         verdict = _judge(p, rows)
-        _missing(p, verdict.missing)
+        missing = _not_moved(p, verdict.missing)
+        _missing(p, missing)
         if verdict.missing:
-            folders = {row.folder_id for row in verdict.missing}
+            folders = {row.folder_id for row in missing}
             send(p, [pair for pair in p.pairs if pair.id in folders])
         else:
             p.wait(
@@ -38,18 +40,23 @@ def resolve_doubts(p: Pass) -> None:
 def send(p: Pass, pairs: Sequence[Pair]) -> None:
     """Send what is pending in these pairs, and read back once what then stands in their target folders.
 
-    A target folder that could not be listed is not written to: what stands there already is not known.
+    A target folder that could not be listed is not written to: what stands there already is not known. What was
+    put aside, because it may stand there, is decided when all else is there, and what claimed nothing goes last.
     """
+    while ready := _ready(p, pairs):
+        aside = Sender(p, ready).run()
+        targets = list({pair.target.id: pair.target for pair in ready}.values())
+        reconcile(p, targets, decide=aside)
+        for target in targets:
+            _tell_redated(p, target)
+            _tell_merged(p, target)
+        if not aside:
+            break
+
+
+def _ready(p: Pass, pairs: Sequence[Pair]) -> list[Pair]:
     pending = p.book.pending()
-    ready = [pair for pair in pairs if pair.id in pending and pair.target.surveyed is not None]
-    if not ready:
-        return
-    Sender(p, ready).run()
-    targets = list({pair.target.id: pair.target for pair in ready}.values())
-    reconcile(p, targets)
-    for target in targets:
-        _tell_redated(p, target)
-        _tell_merged(p, target)
+    return [pair for pair in pairs if pair.id in pending and pair.target.surveyed is not None]
 
 
 def _tell_redated(p: Pass, target: Target) -> None:
@@ -101,10 +108,11 @@ class _Verdict:
 
 
 def _judge(p: Pass, rows: Sequence[Row]) -> _Verdict:
-    ends = p.book.batch_ends(row.batch_id for row in rows if row.batch_id is not None)
+    batches = p.book.batches_of(rows)
     missing, latest = [], []
     for row in rows:
-        ended, over = ends.get(row.batch_id or 0, (0.0, True))
+        sent = batches.get(row.batch_id, BatchRow(0.0, 0.0, over=True))
+        ended, over = sent.ended, sent.over
         if ended is not None and ended > p.book.now:
             # The clock was set back since then: the whole time is waited once more.
             p.book.end_batches([row.batch_id or 0], over=over)
@@ -117,6 +125,22 @@ def _judge(p: Pass, rows: Sequence[Row]) -> _Verdict:
         else:
             latest.append(settled)
     return _Verdict(missing, max(min(latest, default=0.0) - p.book.now, 0.1))
+
+
+def _not_moved(p: Pass, rows: Sequence[Row]) -> list[Row]:
+    """Settle what its user has moved to another folder of the target; return what stands nowhere there.
+
+    What this pass has sent was looked for at once, and is not searched. In a folder that cannot be listed nothing
+    is found, and then it is sent again: rather twice than never.
+    """
+    batches = p.book.batches_of(rows)
+    earlier = {row.id for row in rows if row.batch_id in batches and batches[row.batch_id].intended <= p.began}
+    if not earlier:
+        return list(rows)
+    reconcile(p, p.targets.values(), decide=p.targets)
+    claim_elsewhere(p, [row for row in _doubtful(p) if row.id in earlier])
+    still = {row.id for row in _doubtful(p)}
+    return [row for row in rows if row.id in still]
 
 
 def _missing(p: Pass, rows: Sequence[Row]) -> None:

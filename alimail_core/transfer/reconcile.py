@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Container, Iterable, Iterator, Sequence
+from typing import Any, Literal, TypeVar
 
 from attrs import evolve
 
@@ -22,6 +22,7 @@ from alimail_core.identity import (
     content_digest,
     digests,
     fingerprint,
+    names,
     nominees,
 )
 from alimail_core.ledger import Origin, Row, State, StrangerRow
@@ -35,6 +36,10 @@ _T = TypeVar("_T")
 _PART = 100
 """Headers read at a time."""
 
+FEW = 16
+"""Strangers are few where this many times as many pending messages were never read: about as much as a header is
+smaller than its message, so that a message which is fetched twice costs less than all the headers."""
+
 _SENT_BEFORE = (State.STORED, State.MOVING, State.SENT)
 
 
@@ -43,28 +48,58 @@ def message_hash(message_id: bytes | None) -> bytes | None:
     return None if message_id is None else hashlib.blake2b(message_id, digest_size=8).digest()
 
 
-def reconcile(p: Pass, targets: Iterable[Target]) -> None:
-    """Survey target folders and settle whatever already stands there."""
+def reconcile(p: Pass, targets: Iterable[Target], *, decide: Container[int] = ()) -> None:
+    """Survey target folders and settle whatever already stands there.
+
+    What is pending for a folder with few strangers is left to the ``Sender``, which puts aside what meets one; in
+    the folders of the ids ``decide`` it is held against them now.
+    """
     wanted = list(targets)
     survey(p, wanted)
     for target in wanted:
         if target.surveyed is not None:
-            match_strangers(p, target)
+            match_strangers(p, target, decide=target.id in decide)
 
 
-def match_strangers(p: Pass, target: Target) -> None:
+def match_strangers(p: Pass, target: Target, *, decide: bool = False) -> None:
     """Match what may stand in a surveyed target folder with its strangers, and claim."""
+    target.strangers = frozenset()
     strangers = p.book.strangers(target.id)
-    rows = p.book.wanted(target.id) if strangers else []
-    if strangers and rows:
-        strangers = _describe(p, target, strangers)
-        rows = _likely_first(rows, strangers)
-        claims = _claims(p, target, rows, strangers)
-        if claims:
-            _settle(p, target, claims)
+    if strangers:
+        few = not decide and _are_few(p, target, len(strangers))
+        (_claim_if_sent if few else _claim)(p, target, strangers)
     _give_up_keyless(p, target)
     if strangers:
         find_second_copies(p, target)
+
+
+def _are_few(p: Pass, target: Target, strangers: int) -> bool:
+    """Tell whether to wait with what is pending until it is fetched. What is put aside comes late, out of order."""
+    return p.options.order != "strict" and strangers * FEW <= p.book.unread(target.id)
+
+
+def _claim(p: Pass, target: Target, strangers: Sequence[StrangerRow]) -> None:
+    """Let all that may stand there claim, reading the headers of what is pending."""
+    rows = p.book.sent_to(target.id) + p.book.pending_for(target.id)
+    if rows:
+        strangers = _describe(p, target, strangers)
+        _settle(p, target, _claims(p, target, _likely_first(rows, strangers), strangers))
+
+
+def _claim_if_sent(p: Pass, target: Target, strangers: Sequence[StrangerRow]) -> None:
+    """Let claim only what was sent; by the strangers that are left the ``Sender`` knows what to put aside.
+
+    A header alone decides only where its Message-ID stands alone. So what is pending and listed like one that was
+    sent is read as well, though it may not claim before all that is pending is known.
+    """
+    strangers = _describe(p, target, strangers)
+    sent = p.book.sent_to(target.id)
+    rows = _likely_first(sent + p.book.pending_for(target.id, like=sent), strangers)
+    claims = [claim for claim in _claims(p, target, rows, strangers) if claim[0].state != State.PENDING]
+    _settle(p, target, claims)
+    claimed = {stranger.id for _, stranger, _ in claims}
+    left = [stranger_evidence(each) for each in strangers if each.id not in claimed]
+    target.strangers = frozenset(name for each in left for name in names(each))
 
 
 def _likely_first(rows: Sequence[Row], strangers: Sequence[StrangerRow]) -> list[Row]:
@@ -83,6 +118,8 @@ def _likely_first(rows: Sequence[Row], strangers: Sequence[StrangerRow]) -> list
 
 
 def _settle(p: Pass, target: Target, claims: Sequence[tuple[Row, StrangerRow, dict[str, Any]]]) -> None:
+    if not claims:
+        return
     for row, _, _ in claims:
         _finish_move(p, row)
     p.book.claim(claims)
@@ -160,14 +197,45 @@ def _parts(p: Pass, rows: Sequence[_T]) -> Iterator[Sequence[_T]]:
         yield rows[start : start + _PART]
 
 
+def claim_elsewhere(p: Pass, rows: Sequence[Row]) -> None:
+    """Settle where it is what its user has moved in the target, before we knew that it had arrived there.
+
+    Each folder's own messages have claimed before. Only what has our octets, or our size and date and content, can
+    be the copy that we sent; it is its user's from now on, and never moved or removed by us.
+    """
+    claimed: set[int] = set()
+    for target in p.targets.values():
+        left = [row for row in rows if row.id not in claimed and row.target_id != target.id]
+        strangers = p.book.strangers(target.id) if left and target.surveyed is not None else []
+        if strangers:
+            strangers = _describe(p, target, strangers)
+            claims = _claims(p, target, left, strangers, adopt="content")
+            ours = [
+                (row, found, {**columns, "origin": Origin.ADOPTED})
+                for row, found, columns in claims
+                if columns["origin"] == Origin.FOUND
+            ]
+            _settle(p, target, ours)
+            claimed |= {row.id for row, _, _ in ours}
+    if claimed:
+        p.note(
+            "messages in doubt that stand in another folder of the target: their user moved them",
+            len(claimed),
+        )
+
+
 def _claims(
-    p: Pass, target: Target, rows: Sequence[Row], strangers: Sequence[StrangerRow]
+    p: Pass,
+    target: Target,
+    rows: Sequence[Row],
+    strangers: Sequence[StrangerRow],
+    adopt: Literal["exact", "headers", "content"] | None = None,
 ) -> list[tuple[Row, StrangerRow, dict[str, Any]]]:
     """Decide which message claims which stranger, reading only the bodies that can decide it."""
     drafts = target.special_use == SpecialUse.DRAFTS
     wanted = row_evidence(p, rows)
-    found = [Evidence(row.fingerprint, row.message_hash, row.size, to_date(row.date, 0)) for row in strangers]
-    claims = claim_by_headers(wanted, found, mode=p.options.adopt, drafts=drafts)
+    found = [stranger_evidence(row) for row in strangers]
+    claims = claim_by_headers(wanted, found, mode=adopt or p.options.adopt, drafts=drafts)
     _, of_strangers = nominees(wanted, found, claims)
     bodies = read_bodies(p.sink, target.folder, [strangers[index].entry for index in of_strangers])
     for index in of_strangers:
@@ -241,10 +309,16 @@ def row_evidence(p: Pass, rows: Sequence[Row]) -> list[Evidence]:
                 told[row.id] = (found.value, short)
                 here.append({"_id": row.id, "fingerprint": found.value, "message_hash": short})
             p.book.update(here)
-    return [_evidence(row, *told.get(row.id, (row.fingerprint, row.message_hash))) for row in rows]
+    return [evidence(row, *told.get(row.id, (row.fingerprint, row.message_hash))) for row in rows]
 
 
-def _evidence(row: Row, value: bytes | None, short: bytes | None) -> Evidence:
+def stranger_evidence(row: StrangerRow) -> Evidence:
+    """Tell what is known of a stranger without its body."""
+    return Evidence(row.fingerprint, row.message_hash, row.size, to_date(row.date, 0))
+
+
+def evidence(row: Row, value: bytes | None, short: bytes | None) -> Evidence:
+    """Tell what is known of a message with this fingerprint and this short hash of its Message-ID."""
     # A mended message stands in the target with the digest that it was sent with; its canonical one is the same.
     return Evidence(
         fingerprint=value,
@@ -309,7 +383,7 @@ def find_second_copies(p: Pass, target: Target) -> None:
     if not twice:
         return
     strangers = _describe(p, target, p.book.strangers(target.id))
-    wanted = [_evidence(row, row.fingerprint, row.message_hash) for row in twice]
+    wanted = [evidence(row, row.fingerprint, row.message_hash) for row in twice]
     found = [Evidence(row.fingerprint, row.message_hash, row.size) for row in strangers]
     _, of_strangers = nominees(wanted, found, [])
     bodies = read_bodies(p.sink, target.folder, [strangers[index].entry for index in of_strangers])

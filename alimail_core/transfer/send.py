@@ -19,7 +19,7 @@ from attrs import evolve, field, frozen
 from alimail_core.dates import date_of
 from alimail_core.errors import AlimailError, InDoubt, Refused, Transient
 from alimail_core.events import BatchSettled
-from alimail_core.identity import Digests, Fingerprint, digests, fingerprint, mend
+from alimail_core.identity import Digests, Fingerprint, digests, fingerprint, mend, names
 from alimail_core.ledger import Origin, Row, State
 from alimail_core.ledger.rows import join_flags, split_flags
 from alimail_core.model import (
@@ -34,7 +34,7 @@ from alimail_core.model import (
     Unreadable,
 )
 from alimail_core.transfer.readahead import ReadAhead
-from alimail_core.transfer.reconcile import message_hash
+from alimail_core.transfer.reconcile import evidence, message_hash
 from alimail_core.transfer.state import Pair, Pass
 
 _PAGE = 500
@@ -89,14 +89,19 @@ class Sender:
         self._settles: list[dict[str, Any]] = []
         self._settled: dict[FolderPath, list[int]] = {}
         self._doubtful: dict[int, bool] = {}
+        self._aside: set[int] = set()
         self._halt: AlimailError | None = None
         self._ended_by: AlimailError | None = None
         self._held: Parcel | None = None
         self._twins: set[tuple[int, bytes]] = set()
         self._told = p.clock.monotonic()
 
-    def run(self) -> None:
-        """Send until nothing is left to send; what is in doubt or waits for better days stays in the ledger."""
+    def run(self) -> set[int]:
+        """Send until nothing is left to send; what is in doubt or waits for better days stays in the ledger.
+
+        Return the ids of the target folders for which messages were put aside: each shares a name with a stranger
+        there, and is pending until they have been matched.
+        """
         ahead = ReadAhead(self._fetched(), _weight, self._p.options.read_ahead_octets)
         with closing(ahead):
             found = iter(ahead)
@@ -105,6 +110,7 @@ class Sender:
         self._flush()
         if self._halt is not None:
             raise self._halt
+        return self._aside
 
     def _stream_again(self, found: Iterator[Parcel | _Missing]) -> bool:
         """Give the sink one stream of batches and settle its outcomes; True where another stream is needed."""
@@ -236,8 +242,12 @@ class Sender:
                 return item
 
     def _wanted(self, parcel: Parcel) -> bool:
-        """Set aside what will not be sent: too large for the target, or a duplicate that is not wished."""
+        """Put aside what is not sent now: it may stand there, is too large for it, or a duplicate without wish."""
         p, row = self._p, parcel.row
+        if self._meets_a_stranger(parcel):
+            self._aside.add(parcel.pair.target.id)
+            self._settles.append({"_id": row.id, **_measures(parcel)})
+            return False
         most = p.sink.traits.max_message_octets
         if most is not None and len(parcel.octets) > most:
             reason = f"the message has {len(parcel.octets):,} octets; the target takes at most {most:,}"
@@ -250,6 +260,13 @@ class Sender:
             p.note("identical messages of one folder, copied once by wish")
             return False
         return True
+
+    def _meets_a_stranger(self, parcel: Parcel) -> bool:
+        strangers = parcel.pair.target.strangers
+        if not strangers:
+            return False
+        known = evidence(parcel.row, parcel.header.value, message_hash(parcel.header.message_id))
+        return not strangers.isdisjoint(names(known))
 
     def _has_twin(self, parcel: Parcel) -> bool:
         target_id, digest = parcel.pair.target.id, parcel.exact.digest

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Self
 
 from attrs import Factory, define, field, fields, frozen
@@ -52,6 +52,9 @@ class Target:
     surveyed: float | None = None
     """When this attempt began to look at it last, by the ledger's clock; ``None``: not yet."""
     special_use: SpecialUse | None = None
+    strangers: frozenset[Hashable] = frozenset()
+    """The ``names`` of its strangers, where they are so few that what is pending is held against them only when it
+    is fetched: a message that shares one is put aside."""
     remade: bool = False
     """It stood there in an earlier pass, was missing now, and was made again."""
 
@@ -80,6 +83,8 @@ class Run:
     refill: bool = False
     """Once the target was looked at: carry again what it lost or refused."""
     counts: Counts = Factory(Counts)
+    began: float = Factory(lambda run: run.book.now, takes_self=True)
+    """When the pass began, by the ledger's clock."""
 
     def tell(self, event: Event) -> None:
         """Let the observers see what happened."""
