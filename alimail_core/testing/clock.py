@@ -44,6 +44,10 @@ class FakeClock(Clock):
         self.slept.append(seconds)
         self.advance(seconds)
 
+    def set_wall(self, by: timedelta) -> None:
+        """Set the wall clock, forward or back, as an administrator does; ``monotonic`` knows nothing of it."""
+        self._start += by
+
     def random(self) -> float:
         """Return the next number of the seeded row."""
         return self._random.random()

@@ -29,7 +29,10 @@ from alimail_core.transfer.reconcile import reconcile
 from alimail_core.transfer.state import NOT_CARRIED, Pair, Pass, Run
 
 ATTEMPTS = 8
-"""Attempts in a row without any progress, after which the account is given up until the next pass."""
+"""Attempts in a row without any progress, after which the account may be given up until the next pass."""
+
+PATIENCE = 900.0
+"""Seconds without any progress before it is: a server that is down for ten minutes costs ten minutes, not the run."""
 
 SURELY_OVER = 86_400.0
 """Seconds after which no server finishes what was sent to it: a second copy that turns up then is a user's own."""
@@ -106,7 +109,7 @@ def _until_settled(
     run: Run, open_source: Callable[[], Source], open_sink: Callable[[], Sink]
 ) -> tuple[str, AlimailError | None]:
     """Make attempts until one ends, or none gets any further; return the pass's state and what ended it."""
-    failures = 0
+    failures, since = 0, 0.0
     while True:
         before = run.book.progress()
         try:
@@ -118,8 +121,9 @@ def _until_settled(
             return "stopped", error
         except (Transient, InDoubt) as error:
             failures = 1 if run.book.progress() != before else failures + 1
+            since = run.clock.monotonic() if failures == 1 else since
             run.counts.careful = failures > 1
-            if failures >= ATTEMPTS:
+            if failures >= ATTEMPTS and run.clock.monotonic() - since >= PATIENCE:
                 return "failed", error
             lost = error
         except AlimailError as error:
