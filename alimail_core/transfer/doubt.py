@@ -134,7 +134,9 @@ def _not_moved(p: Pass, rows: Sequence[Row]) -> list[Row]:
     is found, and then it is sent again: rather twice than never.
     """
     batches = p.book.batches_of(rows)
-    earlier = {row.id for row in rows if row.batch_id in batches and batches[row.batch_id].intended <= p.began}
+    earlier = {
+        row.id for row in rows if row.batch_id in batches and batches[row.batch_id].intended <= p.began
+    }
     if not earlier:
         return list(rows)
     reconcile(p, p.targets.values(), decide=p.targets)
