@@ -98,6 +98,17 @@ def test_an_empty_file_is_a_new_ledger(tmp_path: Path) -> None:
     assert path.stat().st_size > 0
 
 
+def test_a_database_without_tables_is_filled(tmp_path: Path) -> None:
+    """What a crash, or a full disk, right before the first commit leaves behind is no obstacle either."""
+    path = tmp_path / "l.db"
+    with closing(sqlite3.connect(path)) as raw:
+        raw.execute("PRAGMA journal_mode = WAL")
+    assert path.stat().st_size > 0
+    make(path)
+    with closing(Ledger.open(str(path), "move", create=False)) as ledger:
+        assert ledger.accounts()
+
+
 def test_a_locked_ledger_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A program that holds the file is named as the reason."""
     monkeypatch.setattr("alimail_core.ledger.ledger.BUSY_SECONDS", 0.05)

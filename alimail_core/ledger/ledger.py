@@ -364,11 +364,14 @@ def _examine_file(path: Path, create: bool) -> None:
         raise LedgerError(f"{path} is not a ledger", remedy=remedy)
     page_size = int.from_bytes(head[16:18], "big")
     page_size = 65536 if page_size == 1 else page_size
-    if size < page_size * int.from_bytes(head[28:32], "big") and head[24:28] == head[92:96]:
+    pages, application_id = (int.from_bytes(head[at : at + 4], "big") for at in (28, 68))
+    if size < page_size * pages and head[24:28] == head[92:96]:
         raise LedgerError(f"the ledger {path} is truncated", remedy=remedy)
-    if int.from_bytes(head[68:72], "big") != APPLICATION_ID:
+    if application_id == 0 and pages == 1:
+        return  # no table in it: so does a crash, or a full disk, right before the first commit
+    if application_id != APPLICATION_ID:
         wal = path.with_name(path.name + "-wal")
-        if not wal.exists() or wal.stat().st_size == 0 or int.from_bytes(head[68:72], "big") != 0:
+        if not wal.exists() or wal.stat().st_size == 0 or application_id != 0:
             raise LedgerError(f"{path} is a database, but not a ledger of alimail", remedy=remedy)
     version = int.from_bytes(head[60:64], "big")
     if version > SCHEMA_VERSION:
