@@ -23,6 +23,16 @@ if TYPE_CHECKING:
     from alimail_core.ledger.ledger import Ledger
 
 
+# Written once, because they run with every transaction and every batch, and to build a statement takes longer.
+_MINE = account.c.id == sa.bindparam("_id")
+_HOLD = (
+    account.update()
+    .where(_MINE, account.c.fence == sa.bindparam("_fence"))
+    .values(heartbeat=sa.bindparam("_now"))
+)
+_STOP_FENCE = sa.select(account.c.stop_fence).where(_MINE)
+
+
 class Book(Queries):
     """Everything that a pass asks and changes. See the module."""
 
@@ -33,8 +43,15 @@ class Book(Queries):
 
     @contextmanager
     def write(self, *, sync: bool = False) -> Iterator[sa.Connection]:
-        """One transaction under the fence. ``sync``: it is on the disk, with all before it, when this returns."""
+        """One transaction under the fence. ``sync``: it is on the disk, with all before it, when this returns.
+
+        Inside another one of the same thread it is a part of that, which then says whether it is synced.
+        """
         with self._lock, self._ledger.told_plainly():
+            if self._connection.in_transaction():
+                assert not sync, "the outer transaction decides when it is on the disk"
+                yield self._connection
+                return
             if self._sqlite:
                 self._ledger.set_sync(self._connection, sync)
             with self._connection.begin():
@@ -46,8 +63,8 @@ class Book(Queries):
                 self._ledger.on_sync()
 
     def _hold_fence(self) -> None:
-        mine = (account.c.id == self.account_id) & (account.c.fence == self._fence)
-        done = self._connection.execute(account.update().where(mine).values(heartbeat=self.now))
+        mine = {"_id": self.account_id, "_fence": self._fence, "_now": self.now}
+        done = self._connection.execute(_HOLD, mine)
         if done.rowcount != 1:
             raise LeaseLost("another process has taken the account over", remedy="It goes on there.")
 
@@ -55,8 +72,7 @@ class Book(Queries):
 
     def asked_to_stop(self) -> bool:
         """Tell whether somebody who cannot reach this process asks its pass to stop."""
-        query = sa.select(account.c.stop_fence).where(account.c.id == self.account_id)
-        return bool(self._read(query)[0][0] == self._fence)
+        return bool(self._read(_STOP_FENCE, {"_id": self.account_id})[0][0] == self._fence)
 
     def begin_pass(self, source_endpoint: str, target_endpoint: str) -> int:
         """Note that a pass begins; return its number. What could not be read last time is pending again."""

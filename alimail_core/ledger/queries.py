@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,8 @@ def _pending_for(target_id: int) -> sa.ColumnElement[bool]:
     comes_there = sa.select(folder.c.id).where(folder.c.target_id == target_id, folder.c.side == "source")
     return sa.and_(message.c.folder_id.in_(comes_there), message.c.state == State.PENDING)
 
+
+_ENABLED = sa.select(account.c.enabled).where(account.c.id == sa.bindparam("_id"))
 
 _ROW = [message.c[name] for name in Row.__slots__ if name != "__weakref__"]
 _STRANGER = [stranger.c[name] for name in StrangerRow.__slots__ if name != "__weakref__"]
@@ -83,13 +85,13 @@ class Queries:
         """The ledger's clock in seconds since 1970."""
         return self._ledger.clock.now().timestamp()
 
-    def _read(self, query: sa.Executable) -> list[Any]:
+    def _read(self, query: sa.Executable, values: Mapping[str, Any] | None = None) -> list[Any]:
         with self._lock, self._ledger.told_plainly():
             if self._connection.in_transaction():
-                return list(self._connection.execute(query))
+                return list(self._connection.execute(query, values))
             self._connection.execution_options(alimail_reading=True)
             try:
-                return list(self._connection.execute(query))
+                return list(self._connection.execute(query, values))
             finally:
                 self._connection.rollback()  # the read's own transaction, which SQLAlchemy began by itself
                 self._connection.execution_options(alimail_reading=False)
@@ -104,7 +106,7 @@ class Queries:
 
     def enabled(self) -> bool:
         """Tell whether the account may go on."""
-        return bool(self._read(sa.select(account.c.enabled).where(account.c.id == self.account_id))[0][0])
+        return bool(self._read(_ENABLED, {"_id": self.account_id})[0][0])
 
     def noted(self, text: str) -> bool:
         """Tell whether this was noted of the account before."""

@@ -43,16 +43,17 @@ def pair_folders(p: Pass) -> None:
         if kept.path in targets:
             p.targets[kept.id] = Target(kept.id, targets[kept.path], special_use=kept.special_use)
     by_path = {folder.path: folder for folder in sources}
-    for row in mapped:
-        source, target = by_path[row.source], targets.get(row.target) or made.get(row.target)
-        if isinstance(target, Folder):
-            _pair(p, source, target, row, before.get(row.source), known.get(target.path))
-            if target.path in known and row.target in made:
-                p.targets[known[target.path].id].remade = True
-        elif source.selectable:
-            p.incomplete = True
-            reason = target.reason if target else "the server did not answer"
-            p.problem("folder", f"the folder {'/'.join(row.target)} could not be made: {reason}")
+    with p.book.write():  # one transaction for a thousand folders
+        for row in mapped:
+            source, target = by_path[row.source], targets.get(row.target) or made.get(row.target)
+            if isinstance(target, Folder):
+                _pair(p, source, target, row, before.get(row.source), known.get(target.path))
+                if target.path in known and row.target in made:
+                    p.targets[known[target.path].id].remade = True
+            elif source.selectable:
+                p.incomplete = True
+                reason = target.reason if target else "the server did not answer"
+                p.problem("folder", f"the folder {'/'.join(row.target)} could not be made: {reason}")
     for folder in skipped:
         p.tell(Noted(p.account, f"the folder {'/'.join(folder.source)} is left out: {folder.reason}"))
     p.pairs.sort(key=_priority)
@@ -126,11 +127,12 @@ def list_source(p: Pass, pairs: Sequence[Pair]) -> list[Pair]:
             )
             continue
         pair = by_path[page.folder.path]
-        if pair.id not in seen:
-            seen[pair.id] = set()
-            if rows[pair.id].epoch != page.epoch:
-                p.book.forget_keys(pair.id, page.epoch)
-        _take_page(p, pair, page, seen[pair.id])
+        with p.book.write():
+            if pair.id not in seen:
+                seen[pair.id] = set()
+                if rows[pair.id].epoch != page.epoch:
+                    p.book.forget_keys(pair.id, page.epoch)
+            _take_page(p, pair, page, seen[pair.id])
         if page.cursor is not None:
             p.cursors[pair.id] = page.cursor
     return [pair for pair in pairs if pair.id in seen]
@@ -180,20 +182,29 @@ def survey(p: Pass, targets: Iterable[Target]) -> None:
             )
             continue
         target = by_path[page.folder.path]
-        row = rows[target.id]
-        first = target.id not in listed
-        seen = listed.setdefault(target.id, set())
-        if row.epoch != page.epoch and first:
-            if row.epoch is not None:
-                p.note(f"the target's folder {'/'.join(row.path)} was made anew or renumbered")
-            p.book.forget_target_keys(target.id, page.epoch)
-        p.book.target_listed(target.id, page.entries)
-        if page.complete:
-            seen.update(entry.key for entry in page.entries)
-        if page.gone and not page.complete:
-            p.book.target_gone(target.id, keys=page.gone)
+        with p.book.write():
+            if target.id not in listed:
+                listed[target.id] = set()
+                _begin_survey(p, rows[target.id], page)
+            _take_target_page(p, target, page, listed[target.id])
         if page.cursor is not None:
-            if page.complete:
-                p.book.target_gone(target.id, all_but=seen)
-            p.book.save_cursors({target.id: page.cursor}, sync=False)
             target.storable, target.surveyed, target.remade = page.storable_flags, began, False
+
+
+def _begin_survey(p: Pass, row: FolderRow, page: Changes) -> None:
+    if row.epoch != page.epoch:
+        if row.epoch is not None:
+            p.note(f"the target's folder {'/'.join(row.path)} was made anew or renumbered")
+        p.book.forget_target_keys(row.id, page.epoch)
+
+
+def _take_target_page(p: Pass, target: Target, page: Changes, seen: set[str]) -> None:
+    p.book.target_listed(target.id, page.entries)
+    if page.complete:
+        seen.update(entry.key for entry in page.entries)
+    if page.gone and not page.complete:
+        p.book.target_gone(target.id, keys=page.gone)
+    if page.cursor is not None:
+        if page.complete:
+            p.book.target_gone(target.id, all_but=seen)
+        p.book.save_cursors({target.id: page.cursor}, sync=False)
