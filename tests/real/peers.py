@@ -216,16 +216,16 @@ class Courier:
                 tag, _, command = line.partition(b" ")
                 if command.upper().startswith(b"LOGIN"):
                     words = [quoted or bare for quoted, bare in _WORDS.findall(command)]
-                    self._hand_over(client, tag.decode(), words[1].decode())
+                    self._hand_over(client, words[1].decode(), "usr/bin/imapd", IMAPLOGINTAG=tag.decode())
                     return
                 known = b"* CAPABILITY IMAP4rev1\r\n" if command.upper().startswith(b"CAPABILITY") else b""
                 client.sendall(known + tag + (b" OK done\r\n" if known else b" BAD log in first\r\n"))
 
-    def _hand_over(self, client: socket.socket, tag: str, user: str) -> None:
-        who = {"AUTHENTICATED": user, "AUTHADDR": user, "HOME": str(self._base / user), "IMAPLOGINTAG": tag}
+    def _hand_over(self, client: socket.socket, user: str, program: str, **settings: str) -> None:
+        who = {"AUTHENTICATED": user, "AUTHADDR": user, "HOME": str(self._base / user), **settings}
         self._processes.append(
             subprocess.Popen(
-                [str(ROOT / "usr/bin/imapd"), "Maildir"],
+                [str(ROOT / program), "Maildir"],
                 cwd=self._base / user, env=environment() | _COURIER | who,
                 stdin=client.fileno(), stdout=client.fileno(), stderr=self._log,
             )
@@ -242,17 +242,45 @@ class Courier:
         self._log.close()
         shutil.rmtree(self._base)
 
+    def maildir(self, user: str) -> Path:
+        """Return where a user's inbox lies."""
+        return self._base / user / "Maildir"
+
     def new_user(self, name: str) -> str:
         """See ``Peer``."""
         self._users += 1
         user = f"{name}{self._users}"
         for place in ("cur", "new", "tmp"):
-            (self._base / user / "Maildir" / place).mkdir(parents=True)
+            (self.maildir(user) / place).mkdir(parents=True)
         return user
 
     def log_tail(self, lines: int = 40) -> str:
         """See ``Peer``."""
         return _tail(self._base / "log", lines)
+
+
+class CourierPop(Courier):
+    """Courier's POP3 server."""
+
+    @property
+    def pop3_port(self) -> int:
+        """Where it listens."""
+        return self.imap_port
+
+    def _greet(self, client: socket.socket) -> None:
+        """Do what comes before the login."""
+        client.sendall(b"+OK Hello there.\r\n")
+        user = ""
+        with client.makefile("rb", buffering=0) as lines:
+            while line := lines.readline():
+                word, _, argument = line.decode().strip().partition(" ")
+                if word == "PASS":
+                    self._hand_over(client, user, "usr/lib/courier/courier/courierpop3d")
+                    return
+                user = argument if word == "USER" else user
+                client.sendall(
+                    b"+OK Password required.\r\n" if word == "USER" else b"-ERR Invalid command.\r\n"
+                )
 
 
 def _tail(log: Path, lines: int) -> str:

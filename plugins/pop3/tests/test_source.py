@@ -30,6 +30,8 @@ from alimail_pop3.source import Pop3Source, open_source
 from alimail_pop3.testing import CLOSE, CannedServer, Reply, with_dots
 
 MAILS = [message(f"No. {n}", message_id=f"{n}@example.org") for n in range(6)]
+GUESSED = [len(mail) + 1 for mail in MAILS]
+"""Sizes that are not exact, so that messages are read by RETR."""
 INBOX_FOLDER = Folder(INBOX)
 
 
@@ -70,7 +72,10 @@ def test_a_session_that_is_left_in_the_middle_ends_without_quit() -> None:
 def test_several_messages_are_in_flight() -> None:
     """With PIPELINING the next RETR is with the server before the first message was read, and not without."""
     for capabilities, ahead in (([b"USER", b"TOP", b"PIPELINING"], 6), ([b"USER", b"TOP"], 1), (None, 1)):
-        with CannedServer(MAILS, capabilities=capabilities) as server, opened(server) as source:
+        with (
+            CannedServer(MAILS, capabilities=capabilities, sizes=GUESSED) as server,
+            opened(server) as source,
+        ):
             listed = listing(source, INBOX)
             answers = source.fetch([(listed.folder, list(listed.entries.values()))])
             next(answers)
@@ -84,7 +89,9 @@ def test_large_messages_are_not_all_asked_for_at_once(monkeypatch: pytest.Monkey
     """What is in flight is bounded by octets as well, and one larger message is asked for alone."""
     monkeypatch.setattr(connection_module, "OCTETS_IN_FLIGHT", len(MAILS[0]) * 2 + 20)
     large = message("Large", "x\r\n" * 1000)
-    with CannedServer([MAILS[0], MAILS[1], large, MAILS[2]]) as server, opened(server) as source:
+    mails = [MAILS[0], MAILS[1], large, MAILS[2]]
+    sizes = [len(mail) + 1 for mail in mails]
+    with CannedServer(mails, sizes=sizes) as server, opened(server) as source:
         assert [type(answer) for answer in got(source).values()] == [Message] * 4
         listed = listing(source, INBOX)
         answers = source.fetch([(listed.folder, list(listed.entries.values()))])
@@ -96,10 +103,8 @@ def test_large_messages_are_not_all_asked_for_at_once(monkeypatch: pytest.Monkey
 
 def test_a_refused_message_is_asked_for_again_in_a_new_session() -> None:
     """What the server refuses twice is unreadable, in its own words; the others come."""
-    with (
-        CannedServer(MAILS, {b"RETR 3": b"-ERR cannot open message\r\n"}) as server,
-        opened(server) as source,
-    ):
+    broken = dict.fromkeys([b"RETR 3", b"TOP 3 "], b"-ERR cannot open message\r\n")
+    with CannedServer(MAILS, broken) as server, opened(server) as source:
         answers = got(source)
     unreadable = [answer for answer in answers.values() if isinstance(answer, Unreadable)]
     assert [answer.key for answer in unreadable] == ["uidl/id2"]
@@ -112,12 +117,14 @@ def test_a_message_that_is_gone_is_told_so_by_a_new_session() -> None:
     """A session sees the maildrop as it was at login, so only another one can tell."""
     with CannedServer(MAILS) as server, opened(server) as source:
         listed = listing(source, INBOX)
-        server.replies[b"RETR 2"] = b"-ERR message is expunged\r\n"
         server.uidls = [b"id0", b"id2", b"id3", b"id4", b"id5"]
         server.messages = MAILS[:1] + MAILS[2:]
-        server.replies[b"RETR 2"] = lambda _: (
-            b"-ERR expunged\r\n" if len(server.commands(b"PASS")) == 1 else b"+OK\r\n" + with_dots(MAILS[2])
-        )
+        for command in (b"RETR 2", b"TOP 2 "):
+            server.replies[command] = lambda _: (
+                b"-ERR expunged\r\n"
+                if len(server.commands(b"PASS")) == 1
+                else b"+OK\r\n" + with_dots(MAILS[2])
+            )
         first, second = list(listed.entries.values())[:2]
         answers = fetched(source, [(listed.folder, [first, second])])
     assert [type(answer) for answer in answers.values()] == [Message, Gone]
@@ -158,7 +165,7 @@ def test_a_giant_is_refused_before_it_is_sent() -> None:
 )
 def test_what_comes_in_the_middle_is_transient(words: bytes) -> None:
     """A lost connection, a passing fault and nonsense end the session, after what came before them."""
-    with CannedServer(MAILS, {b"RETR 3": words}) as server, opened(server) as source:
+    with CannedServer(MAILS, {b"RETR 3": words}, sizes=GUESSED) as server, opened(server) as source:
         listed = listing(source, INBOX)
         answers = source.fetch([(listed.folder, list(listed.entries.values()))])
         assert all(isinstance(next(answers), Message) for _ in range(2))
@@ -178,6 +185,18 @@ def test_a_new_session_may_have_to_wait(words: bytes, kind: type[AlimailError]) 
         with pytest.raises(AlimailError) as caught:
             listing(source, INBOX)
     assert type(caught.value) is kind
+
+
+def test_where_top_gives_all_nothing_is_marked_as_read() -> None:
+    """Some servers mark at once what RETR gives; TOP of all lines does not, and is held to the size."""
+    short = b"+OK\r\n" + with_dots(MAILS[1])[:-20] + b"\r\n.\r\n"
+    replies: dict[bytes, Reply] = {b"TOP 2 9": short, b"TOP 5 9": b"-ERR cannot\r\n"}
+    with CannedServer(MAILS, replies) as server, opened(server) as source:
+        assert source._listed().exact
+        listed = listing(source, INBOX)
+        octets = {one.octets for one in messages(source, listed).values()}
+    assert octets == set(MAILS)
+    assert server.commands(b"RETR") == [b"RETR 2", b"RETR 5"]
 
 
 # Flags and dates

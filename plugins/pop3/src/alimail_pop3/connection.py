@@ -24,7 +24,7 @@ OCTETS_IN_FLIGHT = BATCH_OCTETS // 2
 MAX_CAPABILITIES = 64 * 1024
 """The most octets of an answer to CAPA."""
 WHOLE = 99_999_999
-"""As many lines as TOP can be asked for: the whole message, and unlike RETR it makes no server count it as read."""
+"""As many lines as TOP can be asked for: the whole message. Unlike RETR it makes no server count it as read."""
 
 _PART = 500
 """How many headers are held at once."""
@@ -179,9 +179,15 @@ class Connection:
         """Give the headers of messages and so many of their lines, several commands in flight."""
         return self._pipeline(_Command(b"TOP %d %d\r\n" % (number, lines), 4096) for number in numbers)
 
-    def retrieve(self, wanted: Iterable[tuple[int, int | None]]) -> Iterator[bytes | Answer]:
-        """Give whole messages, of each the number and the size as listed, in order; or the ``-ERR`` instead."""
-        return self._pipeline(_Command(b"RETR %d\r\n" % number, size or 0, size) for number, size in wanted)
+    def retrieve(
+        self, wanted: Iterable[tuple[int, int | None]], *, top: bool = False
+    ) -> Iterator[bytes | Answer]:
+        """Give whole messages, of each the number and the size as listed, in order; or the ``-ERR`` instead.
+
+        By RETR, or by TOP, which marks nothing as read. Dovecot takes such a mark back upon RSET; Courier does not.
+        """
+        lines = b"TOP %%d %d\r\n" % WHOLE if top else b"RETR %d\r\n"
+        return self._pipeline(_Command(lines % number, size or 0, size) for number, size in wanted)
 
     def _pipeline(self, commands: Iterable[_Command]) -> Iterator[bytes | Answer]:
         """Send commands, the next ones in flight where the server takes that, and give each answer in order.

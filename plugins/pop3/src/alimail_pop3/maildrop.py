@@ -117,15 +117,15 @@ def _are_exact(connection: Connection, sizes: Mapping[int, int | None]) -> bool:
     tried = sorted({small[0], small[len(small) // 2], small[-1]} if small else ())
     answers = connection.tops([number for _, number in tried], WHOLE) if connection.has_top else iter(())
     told = [
-        isinstance(octets, bytes) and _has_size(octets, size)
+        isinstance(octets, bytes) and has_size(octets, size)
         for (size, _), octets in zip(tried, answers, strict=False)
     ]
     return bool(told) and all(told)
 
 
-def _has_size(octets: bytes, size: int) -> bool:
+def has_size(octets: bytes, size: int | None) -> bool:
     """Tell whether a size is exact, with or without the line end that an answer must have and a message need not."""
-    return len(octets) == size or (len(octets) == size + 2 and octets.endswith(b"\r\n"))
+    return len(without_added_end(octets, size)) == size
 
 
 def without_added_end(octets: bytes, size: int | None) -> bytes:

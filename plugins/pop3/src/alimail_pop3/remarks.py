@@ -50,7 +50,9 @@ def _abilities(connection: Connection, maildrop: Maildrop) -> Iterator[Remark]:
         yield Remark("note", "no TOP: where only headers are needed, whole messages are read")
     if maildrop.numbers and not maildrop.exact:
         yield Remark(
-            "note", "the sizes that the server lists are not exact: plan and progress count messages only"
+            "note",
+            "the sizes that the server lists are not exact: plan and progress count messages only, and messages are "
+            "read by RETR, which some servers count as read by their owner",
         )
 
 

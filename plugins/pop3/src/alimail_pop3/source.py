@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
+from typing import TypeAlias
 
 from alimail_core import (
     INBOX,
@@ -28,13 +29,15 @@ from alimail_pop3.connection import refused
 from alimail_pop3.grades import Answer
 from alimail_pop3.headers import arrived
 from alimail_pop3.login import connect
-from alimail_pop3.maildrop import Maildrop, count_messages, read_maildrop, without_added_end
+from alimail_pop3.maildrop import Maildrop, count_messages, has_size, read_maildrop, without_added_end
 from alimail_pop3.options import Pop3Options
 from alimail_pop3.remarks import remarks_of
 from alimail_pop3.wire import MAX_MESSAGE
 
 EPOCH = "pop3"
 """The one epoch: an identifier of UIDL is never given to another message (RFC 1939 §7)."""
+_Asked: TypeAlias = tuple[Entry, int]
+"""An entry, and the message's number in this session."""
 _SEEN = frozenset({"\\Seen"})
 
 
@@ -109,7 +112,7 @@ class Pop3Source(Source):
     ) -> Iterator[Message | Gone | Unreadable]:
         """Give messages, several RETR in flight where the server takes them (PIPELINING)."""
         for folder, entries in requests:
-            here: list[tuple[Entry, int]] = []
+            here: list[_Asked] = []
             for entry in entries:
                 found = self._find(folder, entry)
                 if isinstance(found, int):
@@ -129,34 +132,42 @@ class Pop3Source(Source):
             return Unreadable(folder.path, entry.key, f"{size} octets are more than we take")
         return number
 
-    def _retrieved(
-        self, folder: Folder, here: Sequence[tuple[Entry, int]]
-    ) -> Iterator[Message | Gone | Unreadable]:
-        maildrop = self._listed()
-        left: list[Entry] = []
-        answers = self.connection.retrieve([(number, maildrop.sizes[number]) for _, number in here])
-        for (entry, _), answer in zip(here, answers, strict=True):
+    def _retrieved(self, folder: Folder, here: Sequence[_Asked]) -> Iterator[Message | Gone | Unreadable]:
+        """Read by TOP, if that was seen to give all, what it does not give by RETR, and the rest in a new session."""
+        if self._listed().exact:
+            here = yield from self._given(folder, here, top=True)
+        here = yield from self._given(folder, here)
+        if not here:
+            return
+        self._listed_anew()
+        for entry, _ in here:
+            found = self._find(folder, entry)
+            yield self._asked_again(folder, entry, found) if isinstance(found, int) else found
+
+    def _given(
+        self, folder: Folder, here: Sequence[_Asked], *, top: bool = False
+    ) -> Generator[Message, None, list[_Asked]]:
+        """Give what one command gives; return what it refuses, or gives in another size than TOP must."""
+        maildrop, left = self._listed(), []
+        wanted = [(number, maildrop.sizes[number]) for _, number in here]
+        for asked, answer in zip(here, self.connection.retrieve(wanted, top=top), strict=True):
+            size = maildrop.size(asked[0].key)
             if isinstance(answer, Answer):
                 refused(answer, self.connection)
-                left.append(entry)
+                left.append(asked)
+            elif top and not has_size(answer, size):
+                left.append(asked)
             else:
-                yield self._message(folder, entry.key, without_added_end(answer, maildrop.size(entry.key)))
-        if left:
-            yield from self._asked_again(folder, left)
+                yield self._message(folder, asked[0].key, without_added_end(answer, size))
+        return left
 
-    def _asked_again(self, folder: Folder, left: Sequence[Entry]) -> Iterator[Message | Gone | Unreadable]:
-        """Ask in a new session for what was refused: only that one tells what exists no more."""
-        maildrop = self._listed_anew()
-        for entry in left:
-            found = self._find(folder, entry)
-            if not isinstance(found, int):
-                yield found
-                continue
-            (answer,) = self.connection.retrieve([(found, maildrop.sizes[found])])
-            if isinstance(answer, Answer):
-                yield Unreadable(folder.path, entry.key, refused(answer, self.connection).message)
-            else:
-                yield self._message(folder, entry.key, without_added_end(answer, maildrop.size(entry.key)))
+    def _asked_again(self, folder: Folder, entry: Entry, number: int) -> Message | Unreadable:
+        """Ask once more for what exists, and was refused."""
+        maildrop = self._listed()
+        (answer,) = self.connection.retrieve([(number, maildrop.sizes[number])])
+        if isinstance(answer, Answer):
+            return Unreadable(folder.path, entry.key, refused(answer, self.connection).message)
+        return self._message(folder, entry.key, without_added_end(answer, maildrop.size(entry.key)))
 
     def _message(self, folder: Folder, key: str, octets: bytes) -> Message:
         date = arrived(octets)
