@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from attrs import evolve
@@ -97,6 +98,33 @@ def test_a_refused_token_ends_the_exchange() -> None:
     (command,) = server.commands(b"AUTHENTICATE")
     token = base64.b64decode(command.split()[2])
     assert token == b"user=anna@example.org\x01auth=Bearer secret\x01\x01"
+
+
+ENCODED = base64.b64encode(b"\0anna@example.org\0secret")
+
+
+@pytest.mark.parametrize("auth", ["login", "plain"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        b"{tag} NO LOGIN failed: anna secret is wrong\r\n",
+        b"* BYE who is secret?\r\n",
+        b"secret no IMAP\r\n",
+        b"{tag} secret\r\n",
+        b"{tag} NO secret is " + ENCODED + b"\r\n",
+    ],
+)
+def test_a_password_that_the_server_says_aloud_is_not_repeated(
+    words: bytes, auth: Literal["login", "plain"]
+) -> None:
+    """It is left out, wherever in an answer it stands, and so is what it was sent as."""
+    script: dict[bytes, Reply] = {b"AUTHENTICATE": words, b"LOGIN": words}
+    server = CannedServer(script, capabilities=b"IMAP4rev1 AUTH=PLAIN SASL-IR")
+    with server, pytest.raises((Denied, Transient)) as told:
+        connect(evolve(server.options, auth=auth), server.credentials)
+    assert "***" in str(told.value)
+    assert "secret" not in str(told.value)
+    assert auth == "login" or ENCODED.decode() not in str(told.value)
 
 
 @pytest.mark.parametrize(

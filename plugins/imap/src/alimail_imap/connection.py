@@ -22,6 +22,8 @@ MAX_ANSWER = MAX_LITERAL + MAX_TEXT
 """The most octets of memory that the answer to one command may take, where it is kept as a whole."""
 RESPONSE_COST = 400
 """What a response takes besides its own octets: a million tiny ones are not tiny."""
+MIN_SECRET = 4
+"""Anything shorter occurs in what servers say by chance."""
 MAX_IN_FLIGHT = 64
 """The most small commands that are with the server and not yet answered."""
 
@@ -48,10 +50,20 @@ class Connection:
         self.wire = wire
         self.capabilities: frozenset[str] = frozenset()
         self.alerts: list[str] = []
+        self._secrets: list[bytes] = []
         self._next = 0
         self._pending: deque[bytes] = deque()
         self._held: deque[Response] = deque()
         self._early: dict[bytes, Status] = {}
+
+    def keep_secret(self, *secrets: bytes) -> None:
+        """Let none of these be repeated when the server says it aloud."""
+        self._secrets += [secret for secret in secrets if len(secret) >= MIN_SECRET]
+
+    def _without_secrets(self, octets: bytes) -> bytes:
+        for secret in self._secrets:
+            octets = octets.replace(secret, b"***")
+        return octets
 
     def offers(self, *names: str) -> bool:
         """Tell whether the server announces all of these capabilities."""
@@ -121,15 +133,17 @@ class Connection:
         if response.tag == b"*":
             self._notice(response)
         elif response.tag != b"+" and response.tag not in self._pending:
-            raise self.wire.fail(f"the server said something that is not IMAP: {shown(response.tag, 60)!r}")
+            words = shown(self._without_secrets(response.tag), 60)
+            raise self.wire.fail(f"the server said something that is not IMAP: {words!r}")
         return response
 
     def end(self, response: Response) -> Status:
         """Note that a tagged response ends its command; return its status."""
         self._pending.remove(response.tag)
-        status = parse_status(response.head)
+        head = self._without_secrets(response.head)
+        status = parse_status(head)
         if status is None:
-            raise self.wire.fail(f"the server gave no status: {shown(response.head, 60)!r}")
+            raise self.wire.fail(f"the server gave no status: {shown(head, 60)!r}")
         self._read_code(status)
         return status
 
@@ -203,7 +217,7 @@ class Connection:
         if kind == b"CAPABILITY":
             self._set_capabilities(response.head.partition(b" ")[2])
         elif kind in (b"BYE", b"OK", b"NO", b"BAD"):
-            status = parse_status(response.head)
+            status = parse_status(self._without_secrets(response.head))
             if status is not None and status.kind == "BYE":
                 self._pending.clear()
                 error = grade_bye(status)

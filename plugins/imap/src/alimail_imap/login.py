@@ -69,6 +69,7 @@ def _start_tls(connection: Connection, options: ImapOptions) -> None:
 
 def _log_in(connection: Connection, options: ImapOptions, credentials: Credentials) -> None:
     password = credentials.password()
+    connection.keep_secret(password.encode())
     if options.auth == "xoauth2":
         status = _xoauth2(connection, credentials.user, password)
     elif _wants_plain(connection, options, credentials.user, password):
@@ -112,6 +113,7 @@ def _xoauth2(connection: Connection, user: str, token: str) -> Status:
 def _authenticate(connection: Connection, mechanism: bytes, answer: bytes) -> Status:
     """Run a SASL exchange of one message from us (RFC 9051 §6.2.2); a challenge after it is answered empty."""
     encoded = base64.b64encode(answer)
+    connection.keep_secret(encoded)
     at_once = connection.offers("SASL-IR")
     tag = connection.send(b"AUTHENTICATE " + mechanism, b" " + encoded if at_once else b"", doing="login")
     answers = [] if at_once else [encoded]
