@@ -1,12 +1,14 @@
 """Read the roster: the spreadsheet that lists accounts. Every fault is told with sheet, row and column.
 
 A roster is csv (UTF-8 with or without BOM, UTF-16 with BOM, GB18030; comma, semicolon or tab) or xlsx. Its first
-row that is not empty has the headings, English or Chinese, in any order. It is untrusted input: sizes are bounded,
-formulas are refused, and no message repeats what stands in a password column.
+row that is neither empty nor a note has the headings, English or Chinese, in any order. Notes begin with ``#``: above
+the headings lines that have nothing else, below them rows whose source address does. It is untrusted input: sizes are
+bounded, formulas are refused, and no message repeats what stands in a password column.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from collections import Counter, defaultdict
@@ -19,7 +21,7 @@ from attrs import Factory, define, field, frozen
 from alimail_core.errors import Fault, InputError
 from alimail_core.model import Remark
 from alimail_core.secrets import Secret, cell_fault, file_remark, parse_cell
-from alimail_core.sheets import Cell, Row, SheetError, read_sheets, write_sheet
+from alimail_core.sheets import Cell, Row, SheetError, read_sheets
 from alimail_core.structure import did_you_mean
 from alimail_core.text import printable
 
@@ -31,6 +33,9 @@ MAX_FIELD: Final = 1_000
 """The longest address or user name, in characters; a password may be longer, since tokens are."""
 
 MAX_PASSWORD: Final = 10_000
+
+EXAMPLE_ADDRESS: Final = "# anna@old.example"
+"""The source address of a template's example; an account that its author left out is told, the example is not."""
 
 COLUMNS: Final[Mapping[Column, tuple[str, ...]]] = {
     "source address": (
@@ -160,18 +165,6 @@ def count(faults: Sequence[object]) -> str:
     return "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
 
 
-def write_template(path: Path, language: Literal["en", "zh"] = "en") -> None:
-    """Write an empty roster, csv or xlsx by the name's end, readable by its owner only.
-
-    Raises ``InputError`` where the file exists.
-    """
-    headings = [names[0 if language == "en" else 1].split("|")[0] for names in COLUMNS.values()]
-    try:
-        write_sheet(path, [[heading.capitalize() for heading in headings]])
-    except FileExistsError:
-        raise InputError(f"{printable(str(path))} is there already", remedy="choose another name") from None
-
-
 @define
 class _Reader:
     """One reading of one file."""
@@ -181,7 +174,7 @@ class _Reader:
     roster: Roster
 
     def read(self) -> None:
-        sheets = list(read_sheets(self.path, self._known))
+        sheets = [_without_notes(rows) for rows in read_sheets(self.path, self._known)]
         found = [(rows, columns) for rows in sheets if (columns := self._headings(rows))]
         if not found:
             self._no_headings(sheets)
@@ -230,6 +223,7 @@ class _Reader:
         )
 
     def _rows(self, rows: Sequence[Row], columns: Mapping[int, Column]) -> None:
+        rows = self._wanted(rows, columns)
         if not rows:
             self._fault(printable(str(self.path)), "there is no account in it")
         literal = False
@@ -242,6 +236,16 @@ class _Reader:
                 literal |= any(secret is not None and secret.scheme == "literal" for secret in secrets)
         if literal and (remark := file_remark(self.path, "passwords")):
             self.roster.remarks.append(remark)
+
+    def _wanted(self, rows: Sequence[Row], columns: Mapping[int, Column]) -> list[Row]:
+        """Leave out the example, and what its author has left out; the latter is told."""
+        place = next(index for index, column in columns.items() if column == "source address")
+        addresses = [(row, row.cells[place].text.strip() if place < len(row.cells) else "") for row in rows]
+        left_out = [row for row, text in addresses if _is_note(text) and text != EXAMPLE_ADDRESS]
+        if left_out:
+            text = f"left out, since the source address begins with #: {_places(left_out)}"
+            self.roster.remarks.append(Remark("note", text))
+        return [row for row, text in addresses if not _is_note(text)]
 
     def _values(self, row: Row, columns: Mapping[int, Column]) -> dict[Column, str | Secret] | None:
         """Return what a row holds, checked; ``None`` where something is wrong with it."""
@@ -316,6 +320,20 @@ def _plain(heading: str) -> str:
     return "".join(character for character in text if character.isalnum())
 
 
+def _is_note(text: str) -> bool:
+    return text.lstrip().startswith(("#", "＃"))
+
+
+def _without_notes(rows: Sequence[Row]) -> list[Row]:
+    """Leave out the notes above the headings. A row with more than one cell is no note: it may be the headings."""
+    notes = itertools.takewhile(lambda row: _is_note_row([cell.text for cell in row.cells]), rows)
+    return list(rows[sum(1 for _ in notes) :])
+
+
+def _is_note_row(texts: Sequence[str]) -> bool:
+    return _is_note(texts[0]) and not any(text.strip() for text in texts[1:])
+
+
 def _unfit(text: str, column: Column) -> str:
     if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text):
         return "has control characters or line ends in it"
@@ -323,5 +341,5 @@ def _unfit(text: str, column: Column) -> str:
     return f"is longer than {limit} characters" if len(text) > limit else ""
 
 
-def _places(rows: Sequence[RosterRow]) -> str:
+def _places(rows: Sequence[RosterRow | Row]) -> str:
     return ", ".join(row.where for row in rows[:3]) + (" and more" if len(rows) > 3 else "")

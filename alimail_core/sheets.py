@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import os
 import warnings
 import zipfile
@@ -136,7 +137,8 @@ def _decode(octets: bytes) -> str:
 def _read_csv(name: str, text: str, known: Callable[[Sequence[str]], int]) -> list[Row]:
     def headings(delimiter: str) -> int:
         try:
-            return known(next(_records(name, text, delimiter), (0, []))[1])
+            counts = (known(record) for _, record in itertools.islice(_records(name, text, delimiter), 20))
+            return next(filter(None, counts), 0)  # notes may stand above the headings
         except SheetError:  # not this delimiter, then; if it is none of them, the reading below tells why
             return -1
 

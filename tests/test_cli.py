@@ -589,6 +589,19 @@ def test_init_writes_what_it_is_told_and_overwrites_nothing(
     assert not Path("alimail.toml").exists()
 
 
+@pytest.mark.parametrize("name", ["list.csv", "list.xlsx"])
+def test_a_template_is_written_and_read(run: Run, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What ``roster template`` writes is known to ``check``, in Chinese as well, and has no account in it."""
+    assert run("roster", "template", "migration", "-o", name, "--language", "zh") == 0
+    assert capsys.readouterr().out.startswith(f"written: {name}\n")
+    assert run("roster", "template", "migration", "-o", name) == 2
+    text = CONFIG.split("[[account]]")[0].replace('name = "test"', f'name = "test"\nroster = "{name}"')
+    Path("alimail.toml").write_text(text)
+    capsys.readouterr()
+    assert run("check") == 2
+    assert f"{name}: there is no account in it" in capsys.readouterr().err
+
+
 def test_init_refuses_an_option_that_its_kind_has_not(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     """A host for a kind without one is a mistake that is told."""
     assert run("init", "-c", "new.toml", "--source-kind", "ews") == 2

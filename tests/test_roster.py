@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from alimail_core import sheets
 from alimail_core.errors import InputError
-from alimail_core.roster import COLUMNS, RosterRow, branching, read_roster, scan_roster, write_template
+from alimail_core.roster import COLUMNS, RosterRow, branching, read_roster, scan_roster
+from alimail_core.roster_template import write_template
 from alimail_core.secrets import Secret
 
 ENGLISH = [
@@ -378,6 +379,61 @@ def test_a_template_is_a_roster_without_accounts(
         assert path.stat().st_mode & 0o777 == 0o600
     with pytest.raises(InputError, match="is there already"):
         write_template(path, language)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "xlsx"])
+@pytest.mark.parametrize("language", ["en", "zh"])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=8)
+@given(rows=_rows)
+def test_a_template_that_is_filled_in_gives_the_accounts(
+    tmp_path: Path, suffix: str, language: Literal["en", "zh"], rows: list[tuple[str, ...]]
+) -> None:
+    """The rows below the example are the accounts, all of them and nothing else, and no remark is made."""
+    path = tmp_path / f"roster.{suffix}"
+    path.unlink(missing_ok=True)
+    write_template(path, language)
+    in_order = [(row[0], row[1], row[4], row[2], row[3], row[5]) for row in rows]
+    if suffix == "csv":
+        with path.open("a", encoding="utf-8", newline="") as file:
+            file.write(_csv(in_order))
+    else:
+        workbook = openpyxl.load_workbook(path)
+        sheet = workbook.worksheets[0]
+        for number, row in enumerate(in_order, sheet.max_row + 1):
+            for column, text in enumerate(row, 1):
+                cell = sheet.cell(number, column, text or None)
+                cell.data_type = "s" if text else "n"
+        workbook.save(path)
+    roster = scan_roster(path)
+    assert (_told(roster.rows), roster.faults, roster.remarks) == (list(rows), [], [])
+
+
+def test_a_template_is_csv_or_xlsx(tmp_path: Path) -> None:
+    """Another ending is refused, so that nobody takes csv for an old xls."""
+    with pytest.raises(InputError, match="neither csv nor xlsx"):
+        write_template(tmp_path / "roster.xls")
+
+
+def test_accounts_that_are_left_out_by_a_hash_are_told(tmp_path: Path) -> None:
+    """A hash before the source address leaves an account out, and a remark names its row."""
+    rows = [
+        ["source password", "source address", "target address"],
+        ["#1", "anna@old", "anna@new"],
+        ["x", "#bob@old", "bob@new"],
+        ["x", "＃carl@old", "carl@new"],
+    ]
+    roster = scan_roster(_roster(tmp_path, rows))
+    assert [row.source_address for row in roster.rows] == ["anna@old"]
+    assert roster.faults == []
+    assert [remark.text for remark in roster.remarks] == [
+        "left out, since the source address begins with #: roster.csv row 3, roster.csv row 4"
+    ]
+
+
+def test_a_column_called_hash_makes_the_headings_no_note(tmp_path: Path) -> None:
+    """Sheets that number their rows often call that column #."""
+    roster = scan_roster(_roster(tmp_path, [["# of 2"], ["#", *FIRST], ["1", "a@old", "a@new"]]))
+    assert [row.source_address for row in roster.rows] == ["a@old"]
 
 
 def test_cells_that_are_written_are_never_formulas(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 from typer.main import get_command
 
-from alimail_core.cli import check, copy, init, migrate, plan, plugins, report, status, switch, verify
+from alimail_core.cli import check, copy, init, migrate, plan, plugins, report, roster, status, switch, verify
 from alimail_core.cli.frame import Frame, give_up_output, show_bug, show_error
 from alimail_core.cli.output import complain
 from alimail_core.errors import AlimailError
@@ -45,6 +45,7 @@ NO_COLOR, a dumb terminal or a pipe get plain lines. `alimail VERB --help` shows
 
 VERBS: dict[str, tuple[Callable[..., int], str]] = {
     "init": (init.init, "Write a configuration and a roster to fill in."),
+    "roster": (roster.roster, "Write a spreadsheet of the accounts, to fill in."),
     "check": (check.check, "Try every login, before anything moves."),
     "plan": (plan.plan, "See what would move, and where to."),
     "migrate": (migrate.migrate, "Move the mail; again at any time for what is new."),

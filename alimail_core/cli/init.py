@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,13 +20,6 @@ if TYPE_CHECKING:
 Table = dict[str, object]
 
 
-class Language(enum.StrEnum):
-    """The language of the roster's headings. Both are read."""
-
-    EN = "en"
-    ZH = "zh"
-
-
 def _given(help: str) -> typer.models.OptionInfo:
     return cast(typer.models.OptionInfo, typer.Option(metavar="TEXT", help=help, show_default=False))
 
@@ -44,7 +36,7 @@ def init(
         str | None, _given("Of Alibaba Mail: cn, hk, sg, de, us or personal. Default: cn.")
     ] = None,
     roster: Annotated[str | None, _given("The spreadsheet, csv or xlsx. Default: accounts.csv.")] = None,
-    language: Annotated[Language, typer.Option(help="The language of its headings.")] = Language.EN,
+    language: options.InLanguage = options.Language.EN,
     yes: options.Yes = False,
 ) -> int:
     """Write a configuration in which every option is explained, and an empty roster. Asks for what is not given.
@@ -125,7 +117,7 @@ def _write(
     registry: Registry, config: Path, answers: dict[str, Table], sheet: Path, language: Literal["en", "zh"]
 ) -> None:
     from alimail_core.config import example
-    from alimail_core.roster import write_template
+    from alimail_core.roster_template import write_template
 
     try:
         with config.open("x", encoding="utf-8", newline="\n") as file:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 CONFIG = Path("alimail.toml")
+
+
+class Language(enum.StrEnum):
+    """The languages that people are written to in."""
+
+    EN = "en"
+    ZH = "zh"
+
 
 Config = Annotated[
     Path, typer.Option("--config", "-c", metavar="FILE", help="The configuration of the migration.")
@@ -28,3 +37,6 @@ Log = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Append what happens to this file, as JSON lines.")
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")]
+InLanguage = Annotated[
+    Language, typer.Option("--language", help="The language of what is written for people.")
+]
