@@ -242,6 +242,7 @@ class DelayProxy:
     _sessions: dict[asyncio.Task[None], Session | None] = field(factory=dict, init=False, repr=False)
     _flowing: asyncio.Event = field(factory=asyncio.Event, init=False, repr=False)
     _cuts: dict[Direction, int] = field(factory=dict, init=False, repr=False)
+    _stalls: dict[Direction, int] = field(factory=dict, init=False, repr=False)
 
     session: ClassVar[type[Session]] = Session
 
@@ -280,6 +281,15 @@ class DelayProxy:
         """Let nothing pass, in either direction, until ``resume``."""
         self._call(self._flowing.clear)
 
+    def stall_after(self, octets: int, direction: Direction) -> None:
+        """Pass this many octets more in one direction (all connections together), then ``stall``."""
+        self._stalls[direction] = octets
+
+    @property
+    def stalled(self) -> bool:
+        """Whether nothing passes now."""
+        return not self._flowing.is_set()
+
     def resume(self) -> None:
         """Let octets pass again."""
         self._call(self._flowing.set)
@@ -292,6 +302,11 @@ class DelayProxy:
 
     def room(self, direction: Direction, octets: int) -> tuple[int, bool]:
         """Return how many of these octets may pass, and whether the connection is broken then; count them."""
+        if direction in self._stalls:
+            self._stalls[direction] -= octets
+            if self._stalls[direction] <= 0:
+                del self._stalls[direction]
+                self._flowing.clear()
         left = self._cuts.get(direction)
         if left is None or octets < left:
             if left is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -109,25 +110,28 @@ def copy_every_second(source: Place, target: Place) -> int:
 def held(
     source_server: Dovecot, target_server: Dovecot, tmp_path: Path
 ) -> Iterator[tuple[Office, DelayProxy]]:
-    """Give an account of many messages in small batches, whose way to the target can be stalled."""
+    """Give an account of many messages in small batches, whose way to the target stalls in the middle."""
     with DelayProxy((target_server.host, target_server.imap_port)) as proxy:
         source, target = Place.at(source_server, "old"), Place.at(target_server, "new", proxy.port)
         fill(source, 4, 200, odd=False)
+        # The proxy stalls by itself: a test that watches is sometimes given no time to before all is over.
+        proxy.stall_after(500_000, "up")
         yield Office(tmp_path, source, target, {"settle_seconds": 1.5, "batch_messages": 4}), proxy
 
 
-def wait_for_the_middle(office: Office, process: subprocess.Popen[str]) -> None:
-    """Wait until a process has carried some of the messages; tell what it said where it ends before."""
-    if not office.target.wait_for(20, lambda: process.poll() is None):
-        raise AssertionError(f"ended early: {end(process)}")
+def wait_for_the_middle(office: Office, proxy: DelayProxy, process: subprocess.Popen[str]) -> None:
+    """Wait until a process has carried some of the messages, and nothing passes any more."""
+    while not (proxy.stalled and office.target.on_disk() >= 20):
+        if process.poll() is not None:
+            raise AssertionError(f"ended early: {end(process)}")
+        time.sleep(0.005)
 
 
 def test_two_processes_on_one_ledger(held: tuple[Office, DelayProxy]) -> None:
     """The second says that another one works on the account, and the first carries everything once."""
     office, proxy = held
     with ended(office.start()) as first:
-        wait_for_the_middle(office, first)
-        proxy.stall()
+        wait_for_the_middle(office, proxy, first)
         code, output = office.run()
         assert code == 1, output
         assert "another process works on" in output
@@ -145,8 +149,7 @@ def test_asked_to_stop(number: signal.Signals, code: int, held: tuple[Office, De
     """A process that is asked to stop settles the batches under way and says how to go on; the next run does."""
     office, proxy = held
     with ended(office.start()) as process:
-        wait_for_the_middle(office, process)
-        proxy.stall()
+        wait_for_the_middle(office, proxy, process)
         process.send_signal(number)
         wait_until_told(process, "stopping after the batches under way")
         proxy.resume()
@@ -165,9 +168,10 @@ def test_asked_to_stop(number: signal.Signals, code: int, held: tuple[Office, De
 
 def test_asked_twice(held: tuple[Office, DelayProxy]) -> None:
     """Who asks twice is obeyed at once, and nothing is lost or written again."""
-    office, _ = held
+    office, proxy = held
     with ended(office.start()) as process:
-        wait_for_the_middle(office, process)
+        wait_for_the_middle(office, proxy, process)
+        proxy.resume()
         # Stopped, it finds both wishes when it goes on.
         for number in (signal.SIGSTOP, signal.SIGINT, signal.SIGTERM, signal.SIGCONT):
             process.send_signal(number)
