@@ -197,6 +197,7 @@ def test_copy_by_url_twice(source_server: Dovecot, alibaba_server: AlibabaServer
         "--source-secret=env:SOURCE",
         "--target-secret=env:TARGET",
         "--ledger=copy.ledger",
+        "--log=log.jsonl",
     )
     for copied in (source.on_disk(), 0):
         code, output = end(office.start(*words))
