@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alimail_core.testing.alibaba import CAPABILITIES, AlibabaServer
-from alimail_core.testing.faultproxy import Fault, FaultProxy, State
+from alimail_core.testing.faultproxy import FaultProxy, Moment, WireFault
 from alimail_core.testing.fixtures import StartAlibaba
 from alimail_core.testing.oracle import digests
 from alimail_core.testing.proxy import DelayProxy
@@ -145,14 +145,14 @@ def test_an_append_is_finished_after_its_connection_died(source_server: Dovecot)
     """The server stores the message whose client was cut off, at once or when it is released."""
     user = source_server.new_user()
     with FaultProxy((source_server.host, source_server.imap_port)) as proxy:
-        for fault, meanwhile, finally_held in ((Fault.LOST, 2, 2), (Fault.LATE, 3, 4)):
+        for fault, meanwhile, finally_held in ((WireFault.LOST, 2, 2), (WireFault.LATE, 3, 4)):
             with Talk.to(proxy.port) as talk:
                 talk.log_in(user, source_server.password)
-                proxy.strike(fault, State.APPEND_AFTER, 2)
+                proxy.strike(fault, Moment.APPEND_AFTER, 2)
                 for tag, answer in ((b"a", b"a OK"), (b"b", b"")):
                     talk.say(tag, b" APPEND INBOX {%d+}\r\n" % len(LETTER), LETTER, b"\r\n")
                     assert talk.hear()[:4] == answer
-            if fault is Fault.LOST:
+            if fault is WireFault.LOST:
                 assert proxy.release() == 1
             assert held(source_server, user).total() == meanwhile
             proxy.release()

@@ -1,7 +1,8 @@
 """What plug-in authors test with: the contract's suites, ends in memory, faults, a clock, odd mail.
 
 ``SourceContract`` and ``SinkContract`` try every promise of ``alimail_core.contract``; ``MemorySource`` and
-``MemorySink`` keep them. Install ``alimail[testing]``.
+``MemorySink`` keep them. ``FaultProxy`` stands before a real IMAP server and breaks what it is told to. Install
+``alimail[testing]``.
 """
 
 import sys
@@ -16,6 +17,7 @@ if "pytest" in sys.modules:
 
 from alimail_core.testing.asking import Mail
 from alimail_core.testing.clock import FakeClock
+from alimail_core.testing.faultproxy import FaultProxy, Moment, WireFault
 from alimail_core.testing.faults import (
     Countdown,
     FaultingSink,
@@ -33,6 +35,7 @@ __all__ = [
     "Countdown",
     "FakeClock",
     "FaultKind",
+    "FaultProxy",
     "FaultingSink",
     "FaultingSource",
     "Killed",
@@ -41,8 +44,10 @@ __all__ = [
     "MemorySink",
     "MemorySource",
     "MemoryTraits",
+    "Moment",
     "SinkContract",
     "SourceContract",
+    "WireFault",
     "countdowns",
     "message",
     "needs",

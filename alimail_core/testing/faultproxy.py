@@ -3,9 +3,9 @@
 ::
 
     with FaultProxy((server.host, server.imap_port)) as proxy:
-        proxy.strike(Fault.LOST, State.APPEND_AFTER, number=2)
+        proxy.strike(WireFault.LOST, Moment.APPEND_AFTER, number=2)
         ...  # connect to proxy.port, or with a certificate to proxy.tls_port
-        assert proxy.struck == [(Fault.LOST, State.APPEND_AFTER)]
+        assert proxy.struck == [(WireFault.LOST, Moment.APPEND_AFTER)]
 
 ``strike`` plans one fault; ``haunt`` draws them from a seed. It stands before any server, also before another proxy
 such as ``AlibabaProxy``, and does nothing that it was not told to.
@@ -36,7 +36,7 @@ TRICKLED_OCTETS = 1000
 """So many octets of what is trickled leave one at a time, so that a large message does not take for ever."""
 
 
-class Fault(enum.Enum):
+class WireFault(enum.Enum):
     """What happens. Where a reply is under way at the moment (a greeting, a literal), *acts* means: has spoken."""
 
     CUT = "the connection breaks before the server acts"
@@ -54,7 +54,7 @@ class Fault(enum.Enum):
     UNASKED = "the server tells what nobody asked for, and goes on"
 
 
-class State(enum.Enum):
+class Moment(enum.Enum):
     """The moment: where in its talk a connection stands."""
 
     CONNECT = "the connection is there, and the server has not greeted"
@@ -77,26 +77,26 @@ class State(enum.Enum):
     OTHER = "any other command"
 
 
-_STATES: Mapping[bytes, State] = {
-    b"LOGIN": State.LOGIN,
-    b"AUTHENTICATE": State.LOGIN,
-    b"LIST": State.LIST,
-    b"XLIST": State.LIST,
-    b"LSUB": State.LIST,
-    b"CREATE": State.CREATE,
-    b"SELECT": State.SELECT,
-    b"EXAMINE": State.SELECT,
-    b"STATUS": State.SELECT,
-    b"SEARCH": State.LISTING,
-    b"APPEND": State.APPEND_BEFORE,
-    b"LOGOUT": State.LOGOUT,
+_MOMENTS: Mapping[bytes, Moment] = {
+    b"LOGIN": Moment.LOGIN,
+    b"AUTHENTICATE": Moment.LOGIN,
+    b"LIST": Moment.LIST,
+    b"XLIST": Moment.LIST,
+    b"LSUB": Moment.LIST,
+    b"CREATE": Moment.CREATE,
+    b"SELECT": Moment.SELECT,
+    b"EXAMINE": Moment.SELECT,
+    b"STATUS": Moment.SELECT,
+    b"SEARCH": Moment.LISTING,
+    b"APPEND": Moment.APPEND_BEFORE,
+    b"LOGOUT": Moment.LOGOUT,
 }
 _CONTENT = re.compile(
     rb"(?:BODY(?:\.PEEK)?\[\]|BINARY(?:\.PEEK)?\[\]|RFC822(?:\.PEEK)?(?![.A-Z]))", re.IGNORECASE
 )
 _CONTENT_FOLLOWS = re.compile(rb"(?:BODY\[\]|BINARY\[\]|RFC822)(?:<\d+>)? ~?\{\d+\}\r\n\Z", re.IGNORECASE)
-_APPENDS = (State.APPEND_BEFORE, State.APPEND_WITHIN)
-_WORDS = {Fault.GARBAGE: GARBAGE, Fault.UNASKED: UNASKED}
+_APPENDS = (Moment.APPEND_BEFORE, Moment.APPEND_WITHIN)
+_WORDS = {WireFault.GARBAGE: GARBAGE, WireFault.UNASKED: UNASKED}
 _SPOIL = Line(b" BAD\r\n", False, None, False)
 """Ends an APPEND so that the server refuses it, whatever it has taken of it."""
 
@@ -111,13 +111,13 @@ class FaultSession(Session):
         self.released = asyncio.Event()
         """The server may have the end of a command that came ``LATE``."""
         self.over = asyncio.Event()
-        self._open: dict[bytes, State] = {}
+        self._open: dict[bytes, Moment] = {}
         """Commands that the server has not answered: tag -> where they began."""
-        self._due: dict[bytes, Fault] = {}
+        self._due: dict[bytes, WireFault] = {}
         """By tag: what becomes of the server's answer."""
         self._tag = b""
         """The command that is being sent."""
-        self._doomed: Fault | None = None
+        self._doomed: WireFault | None = None
         """It is to be ``LOST`` or ``LATE`` at its end."""
         self._awaited: bytes | None = None
         """The client is gone; the session ends when the server has answered this tag."""
@@ -141,10 +141,10 @@ class FaultSession(Session):
     async def run(self) -> None:
         """Carry until both ends are done, or a fault ends it."""
         try:
-            fault = self.proxy.meet(State.CONNECT)
+            fault = self.proxy.meet(Moment.CONNECT)
             if fault is not None:
                 self._tell(fault, Line(b"", True, None, False))
-                self._muted |= fault is Fault.SILENT
+                self._muted |= fault is WireFault.SILENT
                 await self.flush()
             await super().run()
         except CutError:
@@ -169,82 +169,82 @@ class FaultSession(Session):
 
     async def command(self, item: Item) -> None:
         """Strike where that was planned; hand on the rest."""
-        state = self._moment(item)
+        moment = self._moment(item)
         if self._muted or self._swallowed:
             return
-        fault = self.proxy.meet(state) if state is not None and not self._spoiled else None
-        if fault in (Fault.LOST, Fault.LATE):
+        fault = self.proxy.meet(moment) if moment is not None and not self._spoiled else None
+        if fault in (WireFault.LOST, WireFault.LATE):
             self._doomed = fault
-        elif fault is not None and state is not None:
-            await self._strike(fault, state, item)
+        elif fault is not None and moment is not None:
+            await self._strike(fault, moment, item)
             return
         ends = isinstance(item, Line) and item.literal is None
         if ends and self._doomed is not None:
             await self._lose(item)
         self.pass_on(_SPOIL if ends and self._spoiled else item)
 
-    def _moment(self, item: Item) -> State | None:
+    def _moment(self, item: Item) -> Moment | None:
         """Tell at which moment this piece of a command is said; ``None``: at none that counts."""
         if isinstance(item, Line) and item.first:
             return self._begin(item)
-        appends = self._open.get(self._tag) is State.APPEND_BEFORE
+        appends = self._open.get(self._tag) is Moment.APPEND_BEFORE
         if isinstance(item, Part):
             within, self._within = self._within, False
-            return State.APPEND_WITHIN if appends and within else None
+            return Moment.APPEND_WITHIN if appends and within else None
         self._within = True
-        return State.APPEND_AFTER if appends and item.literal is None else None
+        return Moment.APPEND_AFTER if appends and item.literal is None else None
 
-    def _begin(self, line: Line) -> State | None:
+    def _begin(self, line: Line) -> Moment | None:
         tag, name, arguments = line.words
         if not name:
             return None  # so goes AUTHENTICATE on, or IDLE
         self._tag, self._doomed, self._spoiled, self._swallowed = tag, None, False, False
-        state = self._open[tag] = self.proxy.state_of(name, arguments)
+        moment = self._open[tag] = self.proxy.moment_of(name, arguments)
         # A folder's name may come as a literal as well.
         self._within = not arguments.startswith(b"{")
-        return state
+        return moment
 
-    async def _strike(self, fault: Fault, state: State, item: Item) -> None:
+    async def _strike(self, fault: WireFault, moment: Moment, item: Item) -> None:
         """Do what is to be done before the server has this piece of a command."""
         match fault:
-            case Fault.CUT:
+            case WireFault.CUT:
                 self.pass_on(_half(item))
                 self._ending = self._break
-            case Fault.TRUNCATED if state in _APPENDS:
+            case WireFault.TRUNCATED if moment in _APPENDS:
                 self.pass_on(_half(item))
                 self._end_after(b"")
-            case Fault.TRUNCATED | Fault.SILENT:
+            case WireFault.TRUNCATED | WireFault.SILENT:
                 self._due[self._tag] = fault
                 self.pass_on(item)
-            case Fault.STALLED:
-                self.pass_on(item if state is State.APPEND_AFTER else _half(item))
+            case WireFault.STALLED:
+                self.pass_on(item if moment is Moment.APPEND_AFTER else _half(item))
                 self._muted = True
-            case Fault.NO | Fault.BAD:
-                self._refuse(fault, state, item)
-            case Fault.BYE:
+            case WireFault.NO | WireFault.BAD:
+                self._refuse(fault, moment, item)
+            case WireFault.BYE:
                 self._end_after(self.proxy.answer(b"*", fault))
             case _:
                 self._harm(fault)
                 self.pass_on(item)
         await self.flush()
 
-    def _harm(self, fault: Fault) -> None:
+    def _harm(self, fault: WireFault) -> None:
         """Do what leaves the command its way."""
-        if fault is Fault.DELAYED:
+        if fault is WireFault.DELAYED:
             self._pause = self.proxy.pause
-        elif fault is Fault.TRICKLED:
+        elif fault is WireFault.TRICKLED:
             self.up.trickle(TRICKLED_OCTETS)
             self.down.trickle(TRICKLED_OCTETS)
         else:
             self._interject(_WORDS[fault])
 
-    def _refuse(self, fault: Fault, state: State, item: Item) -> None:
+    def _refuse(self, fault: WireFault, moment: Moment, item: Item) -> None:
         """Answer in the server's stead; of a message that it has seen the beginning of, it gets a spoilt end."""
         self._interject(self.proxy.answer(self._tag, fault))
-        if state in (State.APPEND_WITHIN, State.APPEND_AFTER):
+        if moment in (Moment.APPEND_WITHIN, Moment.APPEND_AFTER):
             self._spoiled = True
-            self._due[self._tag] = Fault.SILENT
-            self.pass_on(item if state is State.APPEND_WITHIN else _SPOIL)
+            self._due[self._tag] = WireFault.SILENT
+            self.pass_on(item if moment is Moment.APPEND_WITHIN else _SPOIL)
         else:
             del self._open[self._tag]
             self._swallowed = True
@@ -255,7 +255,7 @@ class FaultSession(Session):
         await self.flush()
         self.down.abort()
         self.proxy.losing.append(self)
-        if self._doomed is Fault.LATE:
+        if self._doomed is WireFault.LATE:
             await self.released.wait()
         await self.up.send(end.octets)
         await asyncio.Event().wait()  # ends with the session
@@ -279,49 +279,53 @@ class FaultSession(Session):
         else:
             super().response(item)
 
-    def _fault_of(self, item: Item) -> Fault | None:
+    def _fault_of(self, item: Item) -> WireFault | None:
         """Return what befalls this piece of the server's words."""
         if isinstance(item, Part):
-            return self.proxy.meet(State.FETCH_WITHIN) if self._content else None
+            return self.proxy.meet(Moment.FETCH_WITHIN) if self._content else None
         if not item.first:
             return None
         if not self._greeted:
             self._greeted = True
-            return self.proxy.meet(State.GREETING)
+            return self.proxy.meet(Moment.GREETING)
         tag = item.words[0]
         if tag == b"+":
-            return Fault.SILENT if self._due.get(self._tag) is Fault.SILENT and not self._spoiled else None
+            return (
+                WireFault.SILENT
+                if self._due.get(self._tag) is WireFault.SILENT and not self._spoiled
+                else None
+            )
         if tag == b"*":
-            return Fault.TRUNCATED if Fault.TRUNCATED in self._due.values() else None
-        due, state = self._due.pop(tag, None), self._open.pop(tag, None)
-        return due or (self.proxy.meet(State.FETCH_AFTER) if state is State.FETCH_BEFORE else None)
+            return WireFault.TRUNCATED if WireFault.TRUNCATED in self._due.values() else None
+        due, moment = self._due.pop(tag, None), self._open.pop(tag, None)
+        return due or (self.proxy.meet(Moment.FETCH_AFTER) if moment is Moment.FETCH_BEFORE else None)
 
-    def _tell(self, fault: Fault, item: Item) -> None:
+    def _tell(self, fault: WireFault, item: Item) -> None:
         """Say to the client what a fault leaves of a piece of the server's words."""
         octets, inside = item.octets, isinstance(item, Part)
         self._content = False
         half = _half(item).octets
         match fault:
-            case Fault.CUT | Fault.LOST | Fault.LATE:
+            case WireFault.CUT | WireFault.LOST | WireFault.LATE:
                 self.say(half if inside else b"")
                 self._muted, self._ending = True, self._break
-            case Fault.TRUNCATED:
+            case WireFault.TRUNCATED:
                 self._end_after(half)
-            case Fault.STALLED:
+            case WireFault.STALLED:
                 self.say(half if inside else b"")
                 self._muted = True
-            case Fault.SILENT:
+            case WireFault.SILENT:
                 pass
-            case Fault.BYE:
+            case WireFault.BYE:
                 self._end_after((half if inside else b"") + self.proxy.answer(b"*", fault))
-            case Fault.NO | Fault.BAD if isinstance(item, Part):
-                self._due[next(tag for tag, state in self._open.items() if state is State.FETCH_BEFORE)] = (
-                    fault
-                )
+            case WireFault.NO | WireFault.BAD if isinstance(item, Part):
+                self._due[
+                    next(tag for tag, moment in self._open.items() if moment is Moment.FETCH_BEFORE)
+                ] = fault
                 self.say(octets)
-            case Fault.NO | Fault.BAD:
+            case WireFault.NO | WireFault.BAD:
                 self.say(self.proxy.answer(octets.partition(b" ")[0] or b"*", fault))
-            case Fault.GARBAGE | Fault.UNASKED:
+            case WireFault.GARBAGE | WireFault.UNASKED:
                 before = half if inside else b""
                 self.say(before + _WORDS[fault] + octets[len(before) :])
             case _:
@@ -349,21 +353,21 @@ def _half(item: Item) -> Part:
 class FaultProxy(DelayProxy):
     """Breaks what it is told to break; everything of ``DelayProxy`` holds here too.
 
-    Faults that are planned for one state come one after another, each counting from the moment of its planning.
+    Faults that are planned for one moment come one after another, each counting from the moment of its planning.
     """
 
     words: bytes = field(default=b"Not now", kw_only=True)
     """What follows after NO, BAD and BYE: a response code too, if it begins with one."""
     pause: float = field(default=0.1, kw_only=True)
     """Seconds of a fault that is ``DELAYED``."""
-    reached: Counter[State] = field(factory=Counter, init=False, repr=False)
+    reached: Counter[Moment] = field(factory=Counter, init=False, repr=False)
     """How often each moment has come."""
-    struck: list[tuple[Fault, State]] = field(factory=list, init=False, repr=False)
+    struck: list[tuple[WireFault, Moment]] = field(factory=list, init=False, repr=False)
     """What has happened so far, in order."""
     losing: list[FaultSession] = field(factory=list, init=False, repr=False)
     """Sessions whose client is gone, and whose server has a command to finish."""
     _planned: list[_Plan] = field(factory=list, init=False, repr=False)
-    _draw: Callable[[State], Fault | None] = field(default=lambda _: None, init=False, repr=False)
+    _draw: Callable[[Moment], WireFault | None] = field(default=lambda _: None, init=False, repr=False)
     _appended: bool = field(default=False, init=False, repr=False)
     _inner_port: int = field(default=0, init=False, repr=False)
     _tunnels: set[asyncio.Task[None]] = field(factory=set, init=False, repr=False)
@@ -372,11 +376,11 @@ class FaultProxy(DelayProxy):
 
     # -- what a test says
 
-    def strike(self, fault: Fault, state: State, number: int = 1) -> None:
+    def strike(self, fault: WireFault, moment: Moment, number: int = 1) -> None:
         """Let a fault happen when this moment comes the ``number``-th time from now, over all connections."""
-        self._call(lambda: self._planned.append(_Plan(fault, state, number)))
+        self._call(lambda: self._planned.append(_Plan(fault, moment, number)))
 
-    def haunt(self, seed: object, rate: float, faults: Sequence[Fault] = tuple(Fault)) -> None:
+    def haunt(self, seed: object, rate: float, faults: Sequence[WireFault] = tuple(WireFault)) -> None:
         """From now on, let one of ``faults`` happen at any moment with the probability ``rate``."""
         draw = random.Random(f"{seed}")
         self._call(
@@ -398,33 +402,33 @@ class FaultProxy(DelayProxy):
 
     # -- what sessions ask
 
-    def meet(self, state: State) -> Fault | None:
+    def meet(self, moment: Moment) -> WireFault | None:
         """Count a moment; return what shall happen at it."""
-        self.reached[state] += 1
+        self.reached[moment] += 1
         for plan in self._planned:
-            plan.left -= plan.state is state
+            plan.left -= plan.moment is moment
         due = next((plan for plan in self._planned if not plan.left), None)
         if due is not None:
             self._planned.remove(due)
-        fault = due.fault if due is not None else self._draw(state)
+        fault = due.fault if due is not None else self._draw(moment)
         if fault is not None:
-            self.struck.append((fault, state))
+            self.struck.append((fault, moment))
         return fault
 
-    def state_of(self, name: bytes, arguments: bytes) -> State:
+    def moment_of(self, name: bytes, arguments: bytes) -> Moment:
         """Tell the moment at which a command begins."""
         if name == b"UID":
             word, _, arguments = arguments.partition(b" ")
             name = word.strip().upper()
-        state = _fetch_state(arguments) if name == b"FETCH" else _STATES.get(name, State.OTHER)
-        if state is State.APPEND_BEFORE:
+        moment = _fetch_moment(arguments) if name == b"FETCH" else _MOMENTS.get(name, Moment.OTHER)
+        if moment is Moment.APPEND_BEFORE:
             self._appended = True
-        elif self._appended and state in (State.SELECT, State.LISTING):
-            self._appended = state is State.SELECT
-            return State.SETTLE
-        return state
+        elif self._appended and moment in (Moment.SELECT, Moment.LISTING):
+            self._appended = moment is Moment.SELECT
+            return Moment.SETTLE
+        return moment
 
-    def answer(self, tag: bytes, fault: Fault) -> bytes:
+    def answer(self, tag: bytes, fault: WireFault) -> bytes:
         """Write what is said where a server refuses."""
         return b"%s %s %s\r\n" % (tag, fault.name.encode(), self.words)
 
@@ -471,7 +475,7 @@ class FaultProxy(DelayProxy):
     ) -> None:
         sending = asyncio.create_task(_carry(client, up))
         try:
-            fault = self.meet(State.TLS)
+            fault = self.meet(Moment.TLS)
             if fault is not None:
                 await self._disturb(fault, await read_some(server), down)
             await _carry(server, down)
@@ -480,22 +484,22 @@ class FaultProxy(DelayProxy):
             up.abort()
             down.abort()
 
-    async def _disturb(self, fault: Fault, hello: bytes, down: Lane) -> None:
+    async def _disturb(self, fault: WireFault, hello: bytes, down: Lane) -> None:
         """Strike the first of what the server says in a handshake."""
         match fault:
-            case Fault.CUT | Fault.LOST | Fault.LATE:
+            case WireFault.CUT | WireFault.LOST | WireFault.LATE:
                 raise CutError
-            case Fault.TRUNCATED:
+            case WireFault.TRUNCATED:
                 await self._say_last(hello[: len(hello) // 2], down)
-            case Fault.STALLED | Fault.SILENT:
+            case WireFault.STALLED | WireFault.SILENT:
                 await asyncio.Event().wait()
-            case Fault.NO | Fault.BAD | Fault.BYE:
+            case WireFault.NO | WireFault.BAD | WireFault.BYE:
                 await self._say_last(self.answer(b"*", fault), down)
-            case Fault.DELAYED:
+            case WireFault.DELAYED:
                 await asyncio.sleep(self.pause)
-            case Fault.TRICKLED:
+            case WireFault.TRICKLED:
                 down.trickle(TRICKLED_OCTETS)
-            case Fault.GARBAGE | Fault.UNASKED:
+            case WireFault.GARBAGE | WireFault.UNASKED:
                 await down.send(_WORDS[fault])
         await down.send(hello)
 
@@ -511,14 +515,14 @@ async def _carry(reader: asyncio.StreamReader, lane: Lane) -> None:
     await lane.finish()
 
 
-def _fetch_state(arguments: bytes) -> State:
+def _fetch_moment(arguments: bytes) -> Moment:
     if _CONTENT.search(arguments):
-        return State.FETCH_BEFORE
-    return State.HEADERS if b"HEADER" in arguments.upper() else State.LISTING
+        return Moment.FETCH_BEFORE
+    return Moment.HEADERS if b"HEADER" in arguments.upper() else Moment.LISTING
 
 
 @define
 class _Plan:
-    fault: Fault
-    state: State
+    fault: WireFault
+    moment: Moment
     left: int

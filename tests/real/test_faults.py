@@ -20,7 +20,7 @@ from alimail_core.events import Event, Waiting
 from alimail_core.model import INBOX
 from alimail_core.options import TransferOptions
 from alimail_core.testing.clock import FakeClock
-from alimail_core.testing.faultproxy import Fault, FaultProxy, State
+from alimail_core.testing.faultproxy import FaultProxy, Moment, WireFault
 from alimail_core.testing.faults import Countdown, FaultKind, Killed
 from alimail_core.testing.mail import message
 from alimail_core.testing.proxy import DelayProxy, Session
@@ -243,7 +243,7 @@ def test_an_append_that_is_finished_after_its_connection_died(
             proxy.release()
 
     bench.observe = observe
-    proxy.strike(Fault.LATE, State.APPEND_AFTER, number)
+    proxy.strike(WireFault.LATE, Moment.APPEND_AFTER, number)
     summary = bench.run()
     assert (summary.state, summary.copied) == ("done", 40)
     assert len(doubts) == 1
@@ -262,7 +262,7 @@ def test_an_append_that_is_finished_after_it_was_given_up(
     )
     for number in range(12):
         bench.source.deliver(INBOX, message(f"number {number}", message_id=f"{number}@x"), flags=["\\Seen"])
-    proxy.strike(Fault.LATE, State.APPEND_AFTER)
+    proxy.strike(WireFault.LATE, Moment.APPEND_AFTER)
     assert bench.run().copied == 12
     assert_all_there(bench.source, bench.target)
     assert proxy.release() == 1

@@ -13,7 +13,7 @@ from alimail_core.contract import Credentials
 from alimail_core.events import BatchSettled, Event
 from alimail_core.model import INBOX
 from alimail_core.testing.alibaba import AlibabaServer
-from alimail_core.testing.faultproxy import Fault, FaultProxy, State
+from alimail_core.testing.faultproxy import FaultProxy, Moment, WireFault
 from alimail_core.testing.fixtures import StartAlibaba
 from alimail_core.testing.mail import message
 from alimail_core.testing.servers import Dovecot
@@ -174,9 +174,9 @@ def test_a_token_that_expires_in_the_middle_of_a_run(
         source = Tokened(source_server, source_server.new_user("old"), proxy.port)
         bench = Bench(source, Place.at(target_server, "new"), tmp_path / "ledger")
         fill(source, 7, 60, odd=False)
-        proxy.strike(Fault.BYE, State.FETCH_BEFORE, 2)
+        proxy.strike(WireFault.BYE, Moment.FETCH_BEFORE, 2)
         summary = bench.run()
-        assert proxy.struck == [(Fault.BYE, State.FETCH_BEFORE)]
+        assert proxy.struck == [(WireFault.BYE, Moment.FETCH_BEFORE)]
         assert (summary.state, summary.copied) == ("done", 60)
         assert len(source.asked) == 2
         bench.assert_complete()
@@ -197,12 +197,12 @@ def test_no_secret_is_anywhere(tmp_path: Path, source_server: Dovecot) -> None:
         with FaultProxy((target_server.host, target_server.imap_port), words=words) as proxy:
             office = Office(tmp_path, Place.at(source_server, "old"), evolve(place, port=proxy.port))
             fill(office.source, 8, 30, odd=False)
-            proxy.strike(Fault.NO, State.LOGIN)
+            proxy.strike(WireFault.NO, Moment.LOGIN)
             shown = look_at(office)
-            proxy.strike(Fault.BYE, State.LIST)
-            proxy.strike(Fault.NO, State.APPEND_AFTER, 2)
+            proxy.strike(WireFault.BYE, Moment.LIST)
+            proxy.strike(WireFault.NO, Moment.APPEND_AFTER, 2)
             shown += look_at(office)
-            proxy.strike(Fault.NO, State.SELECT)
+            proxy.strike(WireFault.NO, Moment.SELECT)
             for verb in (("verify", "--full"), ("report",), ("status",), ("check",), ("plan",)):
                 shown += look_at(office, *verb)
             assert len(proxy.struck) == 4

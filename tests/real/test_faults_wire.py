@@ -18,12 +18,11 @@ import sqlalchemy as sa
 from attrs import define, evolve
 
 from alimail_core.events import Event, Waiting
-from alimail_core.ledger import Ledger, schema
-from alimail_core.ledger import State as Carried
+from alimail_core.ledger import Ledger, State, schema
 from alimail_core.ledger.ledger import NamedProblem
 from alimail_core.model import INBOX
 from alimail_core.options import TransferOptions
-from alimail_core.testing.faultproxy import Fault, FaultProxy, State
+from alimail_core.testing.faultproxy import FaultProxy, Moment, WireFault
 from alimail_core.testing.mail import message
 from alimail_core.testing.oracle import Snapshot
 from alimail_core.testing.servers import Dovecot
@@ -35,31 +34,31 @@ pytestmark = pytest.mark.server
 
 SILENCE_SECONDS = 1.0
 """After so long a connection counts as lost, where a fault lets it fall silent."""
-SILENCE = (Fault.STALLED, Fault.SILENT)
+SILENCE = (WireFault.STALLED, WireFault.SILENT)
 DATE = datetime(2024, 2, 29, 12, tzinfo=UTC)
 
 READING = [
-    State.CONNECT,
-    State.TLS,
-    State.GREETING,
-    State.LOGIN,
-    State.LIST,
-    State.SELECT,
-    State.LISTING,
-    State.HEADERS,
-    State.FETCH_BEFORE,
-    State.FETCH_WITHIN,
-    State.FETCH_AFTER,
-    State.LOGOUT,
-    State.OTHER,
+    Moment.CONNECT,
+    Moment.TLS,
+    Moment.GREETING,
+    Moment.LOGIN,
+    Moment.LIST,
+    Moment.SELECT,
+    Moment.LISTING,
+    Moment.HEADERS,
+    Moment.FETCH_BEFORE,
+    Moment.FETCH_WITHIN,
+    Moment.FETCH_AFTER,
+    Moment.LOGOUT,
+    Moment.OTHER,
 ]
 WRITING = [
     *READING,
-    State.CREATE,
-    State.APPEND_BEFORE,
-    State.APPEND_WITHIN,
-    State.APPEND_AFTER,
-    State.SETTLE,
+    Moment.CREATE,
+    Moment.APPEND_BEFORE,
+    Moment.APPEND_WITHIN,
+    Moment.APPEND_AFTER,
+    Moment.SETTLE,
 ]
 
 TARGETS = ("rich", "pipelined", "alibaba")
@@ -89,7 +88,7 @@ class Trial:
     """What shall stand in the target in the end."""
 
     @classmethod
-    def of(cls, fault: Fault, source: Place, target: Place, folder: Path, proxy: FaultProxy) -> Trial:
+    def of(cls, fault: WireFault, source: Place, target: Place, folder: Path, proxy: FaultProxy) -> Trial:
         """Fill the source; a few of its messages stand in the target already, and are known again there."""
         for number in range(30):
             body = f"{number} 你好\r\n" * (3000 if number == 7 else 5)
@@ -101,7 +100,7 @@ class Trial:
             letter = message(f"work {number % 7}", message_id=None)
             source.server.deliver(source.user, PROJECTS, letter, flags=["\\Flagged"], date=DATE)
         # The clock is hurried: a server has some seconds to be late, or one part of one where it never is.
-        settle = 60.0 if fault is Fault.LATE else 10.0
+        settle = 60.0 if fault is WireFault.LATE else 10.0
         options = TransferOptions(batch_messages=20, settle_seconds=settle)
         bench = Bench(source, target, folder / f"{fault.name}.ledger", HurriedClock(), options)
         return cls(bench, proxy, carried(source.snapshot(), target))
@@ -170,7 +169,7 @@ class Trial:
 
     def _stored(self) -> int:
         """Return how many messages the ledger says are in the target."""
-        query = sa.select(sa.func.count()).where(schema.message.c.state == Carried.STORED)
+        query = sa.select(sa.func.count()).where(schema.message.c.state == State.STORED)
         with (
             closing(Ledger.open(str(self.bench.ledger), "bench", self.bench.clock)) as ledger,
             ledger.engine.connect() as connection,
@@ -184,21 +183,21 @@ def total(snapshot: Snapshot) -> int:
 
 
 @pytest.fixture
-def drawn(request: pytest.FixtureRequest) -> tuple[Sequence[Fault], random.Random]:
+def drawn(request: pytest.FixtureRequest) -> tuple[Sequence[WireFault], random.Random]:
     """Give the faults to try, all of them with --long, and what else there is to draw."""
     draw = random.Random(f"{request.config.getoption('--sample-seed')} {request.node.name}")
-    faults = list(Fault)
+    faults = list(WireFault)
     return (faults if request.config.getoption("--long") else [draw.choice(faults)]), draw
 
 
-Drawn = tuple[Sequence[Fault], random.Random]
+Drawn = tuple[Sequence[WireFault], random.Random]
 
 
-def reached_by(place: Place, proxy: FaultProxy, fault: Fault, state: State) -> Place:
+def reached_by(place: Place, proxy: FaultProxy, fault: WireFault, moment: Moment) -> Place:
     """Let a place be reached by way of a proxy, with TLS where that is to be struck."""
-    port = proxy.tls_port if state is State.TLS else proxy.port
+    port = proxy.tls_port if moment is Moment.TLS else proxy.port
     return evolve(
-        place, port=port, tls=state is State.TLS, timeout=SILENCE_SECONDS if fault in SILENCE else 20.0
+        place, port=port, tls=moment is Moment.TLS, timeout=SILENCE_SECONDS if fault in SILENCE else 20.0
     )
 
 
@@ -212,9 +211,9 @@ def before(place: Place) -> FaultProxy:
 @pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("state", WRITING, ids=lambda state: state.name.lower())
+@pytest.mark.parametrize("moment", WRITING, ids=lambda moment: moment.name.lower())
 def test_every_fault_of_a_target(
-    state: State,
+    moment: Moment,
     target: str,
     drawn: Drawn,
     source_server: Dovecot,
@@ -229,20 +228,20 @@ def test_every_fault_of_a_target(
             trial = Trial.of(
                 fault,
                 Place.at(source_server, "old"),
-                reached_by(place, proxy, fault, state),
+                reached_by(place, proxy, fault, moment),
                 tmp_path,
                 proxy,
             )
-            proxy.strike(fault, state, draw.choice((1, 1, 2, 3)))
+            proxy.strike(fault, moment, draw.choice((1, 1, 2, 3)))
             trial.prove(trial.run())
-            assert proxy.reached[state]
+            assert proxy.reached[moment]
 
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("state", READING, ids=lambda state: state.name.lower())
+@pytest.mark.parametrize("moment", READING, ids=lambda moment: moment.name.lower())
 def test_every_fault_of_a_source(
-    state: State,
+    moment: Moment,
     drawn: Drawn,
     source_server: Dovecot,
     target_server: Dovecot,
@@ -255,14 +254,14 @@ def test_every_fault_of_a_source(
         with before(place) as proxy:
             trial = Trial.of(
                 fault,
-                reached_by(place, proxy, fault, state),
+                reached_by(place, proxy, fault, moment),
                 Place.at(target_server, "new"),
                 tmp_path,
                 proxy,
             )
-            proxy.strike(fault, state, draw.choice((1, 1, 2, 3)))
+            proxy.strike(fault, moment, draw.choice((1, 1, 2, 3)))
             trial.prove(trial.run())
-            assert proxy.reached[state]
+            assert proxy.reached[moment]
 
 
 @pytest.mark.timeout(600)

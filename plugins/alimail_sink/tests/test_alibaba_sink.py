@@ -35,7 +35,7 @@ from alimail_core.naming import encode_name, restore_name
 from alimail_core.registry import Registry
 from alimail_core.testing import asking
 from alimail_core.testing.alibaba import AlibabaServer
-from alimail_core.testing.faultproxy import Fault, FaultProxy, State
+from alimail_core.testing.faultproxy import FaultProxy, Moment, WireFault
 from alimail_core.testing.fixtures import StartAlibaba
 from alimail_core.testing.sink_contract import SinkContract
 from alimail_core.urls import parse_url
@@ -122,7 +122,7 @@ def test_a_connection_that_dies_among_many_leaves_each_message_with_its_outcome(
         with open_at(server, user, proxy) as sink:
             (inbox,) = sink.create([(INBOX, None)])
             assert isinstance(inbox, Folder)
-            proxy.strike(Fault.LATE, State.APPEND_AFTER, which)
+            proxy.strike(WireFault.LATE, Moment.APPEND_AFTER, which)
             deliveries = [Delivery(number, inbox, LETTER + b"No. %d\r\n" % number) for number in range(100)]
             with suppress(Transient):  # where it was the first connection
                 note_grades(sink.append([deliveries[:50], deliveries[50:]]), told)
@@ -293,7 +293,7 @@ def test_an_append_whose_answer_is_lost_is_in_doubt(alibaba: StartAlibaba) -> No
         with open_at(server, user, proxy) as sink:
             (inbox,) = sink.create([(INBOX, None)])
             assert isinstance(inbox, Folder)
-            proxy.strike(Fault.LOST, State.APPEND_AFTER, 2)
+            proxy.strike(WireFault.LOST, Moment.APPEND_AFTER, 2)
             deliveries = [Delivery(number, inbox, LETTER + b"x" * number) for number in range(3)]
             told: dict[int, str] = {}
             with pytest.raises(Transient):
