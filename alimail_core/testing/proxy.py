@@ -12,6 +12,7 @@ from any test, and all its methods may be called from any thread. The server beh
 from __future__ import annotations
 
 import asyncio
+import ssl
 import threading
 from collections.abc import Coroutine
 from contextlib import suppress
@@ -213,7 +214,7 @@ async def read_some(reader: asyncio.StreamReader) -> bytes:
     """Return what has come, nothing where the connection is over, however it ended."""
     try:
         return await reader.read(_CHUNK)
-    except ConnectionError:
+    except (ConnectionError, ssl.SSLError):
         return b""
 
 
