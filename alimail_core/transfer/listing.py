@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from alimail_core.events import FolderListed, Noted
 from alimail_core.folders import Mapped, map_folders, special_use_of
@@ -16,16 +16,16 @@ _PART = 20_000
 _USE_ORDER = {SpecialUse.SENT: 1, SpecialUse.DRAFTS: 2, SpecialUse.JUNK: 8, SpecialUse.TRASH: 9}
 
 
-def pair_folders(p: Pass) -> None:
-    """List both sides' folders, map them, create what the target lacks, and keep the mapping for ever."""
+def pair_folders(p: Pass, listed: Callable[[], Sequence[Folder]]) -> None:
+    """Map the folders that are ``listed`` at the source, create what the target lacks, keep the mapping for ever."""
     known = {row.path: row for row in p.book.folders("target")}
     known_by_id = {row.id: row for row in known.values()}
     before = {row.path: row for row in p.book.folders("source")}
     previous = {
         path: known_by_id[row.target_id].path for path, row in before.items() if row.target_id in known_by_id
     }
-    sources = list(p.source.folders())
     targets = {folder.path: folder for folder in p.sink.folders()}
+    sources = listed()
     p.later = any(row.epoch is not None for row in before.values())
     mapped, skipped = map_folders(
         sources,

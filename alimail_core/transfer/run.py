@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 from attrs import frozen
 
@@ -144,14 +146,24 @@ def _pause(run: Run, failures: int, error: AlimailError) -> float:
 def _attempt(run: Run, open_source: Callable[[], Source], open_sink: Callable[[], Sink]) -> None:
     """Open both ends and carry; whatever ends it, the target's settle time runs from their closing on."""
     try:
-        with open_source() as source, open_sink() as sink:
+        with open_source() as source, _listing(run, source) as sources, open_sink() as sink:
             p = Pass.of(run, source, sink)
-            carry(p)
+            carry(p, sources)
     except (LeaseLost, LedgerError):
         raise
     except AlimailError:
         run.book.end_open_batches()
         raise
+
+
+@contextmanager
+def _listing(run: Run, source: Source) -> Iterator[Callable[[], Sequence[Folder]]]:
+    """Let the source list its folders while the sink is opened; what is given waits for the list."""
+    if not run.options.read_ahead_octets:  # one thing after another, so that tests repeat exactly
+        yield lambda: list(source.folders())
+        return
+    with ThreadPoolExecutor(1, thread_name_prefix="alimail-folders") as pool:
+        yield pool.submit(lambda: list(source.folders())).result
 
 
 def _tell_dropped(run: Run) -> None:
@@ -162,10 +174,10 @@ def _tell_dropped(run: Run) -> None:
             run.note(f"the target cannot store the keyword {flag}: left out", count)
 
 
-def carry(p: Pass) -> None:
+def carry(p: Pass, sources: Callable[[], Sequence[Folder]]) -> None:
     """Make one attempt with open ends; returns when everything that the source told is settled or named."""
     p.book.forget_doubts(SURELY_OVER)
-    pair_folders(p)
+    pair_folders(p, sources)
     if p.refill:
         reconcile(p, p.targets.values())
         p.book.refill()
