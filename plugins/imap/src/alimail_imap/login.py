@@ -129,7 +129,7 @@ def _authenticate(connection: Connection, mechanism: bytes, answer: bytes) -> St
 
 def _agree(connection: Connection) -> None:
     """Tell who we are where the server likes to know (RFC 2971), and switch on what we use (RFC 5161, 7162)."""
-    if connection.offers("ID"):
-        connection.run(b'ID ("name" "alimail")')
+    wishes = [b'ID ("name" "alimail")'] if connection.offers("ID") else []
     if connection.offers("ENABLE", "QRESYNC"):
-        connection.run(b"ENABLE QRESYNC")
+        wishes.append(b"ENABLE QRESYNC")
+    list(connection.pipeline((wish,) for wish in wishes))  # in one round trip, whatever is answered
