@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from alimail_core.header import fingerprint
     from alimail_core.hookspec import hookimpl
     from alimail_core.logs import JsonLog
+    from alimail_core.messages import MessageFilter
     from alimail_core.migration import Migration, MigrationSummary
     from alimail_core.model import (
         BATCH_MESSAGES,
@@ -121,6 +122,7 @@ _HOMES = {
     "hookspec": "hookimpl",
     "logs": "JsonLog",
     "migration": "Migration MigrationSummary",
+    "messages": "MessageFilter",
     "model": (
         "BATCH_MESSAGES BATCH_OCTETS INBOX PAGE SYSTEM_FLAGS Batch Changes Cursor Delivery Entry "
         "FlagChange Folder FolderPath Gone Headers Message Moved NotStored PathRules Quota Remark "
@@ -189,6 +191,7 @@ __all__ = [
     "LedgerError",
     "MapContext",
     "Message",
+    "MessageFilter",
     "MessageProof",
     "MessagesProven",
     "Migration",

@@ -20,6 +20,7 @@ from alimail_core.contract import ExecutorKind, SinkKind, SourceKind
 from alimail_core.errors import Fault, InputError, PluginError
 from alimail_core.folders import FolderPolicy, FolderRule, split_path
 from alimail_core.kinds import RESERVED
+from alimail_core.messages import MessageFilter
 from alimail_core.model import Remark
 from alimail_core.options import TransferOptions
 from alimail_core.registry import Registry
@@ -111,6 +112,7 @@ class _Reading:
         migration = self.table("migration", MigrationTable)
         read = migration or self.what_is_right()
         options = self.table("transfer", TransferOptions, optional=True)
+        messages = self.table("messages", MessageFilter, optional=True)
         policy = self.policy()
         sides = {"source": self.endpoint("source"), "target": self.endpoint("target")}
         rows = self.rows(read)
@@ -121,12 +123,14 @@ class _Reading:
         assert migration is not None
         assert options is not None
         assert policy is not None
+        assert messages is not None
         return MigrationSpec(
             name=migration.name,
             ledger=ledger,
             accounts=accounts,
             options=options,
             policy=policy,
+            messages=messages,
             workers=migration.workers,
             executor=migration.executor,
             report_folder=migration.report_folder,

@@ -9,6 +9,7 @@ from attrs import Factory, frozen
 
 from alimail_core.contract import option
 from alimail_core.folders import split_path
+from alimail_core.messages import MessageFilter
 from alimail_core.model import SpecialUse
 from alimail_core.options import TransferOptions
 from alimail_core.roster import Column
@@ -137,6 +138,7 @@ TABLES: dict[str, type[Any]] = {
     "source": EndpointTable,
     "target": EndpointTable,
     "folders": FoldersTable,
+    "messages": MessageFilter,
     "transfer": TransferOptions,
     "account": AccountTable,
 }

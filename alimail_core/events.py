@@ -98,6 +98,8 @@ class PassEnded(Event):
     problems: int
     reason: str = ""
     remedy: str = ""
+    left_out: int = 0
+    """Messages of the source that are not carried by wish."""
 
 
 @frozen

@@ -54,6 +54,18 @@ _log = logging.getLogger(__name__)
 
 
 @frozen
+class Wish:
+    """What is wished of one run, beyond the configuration; see ``Migration.run``."""
+
+    refill: bool = False
+    retry: bool = False
+    trial: int | None = None
+
+
+ORDINARY = Wish()
+
+
+@frozen
 class MigrationSummary:
     """How a run ended: one summary for each account, in the roster's order."""
 
@@ -64,7 +76,9 @@ class MigrationSummary:
     @property
     def exit_code(self) -> int:
         """0: all there; 3: done, with problems; 1: something could not go on; 130 or 143: interrupted."""
-        states = {each.state for each in self.accounts}
+        states = {
+            "problems" if each.state == "trial" and each.problems else each.state for each in self.accounts
+        }
         if self.signal is not None and "stopped" in states:
             return 128 + self.signal
         if "failed" in states:
@@ -116,23 +130,26 @@ class Migration:
 
     # what moves mail
 
-    def run(self, search: str = "", *, refill: bool = False) -> MigrationSummary:
+    def run(
+        self, search: str = "", *, refill: bool = False, retry: bool = False, trial: int | None = None
+    ) -> MigrationSummary:
         """Make one pass over every account that has ``search`` in one of its addresses, several side by side.
 
-        ``refill`` also copies again what is in the target no more, and what it refused. Raises ``LedgerError``
-        where the ledger cannot be opened and ``PluginError`` for an executor that is not there; whatever befalls
-        one account is in its summary.
+        ``refill`` also copies again what is in the target no more, and what it refused; ``retry`` only what it
+        refused; ``trial`` carries so many of each folder's newest messages and no more. Raises ``LedgerError`` where
+        the ledger cannot be opened and ``PluginError`` for an executor that is not there; whatever befalls one
+        account is in its summary.
         """
         accounts = self._matching(search)
         self._made_ledger()
         kind = self.registry.executor(self.spec.executor)
-        done = _Run(self, kind, accounts, refill).finish()
+        done = _Run(self, kind, accounts, Wish(refill, retry, trial)).finish()
         return MigrationSummary(tuple(done), self.stop.signal if self.stop.is_set() else None)
 
-    def run_account(self, account: AccountSpec, *, refill: bool = False) -> PassSummary:
+    def run_account(self, account: AccountSpec, wish: Wish = ORDINARY) -> PassSummary:
         """Make one pass over one account in this thread. Raises nothing but what ends a process."""
         try:
-            return self._pass(account, refill)
+            return self._pass(account, wish)
         except Interrupted as error:
             return self.ended(account, "stopped", str(error), error.remedy)
         except AlimailError as error:
@@ -141,7 +158,7 @@ class Migration:
             self.tell_bug(account, bug)
             return self.ended(account, "failed", *bug_words(bug))
 
-    def _pass(self, account: AccountSpec, refill: bool) -> PassSummary:
+    def _pass(self, account: AccountSpec, wish: Wish) -> PassSummary:
         if self.stop.is_set():
             raise Interrupted("stopped on request", signal=self.stop.signal)
         ledger = self._made_ledger()
@@ -158,11 +175,14 @@ class Migration:
             open_sink=ends.sink,
             options=self.spec.options,
             policy=self.spec.policy,
+            messages=self.spec.messages,
             map_folder=lambda folder: self.registry.map_folder(folder, context),
             observe=self.observe,
             clock=self.clock,
             stop=self.stop,
-            refill=refill,
+            refill=wish.refill,
+            retry=wish.retry,
+            trial=wish.trial,
             endpoints=(
                 endpoint_name(account.source, account.source_user),
                 endpoint_name(account.target, account.target_user),
@@ -239,7 +259,11 @@ class Migration:
                 if ledger is not None and account_id is not None:
                     book = stack.enter_context(closing(ledger.read(account_id)))
                 return plan_account(
-                    self._ends(account), book, self.spec.policy, tell_bug=self._bug_teller(account)
+                    self._ends(account),
+                    book,
+                    self.spec.policy,
+                    self.spec.messages,
+                    tell_bug=self._bug_teller(account),
                 )
 
         total = ledger.total_octets() if ledger else 0
@@ -280,6 +304,7 @@ class Migration:
                     ledger,
                     ids.get(addresses),
                     self.spec.policy,
+                    self.spec.messages,
                     full=full,
                     each_message=each_message,
                     observe=self.observe,
@@ -361,7 +386,7 @@ class Migration:
         return self._made_ledger() if is_there else None
 
 
-def run_account(spec: MigrationSpec, index: int, refill: bool = False) -> PassSummary:
+def run_account(spec: MigrationSpec, index: int, wish: Wish = ORDINARY) -> PassSummary:
     """Make one pass over one account of a migration, in a process that has nothing but this plain data.
 
     It builds its own registry of the installed plug-ins, reads the secrets and opens the ledger. Ctrl-C reaches
@@ -370,7 +395,7 @@ def run_account(spec: MigrationSpec, index: int, refill: bool = False) -> PassSu
     if threading.current_thread() is threading.main_thread() and multiprocessing.parent_process() is not None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     with Migration(spec, Registry.load()) as migration:
-        return migration.run_account(spec.accounts[index], refill=refill)
+        return migration.run_account(spec.accounts[index], wish)
 
 
 def bug_words(bug: BaseException) -> tuple[str, str]:
@@ -387,12 +412,12 @@ class _Run:
     """One run under way: the accounts' passes in an executor, and their summaries as they come."""
 
     def __init__(
-        self, migration: Migration, kind: ExecutorKind, accounts: Sequence[AccountSpec], refill: bool
+        self, migration: Migration, kind: ExecutorKind, accounts: Sequence[AccountSpec], wish: Wish
     ) -> None:
         self._migration = migration
         self._kind = kind
         self._accounts = accounts
-        self._refill = refill
+        self._wish = wish
         self._futures: dict[Future[PassSummary], int] = {}
 
     def finish(self) -> list[PassSummary]:
@@ -412,14 +437,14 @@ class _Run:
 
     def _submit(self, executor: Executor, account: AccountSpec) -> Future[PassSummary]:
         if self._kind.same_process:
-            return executor.submit(self._migration.run_account, account, refill=self._refill)
+            return executor.submit(self._migration.run_account, account, self._wish)
         if remark := _cannot_leave(account):
             refused: Future[PassSummary] = Future()
             refused.set_exception(Denied(remark.text, remedy=remark.remedy))
             return refused
         # The account alone: a thousand accounts would otherwise each carry all thousand along.
         alone = evolve(self._migration.spec, accounts=(account,))
-        return executor.submit(run_account, alone, 0, self._refill)
+        return executor.submit(run_account, alone, 0, self._wish)
 
     def _completed(self) -> Iterator[Future[PassSummary]]:
         waiting = set(self._futures)

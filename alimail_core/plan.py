@@ -18,12 +18,13 @@ from alimail_core.errors import AlimailError, Interrupted
 from alimail_core.folders import FolderPolicy, Mapped, Skipped, map_folders
 from alimail_core.ledger import Book, Row, State
 from alimail_core.ledger.rows import FolderRow, contradicts
+from alimail_core.messages import MessageFilter
 from alimail_core.model import Changes, Cursor, Entry, Folder, FolderPath, Remark, SpecialUse, Unusable
 
 NOT_MOVED = ("rules", "forwards and auto-replies", "signatures", "contacts", "calendars", "rights and shares")
 """What people take for mail and what no mail protocol carries."""
 
-_TRAVELS = frozenset({State.PENDING, State.SENT, State.UNREADABLE, State.VANISHED})
+_TRAVELS = frozenset({State.PENDING, State.SENT, State.UNREADABLE, State.VANISHED, State.LEFT_OUT})
 
 
 @frozen
@@ -38,6 +39,8 @@ class FolderPlan:
     octets: int
     exists: bool
     """The target has the folder already."""
+    left_out: int = 0
+    """Messages that do not travel because the filter does not want them."""
 
 
 @frozen
@@ -67,13 +70,18 @@ class AccountPlan:
 
 
 def plan_account(
-    ends: Ends, book: Book | None, policy: FolderPolicy, *, tell_bug: Callable[[Exception], None]
+    ends: Ends,
+    book: Book | None,
+    policy: FolderPolicy,
+    messages: MessageFilter,
+    *,
+    tell_bug: Callable[[Exception], None],
 ) -> AccountPlan:
     """Plan one account; ``book`` of ``None``: it never ran. Raises ``Interrupted`` and nothing else."""
     account = ends.account
     try:
         with ends.source() as source, ends.sink() as sink:
-            return _Planner(ends, book, policy, source, sink).plan()
+            return _Planner(ends, book, policy, messages, source, sink).plan()
     except Interrupted:
         raise
     except AlimailError as error:
@@ -116,18 +124,25 @@ class _Load:
 
     messages: int = 0
     octets: int = 0
-    too_large: int = 0
+    left_out: int = 0
 
 
 class _Planner:
     """One account's plan under way."""
 
     def __init__(
-        self, ends: Ends, book: Book | None, policy: FolderPolicy, source: Source, sink: Sink
+        self,
+        ends: Ends,
+        book: Book | None,
+        policy: FolderPolicy,
+        messages: MessageFilter,
+        source: Source,
+        sink: Sink,
     ) -> None:
         self._ends = ends
         self._book = book
         self._policy = policy
+        self._messages = messages
         self._source = source
         self._sink = sink
         self._rows: dict[FolderPath, FolderRow] = {}
@@ -170,7 +185,8 @@ class _Planner:
             load = loads.get(page.folder.path)
             if load is None:
                 load = loads[page.folder.path] = self._begun(page)
-            self._count(load, page)
+            for entry, flags in self._travelling(page):
+                self._count(load, entry, flags)
         return loads
 
     def _cursor(self, folder: Folder) -> Cursor | None:
@@ -182,25 +198,37 @@ class _Planner:
         row = self._rows.get(page.folder.path)
         if page.complete or row is None or self._book is None:
             return _Load()
-        return _Load(*self._book.count(row.id, tuple(_TRAVELS - {State.VANISHED})))
+        load, left = _Load(), tuple(_TRAVELS - {State.VANISHED})
+        if str(self._messages):
+            for known in self._book.walk(row.id, left):
+                self._count(load, known.entry, known.known_flags(self._source.traits.lists_flags))
+        else:
+            load.messages, load.octets = self._book.count(row.id, left)
+        return load
 
-    def _count(self, load: _Load, page: Changes) -> None:
+    def _count(self, load: _Load, entry: Entry, flags: frozenset[str] | None) -> None:
+        """Count a message that no pass has dealt with: it travels, unless the filter surely does not want it."""
+        if self._messages.wants(entry.size, entry.internal_date, flags) is False:
+            load.left_out += 1
+            return
         largest = self._sink.traits.max_message_octets
-        for entry in self._travelling(page):
-            load.messages += 1
-            load.octets += entry.size or 0
-            self._too_large += largest is not None and (entry.size or 0) > largest
+        load.messages += 1
+        load.octets += entry.size or 0
+        self._too_large += largest is not None and (entry.size or 0) > largest
 
-    def _travelling(self, page: Changes) -> Iterator[Entry]:
-        """Give the entries of a page that no earlier pass has dealt with."""
+    def _travelling(self, page: Changes) -> Iterator[tuple[Entry, frozenset[str] | None]]:
+        """Give the entries of a page that no earlier pass has dealt with, and their flags where they are known."""
+        listed = self._source.traits.lists_flags
         row = self._rows.get(page.folder.path)
         known = {}
         if self._book is not None and row is not None and row.epoch == page.epoch:
             known = self._book.by_keys(row.id, [entry.key for entry in page.entries])
         for entry in page.entries:
             found = known.get(entry.key)
-            if found is None or contradicts(found.size, found.date, entry) or self._is_open(found, page):
-                yield entry
+            if found is None or contradicts(found.size, found.date, entry):
+                yield entry, entry.flags if listed else None
+            elif self._is_open(found, page):
+                yield found.entry, entry.flags if listed else found.known_flags(listed)
 
     @staticmethod
     def _is_open(found: Row, page: Changes) -> bool:
@@ -231,5 +259,12 @@ class _Planner:
 
 def _folder_plan(row: Mapped, load: _Load, there: set[FolderPath]) -> FolderPlan:
     return FolderPlan(
-        row.source, row.target, row.special_use, row.rule, load.messages, load.octets, row.target in there
+        row.source,
+        row.target,
+        row.special_use,
+        row.rule,
+        load.messages,
+        load.octets,
+        row.target in there,
+        load.left_out,
     )

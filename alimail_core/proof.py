@@ -55,7 +55,8 @@ class MessageProof:
 class FolderProof:
     """One source folder. Counts of messages, except ``octets``.
 
-    Where nothing is wrong, ``messages`` is the sum of ``proven``, ``altered``, ``moved``, ``merged``, ``collapsed``.
+    Where nothing is wrong, ``messages`` is the sum of ``proven``, ``altered``, ``moved``, ``merged``, ``collapsed``
+    and ``left_out``.
     """
 
     source: FolderPath
@@ -71,6 +72,8 @@ class FolderProof:
     """Carried, and moved or removed in the target since, by its user."""
     collapsed: int = 0
     """Not carried by wish: identical to another of the folder."""
+    left_out: int = 0
+    """Not carried by wish: the filter of the configuration, as it is now, does not want them."""
     quarantined: int = 0
     """The target will not take them, or the source not give them; the report has the reasons."""
     pending: int = 0

@@ -22,6 +22,7 @@ COUNTS = (
     "altered",
     "moved",
     "collapsed",
+    "left_out",
     "quarantined",
     "pending",
     "missing",
@@ -143,6 +144,8 @@ def _standing(status: AccountStatus) -> Verdict | None:
             return Verdict("fault", "not begun")
         case "failed":
             return Verdict("fault", f"could not go on: {status.reason}")
+        case "trial":
+            return Verdict("warning", f"tried, {_count(status.left_out, 'message')} still to come")
         case "running":
             return Verdict(
                 "note", f"under way, {_count(status.pending_messages, 'message')} known to be left"

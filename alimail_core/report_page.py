@@ -158,13 +158,14 @@ _FOLDER_COUNTS = (
     "altered",
     "moved",
     "merged",
+    "left_out",
     "quarantined",
     "pending",
     "missing",
     "changed",
     "extra",
 )
-_FOLDER_COLUMNS = ("Folder", "Goes to", *(name.capitalize() for name in _FOLDER_COUNTS))
+_FOLDER_COLUMNS = ("Folder", "Goes to", *(name.capitalize().replace("_", " ") for name in _FOLDER_COUNTS))
 
 
 def _folder_rows(account: AccountReport) -> Iterator[list[str]]:

@@ -8,6 +8,7 @@ from typing import Any
 from attrs import field, frozen
 
 from alimail_core.folders import FolderPolicy
+from alimail_core.messages import EVERYTHING, MessageFilter
 from alimail_core.model import Remark
 from alimail_core.options import TransferOptions
 from alimail_core.secrets import Secret
@@ -50,6 +51,7 @@ class MigrationSpec:
     accounts: tuple[AccountSpec, ...]
     options: TransferOptions = field(factory=TransferOptions)
     policy: FolderPolicy = field(factory=FolderPolicy)
+    messages: MessageFilter = EVERYTHING
     workers: int = 4
     """Accounts side by side."""
     executor: str = "threads"

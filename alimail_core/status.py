@@ -34,6 +34,8 @@ class AccountStatus:
     pending_messages: int = 0
     """Listed, and not yet dealt with. What was never listed is not known here."""
     pending_octets: int = 0
+    left_out: int = 0
+    """Messages that the last pass left out by wish: by the filter, or because it was a trial."""
     quarantined: int = 0
     problems: int = 0
     written_octets: int = 0
@@ -79,6 +81,7 @@ def _status(ledger: Ledger, row: AccountRow, now: datetime, *, in_roster: bool) 
         settled_octets=settled[1],
         pending_messages=pending[0],
         pending_octets=pending[1],
+        left_out=counts.get("LEFT_OUT", (0, 0))[0],
         quarantined=counts.get("REFUSED", (0, 0))[0],
         problems=len(ledger.problems(row.id)),
         written_octets=row.octets,

@@ -12,6 +12,7 @@ import math
 import re
 import typing
 from collections.abc import Callable, Iterable, Mapping
+from datetime import date, datetime
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Final, Literal, TypeAlias, TypeVar
@@ -23,6 +24,7 @@ from cattrs import Converter
 from alimail_core.errors import AlimailError
 from alimail_core.secrets import Secret, parse_secret, reference_fault
 from alimail_core.text import printable
+from alimail_core.units import Octets, parse_octets
 
 KeyPath: TypeAlias = tuple[str | int, ...]
 """Where a value stands in a document: keys of tables, indices of arrays."""
@@ -112,7 +114,7 @@ def can_structure(type_: Any) -> bool:
         return arguments[0] is str and can_structure(arguments[1])
     if isinstance(type_, type) and attrs.has(type_) and type_ is not Secret:
         return all(map(can_structure, typing.get_type_hints(type_).values()))
-    return type_ in (str, int, float, bool, Path, Secret)
+    return type_ in (str, int, float, bool, date, Octets, Path, Secret)
 
 
 def is_secret(type_: Any) -> bool:
@@ -135,6 +137,8 @@ def toml_text(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, int | float):
         return repr(value)
+    if isinstance(value, date):
+        return value.isoformat()
     if isinstance(value, list | tuple | set | frozenset):
         return f"[{', '.join(toml_text(item) for item in value)}]"
     if isinstance(value, Mapping):
@@ -175,6 +179,8 @@ _NAMES: Final[Mapping[Any, str]] = {
     int: "whole number",
     float: "number",
     bool: "true or false",
+    date: "date",
+    Octets: "size",
     Path: "path",
     Secret: "reference to a secret",
 }
@@ -234,11 +240,13 @@ class _Structurer:
             bool: self._bool,
             int: self._int,
             float: self._float,
+            date: self._date,
             Path: self._path,
         }
         for type_, hook in hooks.items():
             converter.register_structure_hook(type_, hook)
         converter.register_structure_hook_func(lambda type_: type_ is Secret, self._secret)
+        converter.register_structure_hook_func(lambda type_: type_ is Octets, self._octets)
 
     def _str(self, value: object, _: object) -> str:
         if not isinstance(value, str):
@@ -272,6 +280,25 @@ class _Structurer:
         if not math.isfinite(value) or abs(value) >= 2**63:
             raise _misfit("must be a finite number")
         return float(value)
+
+    def _date(self, value: object, _: object) -> date:
+        if isinstance(value, date) and not isinstance(value, datetime):
+            return value
+        try:
+            return date.fromisoformat(value if isinstance(value, str) else "")
+        except ValueError:
+            raise _misfit("must be a day such as 2024-01-31") from None
+
+    def _octets(self, value: object, _: object) -> Octets:
+        if not isinstance(value, str) or value.strip().isdecimal():
+            value = self._int(int(value) if isinstance(value, str) and len(value) < 19 else value, int)
+            if value < 0:
+                raise _misfit("must not be negative")
+            return Octets(value)
+        try:
+            return parse_octets(value)
+        except ValueError as error:
+            raise _misfit(str(error)) from None
 
     def _path(self, value: object, _: object) -> Path:
         text = self._str(value, str)

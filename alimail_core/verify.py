@@ -1,10 +1,10 @@
 """Is it all there? Both sides are listed afresh and held against the ledger; nothing that a pass said is trusted.
 
-A quick proof: every message of the source is settled, and the target lists its copy, with its size and flags. A
-full proof besides reads every copy back and compares its digest with what was sent, and, where the source gives
-the same octets each time, with the source. What the target stores otherwise than it was sent is looked at: what a
-reader sees decides whether it was *altered* (its headers, line ends, encoding) or is another message. The digest of
-an altered copy is kept in the ledger, so that the next proof of it is exact.
+A quick proof: every message of the source that the filter wants is settled, and the target lists its copy, with its
+size and flags. A full proof besides reads every copy back and compares its digest with what was sent, and, where the
+source gives the same octets each time, with the source. What the target stores otherwise than it was sent is looked
+at: what a reader sees decides whether it was *altered* (its headers, line ends, encoding) or is another message. The
+digest of an altered copy is kept in the ledger, so that the next proof of it is exact.
 
 Both sides stay as they are. Memory holds the numbers of the ledger's rows and the entries that nobody claims, but
 no list of messages.
@@ -25,6 +25,7 @@ from alimail_core.events import MessagesProven, Observer, ProofEnded, ProofStart
 from alimail_core.folders import FolderPolicy
 from alimail_core.ledger import Book, Ledger, ProblemRow, Row, State
 from alimail_core.ledger.rows import FolderRow, contradicts, split_flags
+from alimail_core.messages import MessageFilter
 from alimail_core.model import Changes, Entry, Folder, FolderPath, Remark, Unusable
 from alimail_core.plan import map_account
 from alimail_core.proof import (
@@ -42,6 +43,7 @@ __all__ = ["AccountProof", "Finding", "FolderProof", "MessageProof", "root_diges
 
 _CARRIED = (State.STORED, State.MOVING)
 _QUARANTINED = (State.REFUSED, State.UNREADABLE)
+_NEVER_SENT = (State.PENDING, State.LEFT_OUT, State.VANISHED)
 _MERGED = "the target keeps this message and an identical one as one"
 _NO_FLAGS = frozenset({"\\deleted", "\\recent"})
 
@@ -51,6 +53,7 @@ def verify_account(
     ledger: Ledger | None,
     account_id: int | None,
     policy: FolderPolicy,
+    messages: MessageFilter,
     *,
     full: bool,
     each_message: Callable[[MessageProof], None],
@@ -64,7 +67,7 @@ def verify_account(
         account.source_address, full=full, target_address=account.target_address, at=ends.clock.now()
     )
     try:
-        proof = _look(ends, ledger, account_id, policy, proof, each_message, observe)
+        proof = _look(ends, ledger, account_id, policy, messages, proof, each_message, observe)
     except Interrupted:
         raise
     except AlimailError as error:
@@ -88,6 +91,7 @@ def _look(
     ledger: Ledger | None,
     account_id: int | None,
     policy: FolderPolicy,
+    messages: MessageFilter,
     proof: AccountProof,
     each_message: Callable[[MessageProof], None],
     observe: Observer,
@@ -99,7 +103,7 @@ def _look(
         source = stack.enter_context(ends.source())
         sink = stack.enter_context(ends.sink())
         problems = _problems(ledger, account_id)
-        prover = _Prover(ends, book, source, sink, proof.full, each_message, observe, problems)
+        prover = _Prover(ends, book, source, sink, messages, proof.full, each_message, observe, problems)
         proof = prover.prove(policy, proof)
     if ledger is not None and account_id is not None and (prover.altered or prover.over):
         proof = _write_down(ledger, account_id, prover, proof)
@@ -135,6 +139,7 @@ class _Tally:
     altered: int = 0
     moved: int = 0
     collapsed: int = 0
+    left_out: int = 0
     quarantined: int = 0
     pending: int = 0
     missing: int = 0
@@ -155,12 +160,19 @@ class _Folder:
     tally: _Tally = Factory(_Tally)
     listed: set[int] = Factory(set)
     """Rows that the source lists now."""
+    unwanted: set[int] = Factory(set)
+    """Rows that were never sent, and that the filter does not want."""
     absent: int = 0
     """In the source, carried, and not where they were carried to."""
     found: int = 0
     """Of those, found in another folder of the target."""
     digests: list[bytes] = Factory(list)
     findings: list[Finding] = Factory(list)
+
+    def count_uncarried(self, unwanted: bool) -> None:
+        """Count what was not carried: what the filter of today surely does not want need not be."""
+        self.tally.left_out += unwanted
+        self.tally.pending += not unwanted
 
     def find(self, kind: str, key: str | None, text: str, target: FolderPath | None = None) -> None:
         """Count a message under its kind, and name it."""
@@ -192,6 +204,7 @@ class _Prover:
         book: Book | None,
         source: Source,
         sink: Sink,
+        messages: MessageFilter,
         full: bool,
         each_message: Callable[[MessageProof], None],
         observe: Observer,
@@ -205,6 +218,7 @@ class _Prover:
         self._book = book
         self._source = source
         self._sink = sink
+        self._messages = messages
         self._full = full
         self._each_message = each_message
         self._observe = observe
@@ -326,9 +340,15 @@ class _Prover:
             folder.tally.octets += entry.size or 0
             row = known.get(entry.key)
             if row is None or contradicts(row.size, row.date, entry):
-                folder.tally.pending += 1
+                flags = entry.flags if self._source.traits.lists_flags else None
+                unwanted = self._messages.wants(entry.size, entry.internal_date, flags) is False
+                folder.count_uncarried(unwanted)
                 continue
             folder.listed.add(row.id)
+            if row.state in _NEVER_SENT:
+                flags = entry.flags if self._source.traits.lists_flags else row.known_flags(False)
+                if self._messages.wants(row.size, row.internal_date, flags) is False:
+                    folder.unwanted.add(row.id)
             if self._flags_differ(row, entry):
                 folder.tally.flags_pending += 1
 
@@ -381,7 +401,7 @@ class _Prover:
         elif here and state == State.COLLAPSED:
             folder.tally.collapsed += 1
         elif here:
-            folder.tally.pending += 1
+            folder.count_uncarried(row.id in folder.unwanted)
         return False
 
     def _tell_merged(self, folder: _Folder, row: Row) -> None:

@@ -14,6 +14,7 @@ from alimail_core.events import Event
 from alimail_core.folders import FolderPolicy
 from alimail_core.ledger import Ledger, State
 from alimail_core.ledger.schema import account, message
+from alimail_core.messages import EVERYTHING, MessageFilter
 from alimail_core.model import Batch, NotStored, Stored
 from alimail_core.options import TransferOptions
 from alimail_core.seam import Stop
@@ -62,6 +63,7 @@ class World:
         self.target = MemoryMailbox(target or MemoryTraits())
         self.options = options
         self.policy = policy or FolderPolicy()
+        self.messages: MessageFilter = EVERYTHING
         self.clock = FakeClock()
         self.stop = Stop()
         self.events: list[Event] = []
@@ -123,6 +125,8 @@ class World:
         sink: type[MemorySink] = MemorySink,
         observe: Callable[[Event], None] | None = None,
         refill: bool = False,
+        retry: bool = False,
+        trial: int | None = None,
         **changed: object,
     ) -> PassSummary:
         """Make one pass; ``changed`` are transfer options for it alone."""
@@ -146,10 +150,13 @@ class World:
             open_sink=open_sink,
             options=evolve(self.options, **changed) if changed else self.options,  # type: ignore[arg-type]
             policy=self.policy,
+            messages=self.messages,
             observe=observe or self.events.append,
             clock=self.clock,
             stop=self.stop,
             refill=refill,
+            retry=retry,
+            trial=trial,
         )
 
     def run_looking(self) -> PassSummary:

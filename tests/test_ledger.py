@@ -83,6 +83,24 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     assert "newer" in str(refusal(path))
 
 
+def test_an_older_schema_is_brought_up_to_date(tmp_path: Path) -> None:
+    """A ledger of the first version is taken on with all that it has."""
+    path = tmp_path / "l.db"
+    make(path)
+    with closing(sqlite3.connect(path)) as raw:
+        raw.execute("ALTER TABLE account DROP COLUMN left_out_by")
+        raw.execute("UPDATE migration SET schema_version = 1")
+        raw.execute("PRAGMA user_version = 1")
+        raw.commit()
+    with closing(Ledger.open(str(path), "move")) as ledger:
+        account_id = ledger.account("a@x", "a@y")
+        with ledger.lease(account_id) as book:
+            assert book.begin_pass("", "", "unseen") == 1
+    with closing(sqlite3.connect(path)) as raw:
+        assert raw.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+        assert raw.execute("SELECT left_out_by FROM account").fetchone() == ("unseen",)
+
+
 def test_a_missing_ledger_is_told_where_reading_needs_one(tmp_path: Path) -> None:
     """Reading verbs make no empty ledger."""
     with pytest.raises(LedgerError, match="no ledger"):

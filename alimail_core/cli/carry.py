@@ -85,6 +85,8 @@ def show_summary(accounts: Sequence[PassSummary]) -> None:
         state = f"{done:,} of {count_text(len(accounts), 'account')} all there"
         rows.append(("total", state, copied, adopted, octets_text(octets), problems))
     table(("Account", "State", "Copied", "Were there", "Octets", "Problems"), rows)
+    left_out = sum(each.left_out for each in accounts)
+    say(*([f"{count_text(left_out, 'message')} left out by wish"] if left_out else []))
     say(*(line for each in shown if each.reason for line in _why(each)))
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 STATE_WORDS = {
     "done": "all there",
     "problems": "done, with problems",
+    "trial": "tried; the rest is to come",
     "stopped": "stopped",
     "failed": "FAILED",
 }

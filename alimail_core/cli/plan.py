@@ -11,7 +11,7 @@ from alimail_core.cli import options
 from alimail_core.cli.carry import ask_secrets, matching
 from alimail_core.cli.check import remarks_json
 from alimail_core.cli.frame import Frame
-from alimail_core.cli.output import octets_text, path_text, remark_lines, say, table, write_json
+from alimail_core.cli.output import count_text, octets_text, path_text, remark_lines, say, table, write_json
 
 if TYPE_CHECKING:
     from alimail_core.plan import AccountPlan, FolderPlan
@@ -38,7 +38,7 @@ def plan(
     \b
     Exit code 0: all of it can go; 3: something cannot, and is named.
     JSON: {accounts: [{account, target, messages, octets, level, remarks: [{level, text, remedy}],
-           folders: [{source, target, special_use, rule, messages, octets, exists}],
+           folders: [{source, target, special_use, rule, messages, octets, exists, left_out}],
            skipped: [{source, reason}]}], not_moved: [text]}
     """
     from alimail_core.plan import NOT_MOVED
@@ -97,6 +97,8 @@ def _show_folders(plan: AccountPlan) -> None:
         for each in plan.folders
     ]
     table(("  Folder", "Goes to", "", "Messages", "Octets"), rows)
+    left_out = sum(each.left_out for each in plan.folders)
+    say(*([f"  {count_text(left_out, 'message')} left out by the filter in [messages]"] if left_out else []))
     say(*(f"  {path_text(each.source)} is left out: {each.reason}" for each in plan.skipped), "")
 
 
@@ -122,4 +124,5 @@ def _folder_json(folder: FolderPlan) -> dict[str, Any]:
         "messages": folder.messages,
         "octets": folder.octets,
         "exists": folder.exists,
+        "left_out": folder.left_out,
     }

@@ -43,7 +43,7 @@ def status(
 
     \b
     JSON: {accounts: [{source_address, target_address, state, enabled, in_roster, passes, started, ended,
-           settled_messages, settled_octets, pending_messages, pending_octets, quarantined, problems,
+           settled_messages, settled_octets, pending_messages, pending_octets, left_out, quarantined, problems,
            written_octets, octets_per_second, reason, remedy}]}; times are ISO 8601 in UTC, or null
     """
     frame = Frame.of(context)

@@ -29,7 +29,7 @@ FEW = 20
 SHORT = ("missing", "changed", "pending", "quarantined")
 """The counts that say that not all is there."""
 
-BESIDES = ("altered", "moved", "merged", "collapsed", "extra")
+BESIDES = ("altered", "moved", "merged", "collapsed", "left_out", "extra")
 """The counts that are no fault."""
 
 
@@ -66,14 +66,15 @@ def verify(
       moved        moved or removed in the target since, by its user
       merged       the target keeps it and an identical message as one
       collapsed    not carried by wish: identical to another one
+      left out     not carried by wish: the filter in [messages], as it is now, does not want it
     Extra is what others have put into the target.
 
     \b
     Exit code 0: all there; 3: something is not, and is named; 1: an account could not be looked at.
     JSON: {complete, full, accounts: [{account, target_address, complete, failed, root, remarks: [{level,
            text, remedy}], folders: [{source, target, messages, octets, proven, altered, moved, collapsed,
-           quarantined, pending, missing, changed, merged, extra, gone, flags_changed, flags_pending, root, lost,
-           findings: [{kind, key, target, text}]}]}]}
+           left_out, quarantined, pending, missing, changed, merged, extra, gone, flags_changed, flags_pending,
+           root, lost, findings: [{kind, key, target, text}]}]}]}
     """
     frame = Frame.of(context)
     spec = frame.load(config)
@@ -152,6 +153,8 @@ def _answer(proofs: Sequence[AccountProof], code: int, full: bool) -> str:
         besides = (
             f" The target keeps {merged:,} of them and an identical one as one message." if merged else ""
         )
+        left_out = _total(folders, "left_out")
+        besides += f" {left_out:,} of them are left out by the filter." if left_out else ""
         return f"All there: {total} of {accounts} ({how}).{besides}"
     parts = [counts] if (counts := _counts(folders, SHORT)) else []
     lost = sum(each.lost for each in folders)
@@ -172,7 +175,8 @@ def _row(name: str, folders: Sequence[FolderProof]) -> tuple[object, ...]:
 
 
 def _counts(folders: Sequence[FolderProof], names: Sequence[str]) -> str:
-    return ", ".join(f"{number:,} {name}" for name in names if (number := _total(folders, name)))
+    counted = ((_total(folders, name), name.replace("_", " ")) for name in names)
+    return ", ".join(f"{number:,} {name}" for number, name in counted if number)
 
 
 def _total(folders: Sequence[FolderProof], name: str) -> int:

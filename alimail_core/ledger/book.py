@@ -32,6 +32,9 @@ _HOLD = (
 )
 _STOP_FENCE = sa.select(account.c.stop_fence).where(_MINE)
 
+_CONSIDERED_ANEW = (State.VANISHED, State.LEFT_OUT)
+"""What is pending again where a listing tells something new of it."""
+
 
 class Book(Queries):
     """Everything that a pass asks and changes. See the module."""
@@ -74,8 +77,11 @@ class Book(Queries):
         """Tell whether somebody who cannot reach this process asks its pass to stop."""
         return bool(self._read(_STOP_FENCE, {"_id": self.account_id})[0][0] == self._fence)
 
-    def begin_pass(self, source_endpoint: str, target_endpoint: str) -> int:
-        """Note that a pass begins; return its number. What could not be read last time is pending again."""
+    def begin_pass(self, source_endpoint: str, target_endpoint: str, left_out_by: str = "") -> int:
+        """Note that a pass begins; return its number. What could not be read last time is pending again.
+
+        So is what was left out, where ``left_out_by``, the words for what is left out, are others than last time.
+        """
         with self.write() as connection:
             mine = account.c.id == self.account_id
             before = connection.execute(sa.select(account).where(mine)).one()
@@ -99,9 +105,11 @@ class Book(Queries):
                     ended=None,
                     source_endpoint=source_endpoint,
                     target_endpoint=target_endpoint,
+                    left_out_by=left_out_by,
                 )
             )
-            again = (message.c.state == State.UNREADABLE) & self._here
+            states = [State.UNREADABLE, *([State.LEFT_OUT] if before.left_out_by != left_out_by else [])]
+            again = message.c.state.in_(states) & self._here
             connection.execute(message.update().where(again).values(state=State.PENDING))
             ours = problem.c.account_id == self.account_id
             stale = problem.c.kind.in_(("unreadable", "folder", "merged"))
@@ -246,7 +254,7 @@ class Book(Queries):
                 continue
             seen.append(row.id)
             if flags != row.flags or row.gone or row.state == State.VANISHED:
-                state = State.PENDING if row.state == State.VANISHED else row.state
+                state = State.PENDING if row.state in _CONSIDERED_ANEW else row.state
                 changed.append({"_id": row.id, "flags": flags, "gone": 0, "state": state})
         if dead:
             connection.execute(message.update().where(c.id.in_(dead)).values(key=None, gone=1))
@@ -277,8 +285,19 @@ class Book(Queries):
 
     def _vanish(self, connection: sa.Connection, where: sa.ColumnElement[bool]) -> None:
         """What is gone and was never sent has vanished; what was sent stays, for it may stand in the target."""
-        unsent = message.c.state.in_((State.PENDING, State.UNREADABLE)) & (message.c.gone == 1)
+        states = (State.PENDING, State.UNREADABLE, State.LEFT_OUT)
+        unsent = message.c.state.in_(states) & (message.c.gone == 1)
         connection.execute(message.update().where(where, unsent).values(state=State.VANISHED))
+
+    def leave_out_all_but(self, folder_id: int, newest: int) -> int:
+        """Leave out what is pending of a source folder and not among its newest messages; return how many."""
+        c = message.c
+        wished = sa.and_(c.folder_id == folder_id, c.gone == 0, c.state != State.LEFT_OUT)
+        latest = (c.date.is_(None), c.date.desc(), c.id.desc())
+        kept = sa.select(c.id).where(wished).order_by(*latest).limit(newest)
+        rest = sa.and_(c.folder_id == folder_id, c.state == State.PENDING, c.id.not_in(kept))
+        with self.write() as connection:
+            return int(connection.execute(message.update().where(rest).values(state=State.LEFT_OUT)).rowcount)
 
     def forget_doubts(self, seconds: float) -> None:
         """Expect no second copy any more of what was sent again this long ago."""
@@ -535,6 +554,15 @@ class Book(Queries):
             done = connection.execute(note.update().where(where).values(count=note.c.count + count))
             if done.rowcount == 0:
                 connection.execute(note.insert().values(account_id=self.account_id, text=text, count=count))
+
+    def offer_refused(self) -> int:
+        """Send again, because its user asked, what was refused; return how many."""
+        refused = sa.and_(self._here, message.c.gone == 0, message.c.state == State.REFUSED)
+        stale = (problem.c.account_id == self.account_id) & (problem.c.kind == "refused")
+        with self.write(sync=True) as connection:
+            connection.execute(problem.delete().where(stale))
+            change = message.update().where(refused).values(state=State.PENDING)
+            return int(connection.execute(change).rowcount)
 
     def refill(self) -> int:
         """Send again, because its user asked, what stands in the target no more or was refused; return how many."""

@@ -151,6 +151,17 @@ class Ledger:
                 f"the ledger belongs to the migration {row.name!r}, not to {name!r}",
                 remedy="Name the ledger of this migration, or a new file.",
             )
+        elif row.schema_version < SCHEMA_VERSION:
+            self._upgrade(row.schema_version)
+
+    def _upgrade(self, version: int) -> None:
+        with self._write() as connection:
+            for later in range(version + 1, SCHEMA_VERSION + 1):
+                for statement in schema.UPGRADES[later]:
+                    connection.exec_driver_sql(statement)
+            connection.execute(migration.update().values(schema_version=SCHEMA_VERSION))
+            if connection.dialect.name == "sqlite":
+                connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def close(self) -> None:
         """Let go of the database."""

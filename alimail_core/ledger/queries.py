@@ -173,10 +173,18 @@ class Queries:
             where.append(message.c.state.in_(states))
         return self._rows(*where)
 
-    def page(self, folder_id: int, after: int, limit: int = _CHUNK) -> list[Row]:
+    def page(self, folder_id: int, after: int, *, states: Sequence[State] = ()) -> list[Row]:
         """Return a source folder's next messages by id, to walk through many without holding them all."""
         c = message.c
-        return self._rows(c.folder_id == folder_id, c.id > after, limit=limit)
+        narrowed = [c.state.in_(states)] if states else []
+        return self._rows(c.folder_id == folder_id, c.id > after, *narrowed, limit=_CHUNK)
+
+    def walk(self, folder_id: int, states: Sequence[State]) -> Iterator[Row]:
+        """Give a source folder's messages in these states by id; their states may change meanwhile."""
+        after = 0
+        while rows := self.page(folder_id, after, states=states):
+            after = rows[-1].id
+            yield from rows
 
     def by_keys(self, folder_id: int, keys: Sequence[str]) -> dict[str, Row]:
         """Return those messages of a source folder that have one of these keys, by key."""
@@ -201,6 +209,11 @@ class Queries:
         query = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(c.size), 0))
         row = self._read(query.where(c.folder_id == folder_id, c.state.in_(states)))[0]
         return int(row[0]), int(row[1])
+
+    def count_all(self, state: State) -> int:
+        """Count the account's messages that the source has and that stand in a state."""
+        query = sa.select(sa.func.count()).where(self._here, message.c.state == state, message.c.gone == 0)
+        return int(self._read(query)[0][0])
 
     def pending(self) -> dict[int, tuple[int, int]]:
         """Return messages and octets that still must travel, by source folder."""

@@ -70,6 +70,10 @@ class Row:
         """The row as an entry of its target."""
         return Entry(self.target_key or "", self.target_size, to_date(self.target_date, 0))
 
+    def known_flags(self, listed: bool) -> frozenset[str] | None:
+        """Return the flags at the source; ``None`` where only the message tells them, and it was never read."""
+        return split_flags(self.flags) if listed or self.digest is not None else None
+
     def is_twin_of(self, other: Row) -> bool:
         """Tell whether two messages are known to differ in nothing but line ends."""
         ours, theirs = self.canonical or self.digest, other.canonical or other.digest

@@ -23,7 +23,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 APPLICATION_ID = 0x616C696D
 """``alim``: the four octets at offset 68 of the SQLite file by which a foreign database is told apart."""
 
@@ -49,6 +49,8 @@ class State(IntEnum):
     """Stored; a move of our copy to ``moving_to`` was begun and its end is not known."""
     MERGED = 8
     """The target keeps it and an identical message as one: nothing of its own stands there, and nothing is lost."""
+    LEFT_OUT = 9
+    """By wish not carried, as ``account.left_out_by`` says; considered anew when that or its flags change."""
 
 
 class Origin(IntEnum):
@@ -90,6 +92,7 @@ account = Table(
     Column("started", Float),
     Column("ended", Float),
     Column("octets", BigInteger, nullable=False, server_default="0"),
+    Column("left_out_by", Text, nullable=False, server_default=""),  # what the last pass chose messages by
     # the lease: every write of a pass carries the fence, so a pass that lost its lease stops
     Column("owner", Text, nullable=False, server_default=""),
     Column("fence", Integer, nullable=False, server_default="0"),
@@ -198,3 +201,6 @@ note = Table(
     Column("count", Integer, nullable=False),
     UniqueConstraint("account_id", "text"),
 )
+
+UPGRADES = {2: ("ALTER TABLE account ADD COLUMN left_out_by TEXT NOT NULL DEFAULT ''",)}
+"""By version: what makes of the version before it this one."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 
 from alimail_core.events import FolderListed, Noted
 from alimail_core.folders import Mapped, map_folders, special_use_of
-from alimail_core.ledger import FolderRow
+from alimail_core.ledger import FolderRow, Row, State
 from alimail_core.model import INBOX, Changes, Folder, FolderPath, SpecialUse, Unusable
 from alimail_core.transfer.state import Pair, Pass, Target
 
 _FIRST = {INBOX: 0}
+_BLOCK = 1_000
+"""Messages that are left out in one transaction."""
 _PART = 20_000
 """Messages that are listed before the first of them is carried: seconds, on any server."""
 _USE_ORDER = {SpecialUse.SENT: 1, SpecialUse.DRAFTS: 2, SpecialUse.JUNK: 8, SpecialUse.TRASH: 9}
@@ -136,6 +139,32 @@ def list_source(p: Pass, pairs: Sequence[Pair]) -> list[Pair]:
         if page.cursor is not None:
             p.cursors[pair.id] = page.cursor
     return [pair for pair in pairs if pair.id in seen]
+
+
+def leave_out(p: Pass, pairs: Iterable[Pair]) -> None:
+    """Leave out what the filter does not want, as far as the listing tells, and in a trial all but the newest.
+
+    Moved messages were told from new ones before: what was carried is never left out.
+    """
+    if not p.left_out_by:
+        return
+    left_out = 0
+    for pair in pairs:
+        unwanted = (row.id for row in p.book.walk(pair.id, [State.PENDING]) if is_wanted(p, row) is False)
+        while part := [{"_id": row_id, "state": State.LEFT_OUT} for row_id in islice(unwanted, _BLOCK)]:
+            p.check_in()
+            p.book.update(part)
+            left_out += len(part)
+        if p.trial is not None:
+            left_out += p.book.leave_out_all_but(pair.id, p.trial)
+    if left_out:
+        p.tell(Noted(p.account, f"messages that are left out by wish ({p.left_out_by})", left_out))
+
+
+def is_wanted(p: Pass, row: Row) -> bool | None:
+    """Tell whether the filter wants a message, by what the ledger has of it; ``None``: that does not tell."""
+    flags = row.known_flags(p.source.traits.lists_flags)
+    return p.messages.wants(row.size, row.internal_date, flags)
 
 
 def tell_listed(p: Pass, pairs: Iterable[Pair]) -> None:

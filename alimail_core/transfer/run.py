@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from attrs import frozen
+from attrs import asdict, frozen
 
 from alimail_core.contract import Sink, Source
 from alimail_core.errors import (
@@ -20,13 +20,14 @@ from alimail_core.errors import (
 )
 from alimail_core.events import FolderSettled, Observer, PassEnded, PassStarted
 from alimail_core.folders import FolderPolicy
-from alimail_core.ledger import Ledger
+from alimail_core.ledger import Ledger, State
+from alimail_core.messages import EVERYTHING, MessageFilter
 from alimail_core.model import Folder, FolderPath
 from alimail_core.options import TransferOptions
 from alimail_core.seam import Clock, Stop
 from alimail_core.transfer.doubt import resolve_doubts, send
 from alimail_core.transfer.follow import carry_flags, follow_moves, mirror_deletions, targets_with_news
-from alimail_core.transfer.listing import chunks, list_source, pair_folders, tell_listed
+from alimail_core.transfer.listing import chunks, leave_out, list_source, pair_folders, tell_listed
 from alimail_core.transfer.reconcile import reconcile
 from alimail_core.transfer.state import NOT_CARRIED, Pair, Pass, Run
 
@@ -56,6 +57,8 @@ class PassSummary:
     problems: int = 0
     reason: str = ""
     remedy: str = ""
+    left_out: int = 0
+    """Messages of the source that are not carried by wish."""
 
 
 def run_pass(
@@ -67,24 +70,40 @@ def run_pass(
     open_sink: Callable[[], Sink],
     options: TransferOptions,
     policy: FolderPolicy,
+    messages: MessageFilter = EVERYTHING,
     map_folder: Callable[[Folder], FolderPath | None] = lambda _: None,
     observe: Observer = lambda _: None,
     clock: Clock | None = None,
     stop: Stop | None = None,
     refill: bool = False,
+    retry: bool = False,
+    trial: int | None = None,
     endpoints: tuple[str, str] = ("", ""),
 ) -> PassSummary:
     """Carry everything that is new, changed or moved at the source; whatever happens, nothing twice.
 
     Opens and closes both sides as often as it takes. Raises ``LeaseHeld``, ``LeaseLost``, ``LedgerError`` and
     bugs; every other end, also a failed login, is a summary and stands in the ledger. ``refill`` first asks
-    again for what the target lost or refused.
+    again for what the target lost or refused, ``retry`` only for what it refused. A ``trial`` carries so many of
+    each folder's newest messages, and leaves the rest to later passes.
     """
     with ledger.lease(account_id) as book:
         run = Run(
-            account, book, options, policy, map_folder, observe, clock or Clock(), stop or Stop(), refill
+            account,
+            book,
+            options,
+            policy,
+            map_folder,
+            observe,
+            clock or Clock(),
+            stop or Stop(),
+            refill,
+            messages,
+            trial,
         )
-        number = book.begin_pass(*endpoints)
+        number = book.begin_pass(*endpoints, run.left_out_by)
+        if retry:
+            book.offer_refused()
         run.tell(PassStarted(account, number))
         try:
             state, error = _until_settled(run, open_source, open_sink)
@@ -94,17 +113,19 @@ def run_pass(
             raise
         _tell_dropped(run)
         problems = book.open_problems()
-        if state == "done" and problems:
+        if state == "done" and trial is not None:
+            state = "trial"
+        elif state == "done" and problems:
             state = "problems"
         reason, remedy = (str(error), error.remedy) if error else ("", "")
+        left_out = book.count_all(State.LEFT_OUT)
         book.end_pass(state, reason, remedy)
     done = run.counts
-    run.tell(
-        PassEnded(account, number, state, done.copied, done.adopted, done.octets, problems, reason, remedy)
+    summary = PassSummary(
+        account, number, state, done.copied, done.adopted, done.octets, problems, reason, remedy, left_out
     )
-    return PassSummary(
-        account, number, state, done.copied, done.adopted, done.octets, problems, reason, remedy
-    )
+    run.tell(PassEnded(**asdict(summary)))
+    return summary
 
 
 def _until_settled(
@@ -186,6 +207,7 @@ def carry(p: Pass, sources: Callable[[], Sequence[Folder]]) -> None:
         listed = list_source(p, pairs)
         if p.later:
             follow_moves(p)
+        leave_out(p, listed)
         tell_listed(p, listed)
         reconcile(p, targets_with_news(p, pairs))
         send(p, pairs)

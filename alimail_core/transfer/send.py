@@ -18,10 +18,10 @@ from attrs import evolve, field, frozen
 
 from alimail_core.dates import date_of
 from alimail_core.errors import AlimailError, InDoubt, Refused, Transient
-from alimail_core.events import BatchSettled
+from alimail_core.events import BatchSettled, Noted
 from alimail_core.identity import Digests, Fingerprint, digests, fingerprint, mend, names
 from alimail_core.ledger import Origin, Row, State
-from alimail_core.ledger.rows import join_flags, split_flags
+from alimail_core.ledger.rows import from_date, join_flags, split_flags
 from alimail_core.model import (
     Delivery,
     Entry,
@@ -242,8 +242,11 @@ class Sender:
                 return item
 
     def _wanted(self, parcel: Parcel) -> bool:
-        """Put aside what is not sent now: it may stand there, is too large for it, or a duplicate without wish."""
+        """Put aside what is not sent now: it may stand there, is too large for it, or is not wanted by wish."""
         p, row = self._p, parcel.row
+        if p.messages.wants(row.size, parcel.internal_date, parcel.source_flags) is False:
+            self._leave_out(parcel)
+            return False
         if self._meets_a_stranger(parcel):
             self._aside.add(parcel.pair.target.id)
             self._settles.append({"_id": row.id, **_measures(parcel)})
@@ -260,6 +263,14 @@ class Sender:
             p.note("identical messages of one folder, copied once by wish")
             return False
         return True
+
+    def _leave_out(self, parcel: Parcel) -> None:
+        """Keep of a message that the filter does not want what the listing had not told, to consider it anew."""
+        date, zone = from_date(parcel.internal_date)
+        told = {"date": date, "zone": zone, "flags": join_flags(parcel.source_flags), **_measures(parcel)}
+        self._p.book.update([{"_id": parcel.row.id, "state": State.LEFT_OUT, **told}])
+        text = f"messages that are left out by wish ({self._p.left_out_by})"
+        self._p.tell(Noted(self._p.account, text))
 
     def _meets_a_stranger(self, parcel: Parcel) -> bool:
         strangers = parcel.pair.target.strangers

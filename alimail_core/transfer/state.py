@@ -13,6 +13,7 @@ from alimail_core.errors import Denied, Interrupted
 from alimail_core.events import Event, Noted, Observer, ProblemFound, Waiting
 from alimail_core.folders import FolderPolicy
 from alimail_core.ledger import Book, Row
+from alimail_core.messages import EVERYTHING, MessageFilter
 from alimail_core.model import Cursor, Folder, FolderPath, SpecialUse
 from alimail_core.options import TransferOptions
 from alimail_core.seam import Clock, Stop
@@ -82,6 +83,10 @@ class Run:
     stop: Stop
     refill: bool = False
     """Once the target was looked at: carry again what it lost or refused."""
+    messages: MessageFilter = EVERYTHING
+    """Which messages are carried."""
+    trial: int | None = None
+    """How many of each folder's newest messages this pass carries at most; ``None``: all."""
     counts: Counts = Factory(Counts)
     began: float = Factory(lambda run: run.book.now, takes_self=True)
     """When the pass began, by the ledger's clock."""
@@ -99,6 +104,12 @@ class Run:
         """Note what is true of the account as a whole, however often it is seen."""
         if not self.book.noted(text):
             self.note(text)
+
+    @property
+    def left_out_by(self) -> str:
+        """Say what leaves messages out in this pass; empty: nothing does."""
+        trial = "" if self.trial is None else f"a trial with the newest {self.trial:,} of each folder"
+        return ", ".join(filter(None, (str(self.messages), trial)))
 
     def check_in(self, octets: int = 0) -> None:
         """Between two batches: may the account go on, by its user's, its owner's and its limit's leave?"""
