@@ -9,7 +9,7 @@ import pytest
 from attrs import evolve
 
 from alimail_core.errors import AlimailError, InDoubt, Interrupted, OverQuota, Transient
-from alimail_core.model import Batch, Delivery, Folder, NotStored, Stored
+from alimail_core.model import BATCH_MESSAGES, Batch, Delivery, Folder, NotStored, Stored
 from alimail_imap.shares import USUAL, Shares
 from alimail_imap.sink import ImapSink
 from alimail_imap.spread import FIRST, PATIENCE, ROUNDS, Pace, Spread
@@ -35,6 +35,7 @@ class Server(CannedServer):
         connections: int = FIRST,
         answer: Callable[[bytes], bytes] = lambda _: b"",
         most: int | None = None,
+        capabilities: bytes = POOR,
     ) -> None:
         replies = {b"LOGIN": self._log_in, b"APPEND": self._append}
         self._together = threading.Condition()
@@ -42,7 +43,7 @@ class Server(CannedServer):
         self._answer_to = answer
         self.logins = 0
         self.brought: list[str] = []
-        super().__init__(replies, capabilities=POOR, most=most)
+        super().__init__(replies, capabilities=capabilities, most=most)
 
     def _log_in(self, _: bytes) -> bytes:
         self.logins += 1
@@ -92,6 +93,18 @@ def test_connections_share_the_messages() -> None:
     assert grades(outcomes.values()) == {"Stored": 2 * MESSAGES}
     assert server.sent() == list(range(2 * MESSAGES))
     assert len(set(server.brought)) >= FIRST
+
+
+def test_whole_commands_are_shared_where_many_messages_fit_in_one() -> None:
+    """Over MULTIAPPEND two connections take turns, and each message goes once."""
+    server = Server(connections=2, capabilities=b"IMAP4rev1 LITERAL+ MULTIAPPEND UIDPLUS")
+    batches = [batch(first, BATCH_MESSAGES) for first in range(0, 6 * BATCH_MESSAGES, BATCH_MESSAGES)]
+    with server, ImapSink.open(server.options, server.credentials) as sink:
+        outcomes = list(sink.append(batches))
+    assert sorted(outcome.id for outcome in outcomes) == list(range(6 * BATCH_MESSAGES))
+    assert set(grades(outcomes)) == {"Stored"}
+    assert len(server.commands(b"APPEND")) == len(batches)
+    assert len(set(server.brought)) == server.logins == 2
 
 
 def test_few_messages_are_not_worth_a_login() -> None:

@@ -118,7 +118,8 @@ class _Ended:
     """Its connection is gone, or was never had; False: the server said that the account cannot go on."""
 
 
-_Told: TypeAlias = "Outcome | _Ended | BaseException"
+_Told: TypeAlias = "Outcome | _Ended | BaseException | None"
+"""``None``: a lane has taken what was waiting, and there may be room for more."""
 
 
 class _Spreading:
@@ -219,6 +220,8 @@ class _Spreading:
     def _hear(self) -> Outcome | None:
         """Wait for what a lane has to tell."""
         told = self._told.get()
+        if told is None:
+            return None
         if isinstance(told, _Ended):
             self._note_end(told)
             return None
@@ -307,6 +310,7 @@ class _Spreading:
                 if self._closing or not self._waiting or self._is_surplus(main):
                     return
                 group = self._waiting.popleft()
+            self._told.put(None)
             taken |= {delivery.id: delivery for delivery in group}
             yield group
 
