@@ -36,6 +36,8 @@ def carry(
     *,
     search: str = "",
     refill: bool = False,
+    retry: bool = False,
+    trial: int | None = None,
     expected: Mapping[str, Sizes] | None = None,
 ) -> MigrationSummary:
     """Run one pass over the accounts, drawn from its events, and tell how it ended."""
@@ -49,7 +51,7 @@ def carry(
             progress = make_progress(len(accounts), frame.clock, expected, plain=looks.plain)
             observers.append(stack.enter_context(progress))
         migration = stack.enter_context(frame.migration(spec, observers, looks.log))
-        summary = migration.run(search, refill=refill)
+        summary = migration.run(search, refill=refill, retry=retry, trial=trial)
     if looks.quiet:
         complain(*(line for each in summary.accounts if each.state == "failed" for line in _why(each)))
     else:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from alimail_core import choice
 from alimail_core.cli import options
 from alimail_core.cli.carry import Looks, ask_secrets, carry, matching
 from alimail_core.cli.frame import Frame
@@ -23,6 +24,28 @@ def migrate(
     context: typer.Context,
     config: options.Config = options.CONFIG,
     search: options.Search = "",
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--only", metavar="ADDRESS", help="Only the account with exactly this address; may be repeated."
+        ),
+    ] = None,
+    retry_problems: Annotated[
+        bool,
+        typer.Option(
+            "--retry-problems",
+            help="Only accounts whose last pass met a problem or was cut off; what was refused is offered again.",
+        ),
+    ] = False,
+    trial: Annotated[
+        int | None,
+        typer.Option(
+            "--trial",
+            metavar="N",
+            min=1,
+            help="Carry only the N newest messages of each folder, to look at; a later run carries the rest.",
+        ),
+    ] = None,
     refill: Annotated[
         bool,
         typer.Option(
@@ -43,28 +66,60 @@ def migrate(
     \b
     Examples:
       alimail migrate
-      alimail migrate --search anna@old.example
+      alimail migrate --trial 20                look at the target, then go on without --trial
+      alimail migrate --only anna@old.example --only bert@old.example
+      alimail migrate --search @sales.example
+      alimail migrate --retry-problems
       alimail migrate -c branch.toml --yes --log branch.jsonl
       alimail migrate --refill --search anna    after Anna's new mailbox was made anew
     """
     frame = Frame.of(context)
-    spec = frame.load(config)
+    spec = choice.only(frame.load(config), only or ())
+    if retry_problems:
+        spec = _with_problems(frame, spec)
+        if not spec.accounts:
+            say("No account has a problem.")
+            return 0
     expected = None
     if not (yes or quiet) and sys.stdin.isatty() and sys.stdout.isatty():
-        expected = _ask(frame, spec, search)
-    summary = carry(frame, spec, Looks(quiet, plain, log), search=search, refill=refill, expected=expected)
+        expected = _ask(frame, spec, search, trial)
+    summary = carry(
+        frame,
+        spec,
+        Looks(quiet, plain, log),
+        search=search,
+        refill=refill,
+        retry=retry_problems,
+        trial=trial,
+        expected=None if trial else expected,
+    )
     code = summary.exit_code
     if code > 128 or not quiet:
-        say(_next_step(code, config), stream=sys.stderr if code > 128 else None)
+        say(_next_step(code, config, trial), stream=sys.stderr if code > 128 else None)
     return code
 
 
-def _ask(frame: Frame, spec: MigrationSpec, search: str) -> dict[str, Sizes]:
+def _with_problems(frame: Frame, spec: MigrationSpec) -> MigrationSpec:
+    """Keep the accounts whose last pass met a problem or did not come to its end."""
+    with frame.migration(spec) as migration:
+        rows = migration.status()
+    ended_well = ("", "done", "trial", "running")
+    odd = {
+        (row.source_address, row.target_address)
+        for row in rows
+        if row.problems or row.state not in ended_well
+    }
+    return choice.keep(spec, lambda each: (each.source_address, each.target_address) in odd)
+
+
+def _ask(frame: Frame, spec: MigrationSpec, search: str, trial: int | None) -> dict[str, Sizes]:
     """Show what would move and ask; return, by account, the messages and octets of each folder."""
     ask_secrets(matching(spec, search))
     with frame.migration(spec) as migration:
         plans = list(migration.plan(search))
     show_plans(plans)
+    if trial:
+        say(f"This is a trial: of these, the {trial:,} newest messages of each folder.")
     if not typer.confirm("Move it?", default=True):
         say("Nothing was moved.")
         raise typer.Exit(1)
@@ -74,9 +129,11 @@ def _ask(frame: Frame, spec: MigrationSpec, search: str) -> dict[str, Sizes]:
     }
 
 
-def _next_step(code: int, config: Path) -> str:
+def _next_step(code: int, config: Path, trial: int | None) -> str:
     given = "" if config == options.CONFIG else f" -c {config}"
     match code:
+        case 0 if trial:
+            return f"Next: look at the target, then `alimail migrate{given}` carries the rest."
         case 0:
             return f"Next: `alimail verify --full{given}` for a proof, `alimail report{given}` for the files."
         case 3:

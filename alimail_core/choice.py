@@ -1,0 +1,52 @@
+"""Choose accounts of a migration: a migration of some of its accounts is a migration like any other."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Sequence
+
+from attrs import evolve
+
+from alimail_core.errors import Fault, InputError
+from alimail_core.roster import same_address
+from alimail_core.spec import AccountSpec, MigrationSpec
+from alimail_core.text import printable
+
+
+def only(spec: MigrationSpec, addresses: Sequence[str]) -> MigrationSpec:
+    """Keep the accounts with one of these addresses, source or target, in any case; none given: all of them.
+
+    Raises ``InputError`` with a fault for each address that no account has.
+    """
+    if not addresses:
+        return spec
+    wanted = {same_address(address): address for address in addresses}
+    known = {
+        same_address(address): address
+        for account in spec.accounts
+        for address in (account.source_address, account.target_address)
+    }
+    faults = [
+        Fault("--only", f"no account has the address {printable(address)}", _nearest(address, known.values()))
+        for same, address in wanted.items()
+        if same not in known
+    ]
+    if faults:
+        raise InputError(
+            "not every account is in the roster", faults, remedy="`alimail status` lists them all"
+        )
+    return keep(spec, lambda each: not wanted.keys().isdisjoint(_names(each)))
+
+
+def keep(spec: MigrationSpec, wanted: Callable[[AccountSpec], bool]) -> MigrationSpec:
+    """Return the migration of the accounts that are wanted alone."""
+    return evolve(spec, accounts=tuple(filter(wanted, spec.accounts)))
+
+
+def _names(account: AccountSpec) -> set[str]:
+    return {same_address(account.source_address), same_address(account.target_address)}
+
+
+def _nearest(address: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(address, list(known), n=1, cutoff=0.8)
+    return f"did you mean {printable(near[0])}?" if near else ""

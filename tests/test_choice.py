@@ -1,0 +1,114 @@
+"""Which accounts a run takes: by exact addresses, by their problems, as a trial; all by the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from alimail_core.cli import main
+from alimail_core.errors import Refused
+from alimail_core.model import INBOX
+from alimail_core.testing import FakeClock, MemoryTraits, message
+from tests.memory_plugin import PASSWORD, MemoryPlugin, registry_of
+
+NAMES = ("anna", "bert", "carl")
+CONFIG = """
+[migration]
+name = "test"
+[source]
+kind = "mem"
+host = "old.example"
+secret = "env:PASS"
+[target]
+kind = "mem"
+host = "new.example"
+secret = "env:PASS"
+""" + "".join(
+    f'[[account]]\nsource_address = "{name}@old.example"\ntarget_address = "{name}@new.example"\n'
+    for name in NAMES
+)
+
+Run = Callable[..., int]
+
+
+@pytest.fixture
+def plugin() -> MemoryPlugin:
+    """Return two servers in memory, with three mailboxes of three letters on the old one."""
+    plugin = MemoryPlugin()
+    for name in NAMES:
+        for number in range(3):
+            plugin.boxes[f"{name}@old.example"].deliver(INBOX, message(f"Letter {number}"))
+        plugin.boxes[f"{name}@new.example"].make(INBOX)
+    return plugin
+
+
+@pytest.fixture
+def migrate(plugin: MemoryPlugin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Return ``alimail migrate``, in a folder of its own with a configuration for all accounts."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PASS", PASSWORD)
+    Path("alimail.toml").write_text(CONFIG)
+    return lambda *words: main(["migrate", *words], registry_of(plugin), FakeClock())
+
+
+def held(plugin: MemoryPlugin) -> list[int]:
+    """Count the messages in each new mailbox."""
+    return [len(plugin.boxes[f"{name}@new.example"].uids(INBOX)) for name in NAMES]
+
+
+def test_only_the_accounts_that_are_named_are_carried(migrate: Run, plugin: MemoryPlugin) -> None:
+    """An address of either side names its account, in any case; a part of one does not."""
+    assert migrate("--only", "ANNA@old.example", "--only", "carl@new.example") == 0
+    assert held(plugin) == [3, 0, 3]
+
+
+def test_an_address_that_nobody_has_is_told_before_anything_moves(
+    migrate: Run, plugin: MemoryPlugin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All of them together, with the nearest that there is, and exit code 2."""
+    assert migrate("--only", "anna@old.example", "--only", "brt@old.example", "--only", "\x1bx@y") == 2
+    told = capsys.readouterr().err
+    assert "brt@old.example" in told
+    assert "did you mean bert@old.example?" in told
+    assert "\\x1bx@y" in told
+    assert held(plugin) == [0, 0, 0]
+
+
+def test_problems_are_tried_again_and_nothing_else(
+    migrate: Run, plugin: MemoryPlugin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the target refused is offered again; an account without a problem is not looked at."""
+    box = plugin.boxes["bert@new.example"]
+    box.traits = MemoryTraits(
+        refuse=lambda octets: Refused("NO", about="form") if b"Letter 1" in octets else None
+    )
+    assert migrate() == 3
+    box.traits = MemoryTraits()
+    plugin.boxes["anna@old.example"].deliver(INBOX, message("new"))
+    assert migrate("--retry-problems") == 0
+    assert held(plugin) == [3, 3, 3]
+    capsys.readouterr()
+    assert migrate("--retry-problems") == 0
+    assert capsys.readouterr().out == "No account has a problem.\n"
+
+
+def test_a_trial_says_so_and_how_to_go_on(
+    migrate: Run, plugin: MemoryPlugin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is not told as if all were there; the next run carries the rest."""
+    assert migrate("--trial", "1") == 0
+    told = capsys.readouterr().out
+    assert "the rest is to come" in told
+    assert "`alimail migrate` carries the rest" in told
+    assert "6 messages left out by wish" in told
+    assert held(plugin) == [1, 1, 1]
+    assert migrate() == 0
+    assert "all there" in capsys.readouterr().out
+    assert held(plugin) == [3, 3, 3]
+
+
+def test_a_trial_of_nothing_is_refused(migrate: Run) -> None:
+    """At least one message of each folder is tried."""
+    assert migrate("--trial", "0") == 2
