@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alimail_core import choice
 from alimail_core.cli import options
 from alimail_core.cli.carry import Looks, ask_secrets, carry, matching
 from alimail_core.cli.frame import Frame
@@ -73,6 +72,8 @@ def migrate(
       alimail migrate -c branch.toml --yes --log branch.jsonl
       alimail migrate --refill --search anna    after Anna's new mailbox was made anew
     """
+    from alimail_core import choice
+
     frame = Frame.of(context)
     spec = choice.only(frame.load(config), only or ())
     if retry_problems:
@@ -101,6 +102,8 @@ def migrate(
 
 def _with_problems(frame: Frame, spec: MigrationSpec) -> MigrationSpec:
     """Keep the accounts whose last pass met a problem or did not come to its end."""
+    from alimail_core import choice
+
     with frame.migration(spec) as migration:
         rows = migration.status()
     ended_well = ("", "done", "trial", "running")
