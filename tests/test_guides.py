@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from alimail_core.cli import VERBS
+from alimail_core.config import loads
+from alimail_core.registry import Registry
 from alimail_core.testing import message
 from alimail_core.testing.alibaba import AlibabaServer
 from alimail_core.testing.fixtures import StartAlibaba, StartDovecot
@@ -167,7 +169,7 @@ class Office:
 
     def fill_in(self) -> None:
         """Do what the guide tells after ``init``: write both files, with this test's servers in them."""
-        (configuration,) = blocks("admin.md", "toml")
+        configuration, *_ = blocks("admin.md", "toml")
         real = {
             'host = "mail.old.example"': f"{self.place(self.old)}",
             'region = "sg"': f'region = "sg"\n{self.place(self.new)}',
@@ -183,6 +185,16 @@ class Office:
     def place(self, server: Dovecot | AlibabaServer) -> str:
         """Write where a server is."""
         return f'host = "{server.host}"\nport = {server.imaps_port}\nca = "{server.ca_file}"'
+
+
+def test_the_administrators_guide_shows_tables_that_are_read() -> None:
+    """Every option that it shows after the first configuration is one, with a value that can be."""
+    _, *wishes = blocks("admin.md", "toml")
+    ends = '[migration]\nname = "x"\n[source]\nkind = "imap"\nhost = "h"\nsecret = "prompt"\n'
+    ends += '[target]\nkind = "imap"\nhost = "t"\nsecret = "prompt"\n'
+    account = '[[account]]\nsource_address = "a@x.example"\ntarget_address = "a@y.example"\n'
+    for wish in wishes:
+        loads(ends + wish + account, Registry.load(["imap"]))
 
 
 @pytest.mark.server
