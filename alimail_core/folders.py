@@ -59,6 +59,10 @@ VIEWS = frozenset({SpecialUse.FLAGGED, SpecialUse.IMPORTANT})
 8457). ``\\All`` is not among them: on some servers it is the only place of an archived message."""
 
 
+_NAMED = 5
+"""Folders that one sentence names."""
+
+
 @frozen
 class FolderRule:
     """One line of a user's own mapping: folders that match ``source`` go to ``target``, or nowhere (``None``).
@@ -93,6 +97,11 @@ class FolderPolicy:
     def __attrs_post_init__(self) -> None:
         if self.history == "folder":
             _at_least_one(self.folder)
+
+    def __str__(self) -> str:
+        """Say it whole; two policies that say the same are the same."""
+        rules = [(rule.source, rule.target) for rule in self.rules]
+        return f"{self.history} {self.folder} {rules} {sorted(use.value for use in self.skip)}"
 
 
 def _at_least_one(path: Sequence[str]) -> None:
@@ -171,6 +180,33 @@ def map_folders(
         mapper.place_overridden(override)
     mapper.place_rest()
     return mapper.result()
+
+
+def places_kept(
+    sources: Sequence[Folder],
+    policy: FolderPolicy,
+    rules: PathRules,
+    *,
+    target_folders: Sequence[Folder],
+    previous: Mapping[FolderPath, FolderPath],
+    override: Callable[[Folder], FolderPath | None],
+) -> str:
+    """Say which folders stay where earlier passes put them, though ``policy`` would now do otherwise; or nothing.
+
+    What was carried stays, and what is new goes beside it: to carry a folder to a second place would double it.
+    """
+    mapped, _ = map_folders(sources, policy, rules, target_folders=target_folders, override=override)
+    wished = {row.source: row.target for row in mapped}
+    kept = [
+        f"{'/'.join(folder.path)} (goes to {'/'.join(previous[folder.path])}, and by today's wishes "
+        + (f"to {'/'.join(wished[folder.path])})" if folder.path in wished else "nowhere)")
+        for folder in sorted(sources, key=lambda folder: folder.path)
+        if folder.selectable and previous.get(folder.path, ()) not in ((), wished.get(folder.path))
+    ]
+    if not kept:
+        return ""
+    more = f", and {len(kept) - _NAMED:,} more" if len(kept) > _NAMED else ""
+    return f"[folders] has changed, and folders that were carried keep their place: {', '.join(kept[:_NAMED])}{more}"
 
 
 @frozen

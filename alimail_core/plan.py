@@ -15,7 +15,7 @@ from alimail_core.check import fault_of, worst
 from alimail_core.contract import MapContext, Sink, Source
 from alimail_core.ends import Ends
 from alimail_core.errors import AlimailError, Interrupted
-from alimail_core.folders import FolderPolicy, Mapped, Skipped, map_folders
+from alimail_core.folders import FolderPolicy, Mapped, Skipped, map_folders, places_kept
 from alimail_core.ledger import Book, Row, State
 from alimail_core.ledger.rows import FolderRow, contradicts
 from alimail_core.messages import MessageFilter
@@ -101,21 +101,24 @@ def map_account(
     targets: Sequence[Folder],
 ) -> tuple[list[Mapped], list[Skipped]]:
     """Map an account's folders as its next pass will: by what the ledger has, then by wishes and policy."""
-    previous: dict[FolderPath, FolderPath] = {}
-    if book is not None:
-        known = {row.id: row.path for row in book.folders("target")}
-        rows = book.folders("source")
-        previous = {row.path: known[row.target_id] for row in rows if row.target_id in known}
-    account = ends.account
-    context = MapContext(account.source_address, account.target_address, policy.history)
     return map_folders(
         sources,
         policy,
         sink.traits.rules,
         target_folders=targets,
-        previous=previous,
-        override=lambda folder: ends.registry.map_folder(folder, context),
+        previous=_previous(book) if book else {},
+        override=_override(ends, policy),
     )
+
+
+def _previous(book: Book) -> dict[FolderPath, FolderPath]:
+    known = {row.id: row.path for row in book.folders("target")}
+    return {row.path: known[row.target_id] for row in book.folders("source") if row.target_id in known}
+
+
+def _override(ends: Ends, policy: FolderPolicy) -> Callable[[Folder], FolderPath | None]:
+    context = MapContext(ends.account.source_address, ends.account.target_address, policy.history)
+    return lambda folder: ends.registry.map_folder(folder, context)
 
 
 @define
@@ -155,6 +158,7 @@ class _Planner:
         targets = list(self._sink.folders())
         self._rows = {row.path: row for row in self._book.folders("source")} if self._book else {}
         mapped, skipped = map_account(self._ends, self._book, self._policy, self._sink, sources, targets)
+        self._see_what_keeps_its_place(sources, targets)
         loads = self._loads(
             [folder for folder in sources if folder.selectable], {row.source for row in mapped}
         )
@@ -234,6 +238,20 @@ class _Planner:
     def _is_open(found: Row, page: Changes) -> bool:
         """Tell whether a message that the ledger knows still travels and was not counted by ``_begun``."""
         return page.complete and found.state in _TRAVELS
+
+    def _see_what_keeps_its_place(self, sources: Sequence[Folder], targets: Sequence[Folder]) -> None:
+        if self._book is None or self._book.placed_by() in ("", str(self._policy)):
+            return
+        kept = places_kept(
+            sources,
+            self._policy,
+            self._sink.traits.rules,
+            target_folders=targets,
+            previous=_previous(self._book),
+            override=_override(self._ends, self._policy),
+        )
+        if kept:
+            self._remarks.append(Remark("note", kept, "Move them in the target once the migration is over."))
 
     def _see_whether_it_fits(self, octets: int) -> None:
         if self._too_large:

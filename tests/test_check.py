@@ -257,6 +257,24 @@ def test_rules_hooks_and_skipped_folders_are_told(tmp_path: Path) -> None:
     }
 
 
+def test_the_plan_tells_which_folders_keep_their_place(tmp_path: Path) -> None:
+    """Where rules come too late for a folder that was carried, whoever plans reads it before anything moves."""
+    office = Organisation(tmp_path)
+    office.give("anna", message("old"), path=("Old",))
+    with office.migration() as migration:
+        migration.run()
+        assert [planned.remarks for planned in migration.plan()] == [()]
+    policy = FolderPolicy(rules=(FolderRule(("Old",), ("Archive",)),))
+    with office.migration(policy=policy) as migration:
+        [planned] = migration.plan()
+        assert targets(planned)[("Old",)] == ("Old",)
+        [remark] = planned.remarks
+        assert remark.level == "note"
+        assert "Old (goes to Old, and by today's wishes to Archive)" in remark.text
+        migration.run()
+        assert [planned.remarks for planned in migration.plan()] == [()]
+
+
 def test_what_will_not_fit_is_told(tmp_path: Path) -> None:
     """Messages that are too large, and a mailbox that is larger than its target, are told with a remedy."""
     office = Organisation(tmp_path, target=MemoryTraits(max_message_octets=600, quota_octets=1_000))

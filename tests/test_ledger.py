@@ -88,7 +88,8 @@ def test_an_older_schema_is_brought_up_to_date(tmp_path: Path) -> None:
     path = tmp_path / "l.db"
     make(path)
     with closing(sqlite3.connect(path)) as raw:
-        raw.execute("ALTER TABLE account DROP COLUMN left_out_by")
+        for column in ("left_out_by", "placed_by"):
+            raw.execute(f"ALTER TABLE account DROP COLUMN {column}")
         raw.execute("UPDATE migration SET schema_version = 1")
         raw.execute("PRAGMA user_version = 1")
         raw.commit()

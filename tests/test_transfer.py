@@ -11,8 +11,10 @@ from attrs import evolve
 
 from alimail_core.errors import InDoubt
 from alimail_core.events import FolderListed
+from alimail_core.folders import FolderPolicy, FolderRule
 from alimail_core.model import INBOX, Batch, Headers, NotStored, SpecialUse, Stored
 from alimail_core.testing.faults import FaultKind, countdowns
+from alimail_core.testing.mail import message
 from alimail_core.testing.memory import MemorySink, MemoryTraits
 from tests.harness import World
 from tests.readings import Readings
@@ -272,3 +274,25 @@ def test_versions_of_a_draft_are_told_apart_by_their_bodies() -> None:
     world.source.deliver(("Drafts",), mail(1, "later"), (), date)
     assert world.run().copied == 1
     assert world.target.everything() == Counter([mail(1, "first"), mail(1, "later")])
+
+
+def test_changed_wishes_for_folders_make_no_second_copies_and_are_told_once() -> None:
+    """What was carried keeps its place, new mail goes beside it, and the next pass says which folders that are."""
+    world = World()
+    for name in ("Projects", "Spam", "Same"):
+        world.source.deliver((name,), message(subject=name))
+    world.run()
+    world.policy = FolderPolicy(
+        rules=(FolderRule(("Projects",), ("Archive", "Projects")), FolderRule(("Spam",), None))
+    )
+    world.source.deliver(("Spam",), message(subject="more"))
+    world.source.deliver(("New",), message(subject="new"))
+    assert world.run().copied == 2
+    assert world.target.contents() == world.source.contents()
+    told = (
+        "[folders] has changed, and folders that were carried keep their place: "
+        "Projects (goes to Projects, and by today's wishes to Archive/Projects), "
+        "Spam (goes to Spam, and by today's wishes nowhere)"
+    )
+    world.assert_settled()
+    assert [note for note in world.ledger.notes(world.account_id) if "[folders]" in note[0]] == [(told, 1)]

@@ -156,6 +156,12 @@ class Book(Queries):
 
     # folders
 
+    def place_by(self, policy: str) -> None:
+        """Note by which folder policy folders are paired now."""
+        with self.write() as connection:
+            mine = account.c.id == self.account_id
+            connection.execute(account.update().where(mine).values(placed_by=policy))
+
     def put_folder(
         self,
         side: str,

@@ -36,6 +36,7 @@ def _pending_for(target_id: int) -> sa.ColumnElement[bool]:
     return sa.and_(message.c.folder_id.in_(comes_there), message.c.state == State.PENDING)
 
 
+_PLACED_BY = sa.select(account.c.placed_by).where(account.c.id == sa.bindparam("_id"))
 _ENABLED = sa.select(account.c.enabled).where(account.c.id == sa.bindparam("_id"))
 
 _ROW = [message.c[name] for name in Row.__slots__ if name != "__weakref__"]
@@ -107,6 +108,10 @@ class Queries:
     def enabled(self) -> bool:
         """Tell whether the account may go on."""
         return bool(self._read(_ENABLED, {"_id": self.account_id})[0][0])
+
+    def placed_by(self) -> str:
+        """Return the words for the folder policy of the last pass that paired folders; empty: there was none."""
+        return str(self._read(_PLACED_BY, {"_id": self.account_id})[0][0])
 
     def noted(self, text: str) -> bool:
         """Tell whether this was noted of the account before."""

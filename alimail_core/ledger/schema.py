@@ -93,6 +93,7 @@ account = Table(
     Column("ended", Float),
     Column("octets", BigInteger, nullable=False, server_default="0"),
     Column("left_out_by", Text, nullable=False, server_default=""),  # what the last pass chose messages by
+    Column("placed_by", Text, nullable=False, server_default=""),  # the folder policy of the last pass
     # the lease: every write of a pass carries the fence, so a pass that lost its lease stops
     Column("owner", Text, nullable=False, server_default=""),
     Column("fence", Integer, nullable=False, server_default="0"),
@@ -202,5 +203,10 @@ note = Table(
     UniqueConstraint("account_id", "text"),
 )
 
-UPGRADES = {2: ("ALTER TABLE account ADD COLUMN left_out_by TEXT NOT NULL DEFAULT ''",)}
+UPGRADES = {
+    2: (
+        "ALTER TABLE account ADD COLUMN left_out_by TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE account ADD COLUMN placed_by TEXT NOT NULL DEFAULT ''",
+    )
+}
 """By version: what makes of the version before it this one."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 
 from alimail_core.events import FolderListed, Noted
-from alimail_core.folders import Mapped, map_folders, special_use_of
+from alimail_core.folders import Mapped, map_folders, places_kept, special_use_of
 from alimail_core.ledger import FolderRow, Row, State
 from alimail_core.model import INBOX, Changes, Folder, FolderPath, SpecialUse, Unusable
 from alimail_core.transfer.state import Pair, Pass, Target
@@ -38,6 +38,7 @@ def pair_folders(p: Pass, listed: Callable[[], Sequence[Folder]]) -> None:
         previous=previous,
         override=p.map_folder,
     )
+    too_late = _too_late(p, sources, list(targets.values()), previous)
     wanted = [(row.target, row.special_use) for row in mapped if row.target not in targets]
     made: dict[tuple[str, ...], Folder | Unusable] = dict(
         zip((path for path, _ in wanted), p.sink.create(wanted), strict=False)
@@ -57,10 +58,25 @@ def pair_folders(p: Pass, listed: Callable[[], Sequence[Folder]]) -> None:
                 p.incomplete = True
                 reason = target.reason if target else "the server did not answer"
                 p.problem("folder", f"the folder {'/'.join(row.target)} could not be made: {reason}")
+        p.book.place_by(str(p.policy))
+        if too_late:
+            p.note(too_late)
     for folder in skipped:
         p.tell(Noted(p.account, f"the folder {'/'.join(folder.source)} is left out: {folder.reason}"))
     p.pairs.sort(key=_priority)
     _forget_lost(p, before.values(), {folder.path for folder in sources if folder.selectable})
+
+
+def _too_late(
+    p: Pass, sources: Sequence[Folder], targets: Sequence[Folder], previous: Mapping[FolderPath, FolderPath]
+) -> str:
+    """Where the wishes for folders have changed since the last pass, say which of them come too late."""
+    if p.book.placed_by() in ("", str(p.policy)):
+        return ""
+    rules = p.sink.traits.rules
+    return places_kept(
+        sources, p.policy, rules, target_folders=targets, previous=previous, override=p.map_folder
+    )
 
 
 def _pair(
