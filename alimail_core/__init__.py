@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         LeaseHeld,
         LeaseLost,
         LedgerError,
+        LoginDenied,
         OverQuota,
         PluginError,
         Refused,
@@ -110,7 +111,7 @@ _HOMES = {
         "Argument Command Credentials ExecutorKind MapContext Sink SinkKind Source SourceKind option"
     ),
     "errors": (
-        "AlimailError Denied Fault InDoubt InputError Interrupted LeaseHeld LeaseLost LedgerError "
+        "AlimailError Denied Fault InDoubt InputError Interrupted LeaseHeld LeaseLost LedgerError LoginDenied "
         "OverQuota PluginError Refused Throttled Transient"
     ),
     "events": (
@@ -189,6 +190,7 @@ __all__ = [
     "LeaseHeld",
     "LeaseLost",
     "LedgerError",
+    "LoginDenied",
     "MapContext",
     "Message",
     "MessageFilter",

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
+from attrs import evolve
+
 from alimail_core.config_tables import TABLES, AccountTable, EndpointTable, FoldersTable, MigrationTable
 from alimail_core.config_text import example, reference
 from alimail_core.contract import ExecutorKind, SinkKind, SourceKind
@@ -24,7 +26,7 @@ from alimail_core.messages import MessageFilter
 from alimail_core.model import Remark
 from alimail_core.options import TransferOptions
 from alimail_core.registry import Registry
-from alimail_core.roster import RosterRow, address_fault, branching, count, doubled, scan_roster
+from alimail_core.roster import RosterRow, address_fault, branching, count, doubled, in_waves, scan_roster
 from alimail_core.secrets import NO_SECRET, Secret
 from alimail_core.spec import AccountSpec, Endpoint, MigrationSpec
 from alimail_core.structure import KeyPath, Misfits, did_you_mean, structure
@@ -115,7 +117,7 @@ class _Reading:
         messages = self.table("messages", MessageFilter, optional=True)
         policy = self.policy()
         sides = {"source": self.endpoint("source"), "target": self.endpoint("target")}
-        rows = self.rows(read)
+        rows = in_waves(self.rows(read))
         executor = self.executor(read)
         accounts = self.accounts(rows, sides, executor)
         ledger = self.ledger(read)
@@ -127,7 +129,7 @@ class _Reading:
         return MigrationSpec(
             name=migration.name,
             ledger=ledger,
-            accounts=accounts,
+            accounts=tuple(evolve(each, wave=row.wave) for each, row in zip(accounts, rows, strict=True)),
             options=options,
             policy=policy,
             messages=messages,
@@ -277,6 +279,7 @@ class _Reading:
             table.target_user,
             table.source_secret and table.source_secret.labelled(f"source {table.source_address}"),
             table.target_secret and table.target_secret.labelled(f"target {table.target_address}"),
+            table.wave,
         )
 
     def accounts(
@@ -288,8 +291,7 @@ class _Reading:
         source, target = sides["source"], sides["target"]
         if source is None or target is None:
             return ()
-        made = [self.account_spec(row, source, target, executor) for row in rows]
-        return tuple(account for account in made if account is not None)
+        return tuple(self.account_spec(row, source, target, executor) for row in rows)
 
     def account_spec(
         self,
@@ -297,11 +299,7 @@ class _Reading:
         source: tuple[EndpointTable, Endpoint],
         target: tuple[EndpointTable, Endpoint],
         executor: ExecutorKind | None,
-    ) -> AccountSpec | None:
-        source_secret = self.secret(row, row.source_secret, "source", source, executor)
-        target_secret = self.secret(row, row.target_secret, "target", target, executor)
-        if source_secret is None or target_secret is None:
-            return None
+    ) -> AccountSpec:
         return AccountSpec(
             row.source_address,
             row.target_address,
@@ -309,8 +307,8 @@ class _Reading:
             target[1],
             row.source_user or _login(source[0], row.source_address),
             row.target_user or _login(target[0], row.target_address),
-            source_secret,
-            target_secret,
+            self.secret(row, row.source_secret, "source", source, executor),
+            self.secret(row, row.target_secret, "target", target, executor),
         )
 
     def secret(
@@ -320,15 +318,15 @@ class _Reading:
         side: Side,
         end: tuple[EndpointTable, Endpoint],
         executor: ExecutorKind | None,
-    ) -> Secret | None:
+    ) -> Secret:
         table, endpoint = end
         secret = own or (table.secret and table.secret.labelled(f"all of the {side}"))
         if secret is None and not self.kind(side, endpoint.kind).needs_secret:
             return NO_SECRET
         if secret is None:
-            remedy = f'write it there, or secret = "REFERENCE" in [{side}]'
-            self.roster_faults.append(Fault(row.where, f"the {side} password is missing", remedy))
-        elif executor and not executor.same_process and not secret.leaves_process:
+            address = row.source_address if side == "source" else row.target_address
+            return Secret.missing(f"{side} {address}")
+        if executor and not executor.same_process and not secret.leaves_process:
             message = f"the {side} password is asked at a prompt, which executor = {executor.name} cannot do"
             self.roster_faults.append(
                 Fault(row.where, message, "use another reference, or executor = threads")

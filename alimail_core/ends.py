@@ -53,7 +53,10 @@ class Ends:
     clock: Clock
 
     def source(self) -> Source:
-        """Open the source, with a slot for the sink kept free."""
+        """Open the source, with a slot for the sink kept free; not where a secret of either side is missing."""
+        for secret in (self.account.source_secret, self.account.target_secret):
+            if secret.is_missing:
+                secret.get()
         self.governor.take([self._of_source, self._of_sink])
         try:
             return self._open_source()

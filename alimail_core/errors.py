@@ -89,6 +89,10 @@ class Denied(AlimailError):
     """This account cannot go on until somebody acts: login refused, quota full, rights missing."""
 
 
+class LoginDenied(Denied):
+    """Nobody gets in until its owner or administrator acts: a secret is missing, or the server refuses it."""
+
+
 class OverQuota(Denied):
     """The target mailbox is full. What was being sent was not stored."""
 

@@ -88,7 +88,9 @@ class Noted(Event):
 
 @frozen
 class PassEnded(Event):
-    """The account's pass is over. ``state`` is ``"done"``, ``"problems"``, ``"stopped"`` or ``"failed"``."""
+    """The account's pass is over. ``state`` is ``"done"``, ``"problems"``, ``"stopped"``, ``"failed"``, or
+    ``"pending"``: a password is missing or refused.
+    """
 
     number: int
     state: str

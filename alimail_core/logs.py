@@ -125,7 +125,7 @@ def _open(path: Path) -> io.TextIOWrapper:
 
 def _level(event: Event) -> str:
     if isinstance(event, PassEnded):
-        return {"failed": "error", "problems": "warning"}.get(event.state, "info")
+        return {"failed": "error", "problems": "warning", "pending": "warning"}.get(event.state, "info")
     return _LEVELS.get(type(event), "info")
 
 

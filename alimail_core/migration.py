@@ -75,15 +75,18 @@ class MigrationSummary:
 
     @property
     def exit_code(self) -> int:
-        """0: all there; 3: done, with problems; 1: something could not go on; 130 or 143: interrupted."""
+        """0: all there; 3: done, with problems; 1: something could not go on; 130 or 143: interrupted.
+
+        Accounts that wait for their passwords are problems where others went on.
+        """
         states = {
             "problems" if each.state == "trial" and each.problems else each.state for each in self.accounts
         }
         if self.signal is not None and "stopped" in states:
             return 128 + self.signal
-        if "failed" in states:
+        if "failed" in states or states == {"pending"}:
             return 1
-        return 3 if states & {"problems", "stopped"} else 0
+        return 3 if states & {"problems", "stopped", "pending"} else 0
 
 
 class Migration:

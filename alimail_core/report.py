@@ -144,6 +144,8 @@ def _standing(status: AccountStatus) -> Verdict | None:
             return Verdict("fault", "not begun")
         case "failed":
             return Verdict("fault", f"could not go on: {status.reason}")
+        case "pending":
+            return Verdict("fault", f"waits for its password: {status.reason}")
         case "trial":
             return Verdict("warning", f"tried, {_count(status.left_out, 'message')} still to come")
         case "running":

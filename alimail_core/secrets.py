@@ -30,7 +30,7 @@ from typing import Final
 
 from attrs import evolve, field, frozen
 
-from alimail_core.errors import Denied, InputError, Transient
+from alimail_core.errors import InputError, LoginDenied, Transient
 from alimail_core.model import Remark
 from alimail_core.text import printable
 
@@ -45,6 +45,12 @@ KEYRING_HINT: Final = 'pip install "alimail[keyring]"'
 HOW_TO_REFER: Final = (
     "write env:NAME, file:PATH, keyring:SERVICE/USER, command:PROGRAM ARGS or prompt, never the secret itself"
 )
+
+_WITHOUT_PLACE: Final = {
+    "literal": "given in the roster",
+    "prompt": "prompt",
+    "missing": "neither in the roster nor in the configuration",
+}
 
 _asked: dict[str, str] = {}
 _asking = threading.Lock()
@@ -68,6 +74,11 @@ class Secret:
         """Hold ``value`` itself, as a roster's password column gives it."""
         return cls("literal", value, label)
 
+    @classmethod
+    def missing(cls, label: str = "") -> Secret:
+        """Stand for a secret that nobody has given yet: whoever asks for it is denied, with the remedy."""
+        return cls("missing", "", label)
+
     def labelled(self, label: str) -> Secret:
         """Return the same reference, with whose secret it is."""
         return evolve(self, label=label)
@@ -78,8 +89,8 @@ class Secret:
         if self.scheme == "command":
             program, *arguments = _argv(self.place)
             return printable(f"command:{program}{' ...' if arguments else ''}")
-        if self.scheme in ("literal", "prompt"):
-            return {"literal": "given in the roster", "prompt": "prompt"}[self.scheme]
+        if self.scheme in _WITHOUT_PLACE:
+            return _WITHOUT_PLACE[self.scheme]
         return printable(f"{self.scheme}:{self.place}")
 
     @property
@@ -87,10 +98,15 @@ class Secret:
         """False where the value is known to this process alone, so that a worker elsewhere cannot get it."""
         return self.scheme != "prompt"
 
+    @property
+    def is_missing(self) -> bool:
+        """Tell whether nobody has given it yet."""
+        return self.scheme == "missing"
+
     def get(self) -> str:
         """Return the value, read anew at each call except what was asked at a prompt. Never empty.
 
-        Raises ``Denied`` with a remedy, or ``Transient`` where a command did not end in time.
+        Raises ``LoginDenied`` with a remedy, or ``Transient`` where a command did not end in time.
         """
         value = _READERS[self.scheme](self)
         if not value:
@@ -107,11 +123,11 @@ class Secret:
 
     __str__ = __repr__
 
-    def _denied(self, what: str, remedy: str) -> Denied:
+    def _denied(self, what: str, remedy: str) -> LoginDenied:
         of = f" of {printable(self.label)}" if self.label else ""
-        return Denied(f"the secret{of} ({self.reference}) {what}", remedy=remedy)
+        return LoginDenied(f"the secret{of} ({self.reference}) {what}", remedy=remedy)
 
-    def _fault(self, error: Denied) -> Remark:
+    def _fault(self, error: LoginDenied) -> Remark:
         return Remark("fault", error.message, error.remedy)
 
 
@@ -260,7 +276,7 @@ def _read_keyring(secret: Secret) -> str:
     return value
 
 
-def _no_keyring(secret: Secret) -> Denied:
+def _no_keyring(secret: Secret) -> LoginDenied:
     return secret._denied("needs a keyring library that is not installed", KEYRING_HINT)
 
 
@@ -305,6 +321,12 @@ def _need_terminal(secret: Secret) -> None:
         raise secret._denied("can be asked for on a terminal only", "use env:NAME or file:PATH")
 
 
+def _read_missing(secret: Secret) -> str:
+    raise secret._denied(
+        "is missing", "write it in the roster, or where it is; `alimail letters` asks people for theirs"
+    )
+
+
 _READERS: Final[Mapping[str, Callable[[Secret], str]]] = {
     "env": _read_env,
     "file": _read_file,
@@ -312,13 +334,14 @@ _READERS: Final[Mapping[str, Callable[[Secret], str]]] = {
     "command": _read_command,
     "prompt": _read_prompt,
     "literal": lambda secret: secret.place,
+    "missing": _read_missing,
 }
 
 
-def _check_env(secret: Secret) -> Remark | None:
+def _check_by_reading(secret: Secret) -> Remark | None:
     try:
-        _read_env(secret)
-    except Denied as error:
+        secret.get()
+    except LoginDenied as error:
         return secret._fault(error)
     return None
 
@@ -347,15 +370,16 @@ def _check_command(secret: Secret) -> Remark | None:
 def _check_prompt(secret: Secret) -> Remark | None:
     try:
         _need_terminal(secret)
-    except Denied as error:
+    except LoginDenied as error:
         return secret._fault(error)
     return None
 
 
 _CHECKS: Final[Mapping[str, Callable[[Secret], Remark | None]]] = {
-    "env": _check_env,
+    "env": _check_by_reading,
     "file": _check_file,
     "keyring": _check_keyring,
     "command": _check_command,
     "prompt": _check_prompt,
+    "missing": _check_by_reading,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from alimail_core.ledger import AccountRow, Ledger
 from alimail_core.ledger.lease import is_alive
@@ -22,7 +22,8 @@ class AccountStatus:
     source_address: str
     target_address: str
     state: str = ""
-    """How its last pass ended, ``"running"``, ``"interrupted"`` where its process is gone, ``""`` if it never ran."""
+    """How its last pass ended, ``"running"``, ``"interrupted"`` where its process is gone, ``""`` if it never ran;
+    ``"pending"``: a password is missing now, or was missing or refused when it last ran."""
     enabled: bool = True
     in_roster: bool = True
     """False: the ledger knows it, and the configuration no longer does."""
@@ -57,12 +58,23 @@ def status_of(
     for account in accounts:
         row = rows.pop((account.source_address, account.target_address), None)
         if ledger is not None and row is not None:
-            told.append(_status(ledger, row, now, in_roster=True))
+            status = _status(ledger, row, now, in_roster=True)
         else:
-            told.append(AccountStatus(account.source_address, account.target_address))
+            status = AccountStatus(account.source_address, account.target_address)
+        told.append(_with_secrets(status, account))
     if ledger is not None:
         told += [_status(ledger, row, now, in_roster=False) for row in rows.values()]
     return told
+
+
+def _with_secrets(status: AccountStatus, account: AccountSpec) -> AccountStatus:
+    """Tell what is missing now, whatever the last pass met."""
+    secrets = (account.source_secret, account.target_secret)
+    missing = [remark for secret in secrets if secret.is_missing and (remark := secret.check())]
+    if not missing or status.state == "running":
+        return status
+    reason = "; ".join(remark.text for remark in missing)
+    return evolve(status, state="pending", reason=reason, remedy=missing[0].remedy)
 
 
 def _status(ledger: Ledger, row: AccountRow, now: datetime, *, in_roster: bool) -> AccountStatus:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from attrs import field, frozen
 
 from alimail_core.contract import Argument, Command, Credentials, SinkKind, SourceKind, option
-from alimail_core.errors import Denied
+from alimail_core.errors import LoginDenied
 from alimail_core.hookspec import hookimpl
 from alimail_core.model import Entry, Folder, Gone, Message, Unreadable
 from alimail_core.registry import Registry
@@ -79,7 +79,7 @@ class MemoryPlugin:
 
     def _box(self, options: MemoryOptions, credentials: Credentials) -> MemoryMailbox:
         if credentials.password() != PASSWORD:
-            raise Denied(
+            raise LoginDenied(
                 f"login of {credentials.user} refused: \x1b]0;evil\x07\u202e[red]no",
                 remedy="See the password.",
             )

@@ -266,7 +266,7 @@ def test_account_that_fails_is_told_and_the_others_go_on(
     monkeypatch.setenv("NEW", "wrong")
     assert run("migrate") == 1
     told = capsys.readouterr()
-    assert "FAILED" in told.out
+    assert "WAITS for its password" in told.out
     assert "\\x1b]0;evil\\x07\\u202e[red]no" in told.out
     assert not evil(told.out + told.err)
     assert PASSWORD not in told.out + told.err
@@ -274,6 +274,42 @@ def test_account_that_fails_is_told_and_the_others_go_on(
     told = capsys.readouterr()
     assert told.out == ""
     assert told.err.count("refused") == 2
+
+
+def test_accounts_without_a_password_wait_and_the_others_go_on(
+    run: Run, plugin: MemoryPlugin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One password is missing and one is wrong: the rest is carried, and ``--pending`` names both."""
+    accounts = [("anna", "OLD"), ("bert", "OLD"), ("carl", "WRONG")]
+    rows = [f"{name}@old.example,env:{secret},{name}@new.example" for name, secret in accounts]
+    rows[1] = "bert@old.example,,bert@new.example"
+    Path("roster.csv").write_text("\n".join(["source,source password,target", *rows]))
+    table = CONFIG.split("[[account]]")[0].replace('secret = "env:OLD"', "")
+    Path("alimail.toml").write_text(table.replace('name = "test"', 'name = "test"\nroster = "roster.csv"'))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WRONG", "not it")
+        assert run("check", "--search", "bert") == 3
+        assert "FAULT: the secret of source bert@old.example (neither in" in capsys.readouterr().out
+        assert run("status", "--pending", "--json") == 0
+        told = json.loads(capsys.readouterr().out)["accounts"]
+        assert [each["source_address"] for each in told] == ["bert@old.example"]
+        assert run("migrate", "--quiet") == 3
+    assert plugin.boxes["anna@new.example"].everything().total() == 3
+    assert not plugin.boxes["bert@new.example"].everything()
+    capsys.readouterr()
+    assert run("status", "--pending") == 0
+    out = capsys.readouterr().out
+    assert "anna@old.example" not in out
+    assert "bert@old.example: the secret of source bert@old.example" in out
+    assert "carl@old.example: login of carl@old.example refused" in out
+    Path("roster.csv").write_text(
+        Path("roster.csv").read_text().replace("WRONG", "OLD").replace(",,", ",env:OLD,")
+    )
+    assert run("migrate", "--quiet") == 0
+    capsys.readouterr()
+    assert run("status", "--pending", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"accounts": []}
+    assert plugin.boxes["bert@new.example"].everything().total() == 3
 
 
 def test_disabled_accounts_do_not_run(

@@ -130,7 +130,8 @@ def test_a_kind_that_needs_no_password_is_asked_for_none() -> None:
     assert given.source_secret == Secret("env", "A", "all of the source")
     [bare] = loads(disk.replace('secret = "env:A"', ""), REGISTRY).accounts
     assert bare.source_secret == NO_SECRET
-    assert _faults(disk.replace('secret = "env:B"', "")) == [("12", "the target password is missing")]
+    [waiting] = loads(disk.replace('secret = "env:B"', ""), REGISTRY).accounts
+    assert waiting.target_secret == Secret.missing("target a@new")
 
 
 @pytest.mark.parametrize("kind", ["imap", "alimail"])
@@ -286,7 +287,6 @@ source_secret = "hunter2"
             'name = "x"\nledger = "postgresql://h/db?password=S3cret"',
             ("4", "ledger has a password in it"),
         ),
-        ('secret = "env:A"', "", ("12", "the source password is missing")),
         ('secret = "env:A"', "secret = 3", ("7", "secret must be text in quotes, not a whole number")),
         ('kind = "new"', 'kind = "pop3"', ("9", "there is no sink called pop3")),
         ('host = "h"', 'host = "h"\nwait = nan', ("7", "wait must be a finite number")),

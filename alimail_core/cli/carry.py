@@ -53,7 +53,9 @@ def carry(
         migration = stack.enter_context(frame.migration(spec, observers, looks.log))
         summary = migration.run(search, refill=refill, retry=retry, trial=trial)
     if looks.quiet:
-        complain(*(line for each in summary.accounts if each.state == "failed" for line in _why(each)))
+        complain(
+            *(line for each in summary.accounts if each.state in ("failed", "pending") for line in _why(each))
+        )
     else:
         show_summary(summary.accounts)
     return summary

@@ -20,6 +20,7 @@ STATE_WORDS = {
     "trial": "tried; the rest is to come",
     "stopped": "stopped",
     "failed": "FAILED",
+    "pending": "WAITS for its password",
 }
 """The words for how a pass ended."""
 

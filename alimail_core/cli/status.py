@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -29,6 +29,12 @@ def status(
     context: typer.Context,
     config: options.Config = options.CONFIG,
     search: options.Search = "",
+    pending: Annotated[
+        bool,
+        typer.Option(
+            "--pending", help="Only accounts whose password is missing, or was refused when they last ran."
+        ),
+    ] = False,
     json: options.Json = False,
 ) -> int:
     """Show the state of every account, from the ledger alone: no server is asked, no password needed.
@@ -39,6 +45,7 @@ def status(
     Examples:
       alimail status
       alimail status --search @sales.example
+      alimail status --pending       who has to be asked for a password
       alimail status --json | jq '.accounts[] | select(.problems > 0) | .source_address'
 
     \b
@@ -48,7 +55,7 @@ def status(
     """
     frame = Frame.of(context)
     with frame.migration(frame.load(config)) as migration:
-        rows = migration.status(search)
+        rows = [row for row in migration.status(search) if not pending or row.state == "pending"]
     if json:
         write_json({"accounts": [plain(row) for row in rows]})
         return 0

@@ -15,6 +15,7 @@ from alimail_core.errors import (
     Interrupted,
     LeaseLost,
     LedgerError,
+    LoginDenied,
     Throttled,
     Transient,
 )
@@ -46,7 +47,9 @@ LONGEST_PAUSE = 300.0
 
 @frozen
 class PassSummary:
-    """How a pass ended. ``state``: ``"done"``, ``"problems"``, ``"stopped"`` or ``"failed"``."""
+    """How a pass ended. ``state``: ``"done"``, ``"problems"``, ``"stopped"``, ``"failed"``, or
+    ``"pending"``: a password is missing or refused.
+    """
 
     account: str
     number: int
@@ -150,7 +153,7 @@ def _until_settled(
                 return "failed", error
             lost = error
         except AlimailError as error:
-            return "failed", error
+            return "pending" if isinstance(error, LoginDenied) else "failed", error
         try:
             run.wait(_pause(run, failures, lost), str(lost))
         except Interrupted as error:

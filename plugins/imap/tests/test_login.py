@@ -10,7 +10,16 @@ import pytest
 from attrs import evolve
 
 from alimail_core.contract import Credentials
-from alimail_core.errors import AlimailError, Denied, InputError, OverQuota, Refused, Throttled, Transient
+from alimail_core.errors import (
+    AlimailError,
+    Denied,
+    InputError,
+    LoginDenied,
+    OverQuota,
+    Refused,
+    Throttled,
+    Transient,
+)
 from alimail_core.testing.certificates import make_certificate
 from alimail_imap.grades import Doing, grade
 from alimail_imap.login import connect
@@ -130,8 +139,8 @@ def test_a_password_that_the_server_says_aloud_is_not_repeated(
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [
-        (b"{tag} NO [AUTHENTICATIONFAILED] Authentication failed.\r\n", Denied),
-        (b"{tag} NO LOGIN failed.\r\n", Denied),
+        (b"{tag} NO [AUTHENTICATIONFAILED] Authentication failed.\r\n", LoginDenied),
+        (b"{tag} NO LOGIN failed.\r\n", LoginDenied),
         (b"{tag} NO [UNAVAILABLE] Temporary authentication failure.\r\n", Transient),
         (b"{tag} NO [ALERT] Too many simultaneous connections. (Failure)\r\n", Throttled),
         (b"* BYE Too many connections from your IP\r\n" + CLOSE, Throttled),
@@ -143,7 +152,7 @@ def test_refused_logins_are_graded(answer: bytes, kind: type[AlimailError]) -> N
     with CannedServer({b"LOGIN": answer}) as server, pytest.raises(AlimailError) as caught:
         connect(server.options, server.credentials)
     assert type(caught.value) is kind
-    assert kind is not Denied or caught.value.remedy
+    assert kind is not LoginDenied or caught.value.remedy
     assert "secret" not in str(caught.value)
 
 

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 
 from attrs import frozen
 
-from alimail_core import AlimailError, Denied, OverQuota, Refused, Throttled, Transient
+from alimail_core import AlimailError, Denied, LoginDenied, OverQuota, Refused, Throttled, Transient
 from alimail_imap.tokens import Status
 
 Doing: TypeAlias = Literal["login", "append", "folder", "read"]
@@ -50,6 +50,10 @@ def _denied(message: str, remedy: str) -> AlimailError:
     return Denied(message, remedy=remedy)
 
 
+def _login_denied(message: str, remedy: str) -> AlimailError:
+    return LoginDenied(message, remedy=remedy)
+
+
 def _over_quota(message: str, remedy: str) -> AlimailError:
     return OverQuota(message, remedy=remedy)
 
@@ -71,11 +75,11 @@ CODES: dict[str, list[Rule]] = {
     # While reading, one damaged message causes these two again and again: it, and not the account, is at fault.
     "SERVERBUG": [Rule(_refused("other"), LOG_REMEDY, _READ), Rule(_transient, LOG_REMEDY)],
     "EXPUNGEISSUED": [Rule(_refused("other"), "", _READ), Rule(_transient)],
-    "AUTHENTICATIONFAILED": [Rule(_denied, LOGIN_REMEDY)],
+    "AUTHENTICATIONFAILED": [Rule(_login_denied, LOGIN_REMEDY)],
     "AUTHORIZATIONFAILED": [
         Rule(_denied, "Give the administrator (master_user) the right to act for this account.")
     ],
-    "EXPIRED": [Rule(_denied, "The password has expired: set a new one.")],
+    "EXPIRED": [Rule(_login_denied, "The password has expired: set a new one.")],
     "PRIVACYREQUIRED": [Rule(_denied, "The server wants encryption: use tls = implicit or starttls.")],
     "CONTACTADMIN": [Rule(_denied, "The server asks to contact its administrator.")],
     "WEBALERT": [Rule(_denied, "Log in with a browser once and answer what the provider asks.", _LOGIN)],
@@ -133,13 +137,13 @@ WORDS: list[tuple[re.Pattern[str], Rule]] = [
     ),
     _words(
         r"imap (?:access )?(?:is )?(?:disabled|not enabled)|not allowed to use imap",
-        Rule(_denied, LOGIN_REMEDY),
+        Rule(_login_denied, LOGIN_REMEDY),
     ),
 ]
 """Servers' own words, tried in order where no code decided."""
 
 _DEFAULT: dict[Doing, Rule] = {
-    "login": Rule(_denied, LOGIN_REMEDY),
+    "login": Rule(_login_denied, LOGIN_REMEDY),
     "append": Rule(_refused("other")),
     "folder": Rule(_refused("other")),
     "read": Rule(_refused("other")),
