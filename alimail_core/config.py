@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
-from attrs import evolve
-
 from alimail_core.config_tables import TABLES, AccountTable, EndpointTable, FoldersTable, MigrationTable
 from alimail_core.config_text import example, reference
 from alimail_core.contract import ExecutorKind, SinkKind, SourceKind
@@ -26,7 +24,7 @@ from alimail_core.messages import MessageFilter
 from alimail_core.model import Remark
 from alimail_core.options import TransferOptions
 from alimail_core.registry import Registry
-from alimail_core.roster import RosterRow, address_fault, branching, count, doubled, in_waves, scan_roster
+from alimail_core.roster import RosterRow, address_fault, branching, count, doubled, scan_roster
 from alimail_core.secrets import NO_SECRET, Secret
 from alimail_core.spec import AccountSpec, Endpoint, MigrationSpec
 from alimail_core.structure import KeyPath, Misfits, did_you_mean, structure
@@ -117,7 +115,7 @@ class _Reading:
         messages = self.table("messages", MessageFilter, optional=True)
         policy = self.policy()
         sides = {"source": self.endpoint("source"), "target": self.endpoint("target")}
-        rows = in_waves(self.rows(read))
+        rows = self.rows(read)
         executor = self.executor(read)
         accounts = self.accounts(rows, sides, executor)
         ledger = self.ledger(read)
@@ -129,7 +127,7 @@ class _Reading:
         return MigrationSpec(
             name=migration.name,
             ledger=ledger,
-            accounts=tuple(evolve(each, wave=row.wave) for each, row in zip(accounts, rows, strict=True)),
+            accounts=accounts,
             options=options,
             policy=policy,
             messages=messages,
@@ -279,7 +277,6 @@ class _Reading:
             table.target_user,
             table.source_secret and table.source_secret.labelled(f"source {table.source_address}"),
             table.target_secret and table.target_secret.labelled(f"target {table.target_address}"),
-            table.wave,
         )
 
     def accounts(
