@@ -38,6 +38,18 @@ def only(spec: MigrationSpec, addresses: Sequence[str]) -> MigrationSpec:
     return keep(spec, lambda each: not wanted.keys().isdisjoint(_names(each)))
 
 
+def wave(spec: MigrationSpec, number: int) -> MigrationSpec:
+    """Keep the accounts of one wave. Raises ``InputError`` where it has none."""
+    kept = keep(spec, lambda each: each.wave == number)
+    if not kept.accounts:
+        waves = sorted({each.wave for each in spec.accounts if each.wave is not None})
+        remedy = (
+            f"there are: {', '.join(map(str, waves))}" if waves else "give the roster a column called wave"
+        )
+        raise InputError(f"no account is of wave {number}", remedy=remedy)
+    return kept
+
+
 def keep(spec: MigrationSpec, wanted: Callable[[AccountSpec], bool]) -> MigrationSpec:
     """Return the migration of the accounts that are wanted alone."""
     return evolve(spec, accounts=tuple(filter(wanted, spec.accounts)))

@@ -24,7 +24,7 @@ from alimail_core.messages import MessageFilter
 from alimail_core.model import Remark
 from alimail_core.options import TransferOptions
 from alimail_core.registry import Registry
-from alimail_core.roster import RosterRow, address_fault, branching, count, doubled, scan_roster
+from alimail_core.roster import RosterRow, address_fault, branching, count, doubled, in_waves, scan_roster
 from alimail_core.secrets import NO_SECRET, Secret
 from alimail_core.spec import AccountSpec, Endpoint, MigrationSpec
 from alimail_core.structure import KeyPath, Misfits, did_you_mean, structure
@@ -115,7 +115,7 @@ class _Reading:
         messages = self.table("messages", MessageFilter, optional=True)
         policy = self.policy()
         sides = {"source": self.endpoint("source"), "target": self.endpoint("target")}
-        rows = self.rows(read)
+        rows = in_waves(self.rows(read))
         executor = self.executor(read)
         accounts = self.accounts(rows, sides, executor)
         ledger = self.ledger(read)
@@ -277,6 +277,7 @@ class _Reading:
             table.target_user,
             table.source_secret and table.source_secret.labelled(f"source {table.source_address}"),
             table.target_secret and table.target_secret.labelled(f"target {table.target_address}"),
+            table.wave,
         )
 
     def accounts(
@@ -306,6 +307,7 @@ class _Reading:
             row.target_user or _login(target[0], row.target_address),
             self.secret(row, row.source_secret, "source", source, executor),
             self.secret(row, row.target_secret, "target", target, executor),
+            row.wave,
         )
 
     def secret(

@@ -131,6 +131,7 @@ class AccountTable:
     target_user: str = option("The user name at the target, where it is not as `login` says.", default="")
     source_secret: Secret | None = option("Where the password of the source is found.", default=None)
     target_secret: Secret | None = option("Where the password of the target is found.", default=None)
+    wave: int | None = option("Lower waves are carried first, and accounts without one last.", default=None)
 
 
 TABLES: dict[str, type[Any]] = {

@@ -26,7 +26,13 @@ from alimail_core.structure import did_you_mean
 from alimail_core.text import printable
 
 Column: TypeAlias = Literal[
-    "source address", "source password", "source user", "target address", "target password", "target user"
+    "source address",
+    "source password",
+    "source user",
+    "target address",
+    "target password",
+    "target user",
+    "wave",
 ]
 
 MAX_FIELD: Final = 1_000
@@ -61,6 +67,7 @@ COLUMNS: Final[Mapping[Column, tuple[str, ...]]] = {
         "目标密码|目标邮箱密码|目标帐号密码|目标账号密码|新密码|新邮箱密码",
     ),
     "target user": ("target user|target user name|target login|new user", "目标用户名|目标登录名|新用户名"),
+    "wave": ("wave|batch|priority", "批次|迁移批次|波次|优先级"),
 }
 """The headings of each column, English and Chinese; the first of each is what a template has."""
 
@@ -81,6 +88,7 @@ class RosterRow:
     target_user: str = ""
     source_secret: Secret | None = field(default=None, repr=False)
     target_secret: Secret | None = field(default=None, repr=False)
+    wave: int | None = None
 
 
 @define
@@ -147,6 +155,11 @@ def branching(rows: Iterable[RosterRow]) -> list[Remark]:
 def same_address(address: str) -> str:
     """Return what two spellings of one address have in common; case tells no mailboxes apart in practice."""
     return unicodedata.normalize("NFC", address).casefold()
+
+
+def in_waves(rows: Iterable[RosterRow]) -> list[RosterRow]:
+    """Put lower waves first, and last what has none; within a wave the order stays."""
+    return sorted(rows, key=lambda row: (row.wave is None, row.wave or 0))
 
 
 def address_fault(address: str) -> tuple[str, str] | None:
@@ -268,6 +281,10 @@ class _Reader:
             if fault:
                 self._fault(where, f"the {column} {fault[0]}", fault[1])
                 return
+        if column == "wave" and text and not re.fullmatch(r"[0-9]{1,6}", text):
+            remedy = "write 1, 2, 3 and so on, or leave it empty: the last"
+            self._fault(where, "the wave is not a whole number", remedy)
+            return
         values[column] = text
 
     def _password(self, values: dict[Column, str | Secret], where: str, column: Column, text: str) -> None:
@@ -303,6 +320,7 @@ class _Reader:
             text("target user"),
             secret("source password", "source address", "source"),
             secret("target password", "target address", "target"),
+            int(text("wave")) if text("wave") else None,
         )
 
     def _fault(self, where: str, message: str, remedy: str = "") -> None:

@@ -19,12 +19,14 @@ NOTES: Final[Mapping[Language, tuple[str, ...]]] = {
         "# Leave a user name empty where it is as the configuration says: the address, or what stands before the @.",
         "# A password is written itself, or where it is: env:NAME, file:PATH, keyring:SERVICE/USER, command:PROGRAM.",
         "# Leave a password empty while you do not have it: the other accounts go on without this one.",
+        "# Wave: a number; lower ones are carried first, and those without a number last.",
     ),
     "zh": (
         "# 标题行以下每行填写一个帐号。以 # 开头的行为说明，不会被读取。",
         "# 用户名可留空：此时按配置中的 login 取完整邮箱地址，或 @ 之前的部分。",
         "# 密码栏可直接填写密码，也可填写其所在之处：env:NAME、file:PATH、keyring:SERVICE/USER 或 command:PROGRAM。",
         "# 暂时没有密码时请留空：其余帐号照常迁移。",
+        "# 批次：填写数字，数字小的先迁移；留空的最后迁移。",
     ),
 }
 """What stands above the headings."""

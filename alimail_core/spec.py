@@ -34,6 +34,8 @@ class AccountSpec:
     target_user: str
     source_secret: Secret = field(repr=False)
     target_secret: Secret = field(repr=False)
+    wave: int | None = None
+    """Lower waves are carried first, ``None`` last; ``MigrationSpec.accounts`` has them in this order."""
 
     def __str__(self) -> str:
         """Name the account for a person."""

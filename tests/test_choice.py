@@ -109,6 +109,24 @@ def test_a_trial_says_so_and_how_to_go_on(
     assert held(plugin) == [3, 3, 3]
 
 
+def test_waves_go_one_after_the_other_and_alone_by_wish(
+    migrate: Run, plugin: MemoryPlugin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Lower numbers first, accounts without one last; a wave without accounts is refused."""
+    parts = Path("alimail.toml").read_text().split("[[account]]")
+    waves = ["", "", "wave = 10\n", "wave = 2\n"]
+    listed = [part + wave for part, wave in zip(parts, waves, strict=True)]
+    Path("alimail.toml").write_text("[[account]]".join(listed))
+    assert migrate("--wave", "10", "--quiet") == 0
+    assert held(plugin) == [0, 3, 0]
+    assert migrate("--wave", "3") == 2
+    assert "there are: 2, 10" in capsys.readouterr().err
+    assert migrate("--plain") == 0
+    lines = [line.split()[0] for line in capsys.readouterr().out.splitlines() if "@old.example" in line]
+    assert lines[-3:] == ["carl@old.example", "bert@old.example", "anna@old.example"]
+    assert held(plugin) == [3, 3, 3]
+
+
 def test_a_trial_of_nothing_is_refused(migrate: Run) -> None:
     """At least one message of each folder is tried."""
     assert migrate("--trial", "0") == 2

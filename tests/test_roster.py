@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from alimail_core import sheets
 from alimail_core.errors import InputError
-from alimail_core.roster import COLUMNS, RosterRow, branching, read_roster, scan_roster
+from alimail_core.roster import COLUMNS, RosterRow, branching, in_waves, read_roster, scan_roster
 from alimail_core.roster_template import write_template
 from alimail_core.secrets import Secret
 
@@ -177,6 +177,26 @@ def test_every_heading_is_known_and_names_one_column(tmp_path: Path) -> None:
         heading = [f" {name.upper().replace(' ', '_')} ", *(other for other in FIRST if other != column)]
         path = _roster(tmp_path, [heading, ["a@b"] * len(heading)])
         assert not [remark for remark in scan_roster(path).remarks if "is not read" in remark.text]
+
+
+def test_waves_are_numbers_and_put_accounts_in_order(tmp_path: Path) -> None:
+    """By number and not by text; what has none comes last, and within a wave the roster's order stays."""
+    listed = [("a", "10"), ("b", ""), ("c", "2"), ("d", "10"), ("e", "")]
+    path = _roster(tmp_path, [[*FIRST, "批次"], *([f"{name}@b", f"{name}@d", wave] for name, wave in listed)])
+    rows = in_waves(read_roster(path))
+    assert [(row.source_address[0], row.wave) for row in rows] == [
+        ("c", 2),
+        ("a", 10),
+        ("d", 10),
+        ("b", None),
+        ("e", None),
+    ]
+
+
+def test_a_wave_that_is_no_number_is_a_fault(tmp_path: Path) -> None:
+    """It is told with its cell."""
+    path = _roster(tmp_path, [[*FIRST, "wave"], ["a@b", "c@d", "first"]])
+    assert _faults(path) == [("roster.csv!C2", "the wave is not a whole number")]
 
 
 def test_headings_of_your_own(tmp_path: Path) -> None:

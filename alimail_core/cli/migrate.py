@@ -29,6 +29,9 @@ def migrate(
             "--only", metavar="ADDRESS", help="Only the account with exactly this address; may be repeated."
         ),
     ] = None,
+    wave: Annotated[
+        int | None, typer.Option("--wave", metavar="N", help="Only accounts of this wave of the roster.")
+    ] = None,
     retry_problems: Annotated[
         bool,
         typer.Option(
@@ -68,6 +71,7 @@ def migrate(
       alimail migrate --trial 20                look at the target, then go on without --trial
       alimail migrate --only anna@old.example --only bert@old.example
       alimail migrate --search @sales.example
+      alimail migrate --wave 1
       alimail migrate --retry-problems
       alimail migrate -c branch.toml --yes --log branch.jsonl
       alimail migrate --refill --search anna    after Anna's new mailbox was made anew
@@ -76,6 +80,8 @@ def migrate(
 
     frame = Frame.of(context)
     spec = choice.only(frame.load(config), only or ())
+    if wave is not None:
+        spec = choice.wave(spec, wave)
     if retry_problems:
         spec = _with_problems(frame, spec)
         if not spec.accounts:
