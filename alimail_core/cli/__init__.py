@@ -13,7 +13,20 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 from typer.main import get_command
 
-from alimail_core.cli import check, copy, init, migrate, plan, plugins, report, roster, status, switch, verify
+from alimail_core.cli import (
+    check,
+    copy,
+    init,
+    letters,
+    migrate,
+    plan,
+    plugins,
+    report,
+    roster,
+    status,
+    switch,
+    verify,
+)
 from alimail_core.cli.frame import Frame, give_up_output, show_bug, show_error
 from alimail_core.cli.output import complain
 from alimail_core.errors import AlimailError
@@ -46,6 +59,7 @@ NO_COLOR, a dumb terminal or a pipe get plain lines. `alimail VERB --help` shows
 VERBS: dict[str, tuple[Callable[..., int], str]] = {
     "init": (init.init, "Write a configuration and a roster to fill in."),
     "roster": (roster.roster, "Write a spreadsheet of the accounts, to fill in."),
+    "letters": (letters.letters, "Ask people for the passwords that are missing."),
     "check": (check.check, "Try every login, before anything moves."),
     "plan": (plan.plan, "See what would move, and where to."),
     "migrate": (migrate.migrate, "Move the mail; again at any time for what is new."),
@@ -54,6 +68,7 @@ VERBS: dict[str, tuple[Callable[..., int], str]] = {
     "report": (report.report, "Write down what was moved and what was not."),
     "enable": (switch.enable, "Let accounts run again."),
     "disable": (switch.disable, "Keep accounts from running; one that runs stops."),
+    "undo": (undo.undo, "Take out of the target again what was written there."),
     "plugins": (plugins.plugins, "See what is installed, and every option."),
     "copy": (copy.copy, "Copy one mailbox, without any file."),
 }
