@@ -10,6 +10,7 @@ import os
 import random
 from collections import defaultdict
 from datetime import UTC, datetime
+from typing import Any
 
 import hypothesis
 import pytest
@@ -36,8 +37,16 @@ def pytest_configure(config: pytest.Config) -> None:
     """Choose hypothesis's profile: examples that are the same each time in CI, new ones at the desk."""
     if config.getoption("hypothesis_profile", None) is None:
         hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "dev")
-    if config.getoption("--sample-seed") is None and not hasattr(config, "workerinput"):
+    if hasattr(config, "workerinput"):
+        config.option.sample_seed = config.workerinput["sample_seed"]
+    elif config.getoption("--sample-seed") is None:
         config.option.sample_seed = int(f"{datetime.now(UTC):%Y%m%d}")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell each of xdist's workers the seed, of which its own command line may know nothing."""
+    node.workerinput["sample_seed"] = node.config.getoption("--sample-seed")
 
 
 def pytest_report_header(config: pytest.Config) -> str:

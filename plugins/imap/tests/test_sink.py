@@ -155,7 +155,7 @@ def test_a_refused_special_use_still_makes_the_folder() -> None:
 
     replies: dict[bytes, Reply] = tree.replies() | {b"CREATE": answer}
     (folder,), _ = create(replies, (("Sent",), SpecialUse.SENT), capabilities=RICH + b" CREATE-SPECIAL-USE")
-    assert folder == Folder(("Sent",))
+    assert folder == Folder(("Sent",), handle="Sent", messages=0)
 
 
 def test_a_folder_that_cannot_be_made_is_unusable_in_its_place() -> None:
