@@ -93,6 +93,7 @@ if TYPE_CHECKING:
     )
     from alimail_core.network import ServerOptions, dial, tls_context, tls_error, tls_remark
     from alimail_core.options import TransferOptions
+    from alimail_core.pace import Pace
     from alimail_core.plan import AccountPlan, FolderPlan
     from alimail_core.proof import AccountProof, Finding, FolderProof, MessageProof, root_digest
     from alimail_core.registry import PluginInfo, PluginProblem, Registry
@@ -102,6 +103,7 @@ if TYPE_CHECKING:
     from alimail_core.status import AccountStatus
     from alimail_core.structure import OptionRow, describe_options
     from alimail_core.transfer import PassSummary
+    from alimail_core.units import Octets
     from alimail_core.urls import parse_url
 
 _HOMES = {
@@ -131,6 +133,7 @@ _HOMES = {
     ),
     "network": "ServerOptions dial tls_context tls_error tls_remark",
     "options": "TransferOptions",
+    "pace": "Pace",
     "plan": "AccountPlan FolderPlan",
     "proof": "AccountProof Finding FolderProof MessageProof root_digest",
     "registry": "PluginInfo PluginProblem Registry",
@@ -140,6 +143,7 @@ _HOMES = {
     "status": "AccountStatus",
     "structure": "OptionRow describe_options",
     "transfer": "PassSummary",
+    "units": "Octets",
     "urls": "parse_url",
 }
 """Each public name's module."""
@@ -203,9 +207,11 @@ __all__ = [
     "NotStored",
     "Noted",
     "Observer",
+    "Octets",
     "OptionRow",
     "OverQuota",
     "PAGE",
+    "Pace",
     "PassEnded",
     "PassStarted",
     "PassSummary",

@@ -133,6 +133,7 @@ class _Reading:
             messages=messages,
             workers=migration.workers,
             executor=migration.executor,
+            pace=migration.pace,
             report_folder=migration.report_folder,
             remarks=tuple(self.remarks),
         )

@@ -12,6 +12,7 @@ from alimail_core.folders import split_path
 from alimail_core.messages import MessageFilter
 from alimail_core.model import SpecialUse
 from alimail_core.options import TransferOptions
+from alimail_core.pace import Pace
 from alimail_core.roster import Column
 from alimail_core.secrets import Secret
 
@@ -36,6 +37,12 @@ class MigrationTable:
     )
     workers: int = option("How many accounts are carried side by side.", default=4)
     executor: str = option("What carries them: `threads`, `processes`, or a plug-in's.", default="threads")
+    pace: tuple[Pace, ...] = option(
+        "How fast mail is read at most, by the time of day, by all accounts together: "
+        '{begin = "08:00", end = "18:00", octets_per_second = "500kB", days = ["mon", "tue"]}; all but the speed '
+        "may be left out. Where several hold, the slowest does.",
+        default=(),
+    )
     report_folder: Path | None = option("Where `report` writes. By default beside the ledger.", default=None)
 
     @name.validator

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from attrs import Attribute, evolve, fields, frozen
@@ -51,6 +52,8 @@ class Ends:
     registry: Registry
     governor: Governor
     clock: Clock
+    tell: Callable[[str], None] = lambda _: None
+    """Told in words when another pace holds for what is read."""
 
     def source(self) -> Source:
         """Open the source, with a slot for the sink kept free; not where a secret of either side is missing."""
@@ -97,7 +100,7 @@ class Ends:
             self._of_source,
             lambda: self.registry.source(account.source.kind).open(account.source.options, login, self.clock),
         )
-        return GovernedSource(side, self.governor, self._of_source)
+        return GovernedSource(side, self.governor, self._of_source, self.tell)
 
     def _open_sink(self) -> Sink:
         account = self.account
@@ -106,4 +109,4 @@ class Ends:
             self._of_sink,
             lambda: self.registry.sink(account.target.kind).open(account.target.options, login, self.clock),
         )
-        return GovernedSink(side, self.governor, self._of_sink)
+        return GovernedSink(side, self.governor, self._of_sink, self.tell)

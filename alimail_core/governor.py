@@ -1,10 +1,13 @@
-"""Hold the connections to each server under its limit, and lower the pace where a server asks for that.
+"""Hold the connections to each server under its limit, and keep the pace that a server or the user asks for.
 
 Every open side holds one slot of its server, which is known by ``traits.host``. Until a first side of an endpoint
 has been open, nothing is known of its server, and one account at a time is let in. A server that throttles halves
 what is let in at once and gets the time that it asked for; each side that then ends in peace lets one more in.
 
-The slots are those of one process. Workers in other processes hold slots of their own.
+What is read is counted as it arrives, from all servers and for all accounts together, and who has read more than the
+time of day allows waits before the next message.
+
+The slots are those of one process, and so is the pace. Workers in other processes hold slots of their own.
 """
 
 from __future__ import annotations
@@ -41,10 +44,14 @@ from alimail_core.model import (
     Unreadable,
     Unusable,
 )
+from alimail_core.pace import Pace, pace_at
 from alimail_core.seam import Clock, Stop
 
 _LOOK = 0.5
 """Seconds of real time after which somebody who waits for a slot looks whether to stop."""
+
+_SLICE = 1.0
+"""Seconds after which who waits for the pace looks whether another one holds now."""
 
 _Side = TypeVar("_Side", bound=Source)
 
@@ -69,9 +76,12 @@ class _Server:
 class Governor:
     """The slots of all servers that one process works with. Safe to use from several threads."""
 
-    def __init__(self, clock: Clock, stop: Stop) -> None:
+    def __init__(self, clock: Clock, stop: Stop, paces: Sequence[Pace] = ()) -> None:
         self._clock = clock
         self._stop = stop
+        self._paces = paces
+        self._due = 0.0
+        """When all that was read may have been read, by the monotonic clock."""
         self._changed = threading.Condition()
         self._servers: dict[str, _Server] = {}
         self._by_host: dict[str, _Server] = {}
@@ -103,6 +113,29 @@ class Governor:
             raise Interrupted(
                 "stopped on request", signal=self._stop.signal, remedy="Run the same command again."
             )
+
+    def keep_pace(self, octets: int) -> str:
+        """Wait until these octets, which were just read, may have been; say which pace holds, if one does.
+
+        Raises ``Interrupted`` where somebody asks to stop. A pace that ends meanwhile holds nobody any longer.
+        """
+        pace = self._pace()
+        if pace is None:
+            return ""
+        with self._changed:
+            self._due = max(self._due, self._clock.monotonic()) + octets / pace.octets_per_second
+            due = self._due
+        while (left := due - self._clock.monotonic()) > 0:
+            self.check_in()
+            if self._pace() != pace:
+                with self._changed:
+                    self._due = min(self._due, self._clock.monotonic())
+                break
+            self._clock.sleep(min(left, _SLICE), self._stop.event)
+        return str(pace)
+
+    def _pace(self) -> Pace | None:
+        return pace_at(self._paces, self._clock.now().astimezone()) if self._paces else None
 
     def give_back(self, endpoint: str, *, in_peace: bool = True) -> None:
         """Give one slot back. ``in_peace``: the server did not throttle meanwhile."""
@@ -153,10 +186,17 @@ class Governor:
 
 
 class GovernedSource(Source):
-    """A source around a source: holds a slot until it is closed, and tells the governor when it is throttled."""
+    """A source around a source: holds a slot until it is closed, and tells the governor when it is throttled.
 
-    def __init__(self, source: Source, governor: Governor, endpoint: str) -> None:
+    ``tell`` is told in words what pace holds, when that changes.
+    """
+
+    def __init__(
+        self, source: Source, governor: Governor, endpoint: str, tell: Callable[[str], None] = lambda _: None
+    ) -> None:
         self._source = source
+        self._tell = tell
+        self._told = ""
         self._governor = governor
         self._endpoint = endpoint
         self._throttled = False
@@ -185,9 +225,18 @@ class GovernedSource(Source):
     def fetch(
         self, requests: Iterable[tuple[Folder, Sequence[Entry]]]
     ) -> Iterator[Message | Gone | Unreadable]:
-        """Give messages."""
+        """Give messages, no faster than the wished pace has it."""
         with self._watched():
-            yield from self._source.fetch(requests)
+            for answer in self._source.fetch(requests):
+                if isinstance(answer, Message):
+                    self._keep_pace(len(answer.octets))
+                yield answer
+
+    def _keep_pace(self, octets: int) -> None:
+        held = self._governor.keep_pace(octets)
+        if held != self._told:
+            self._told = held
+            self._tell(held or "as much is read as comes: the slow hours are over")
 
     def look(self, folder: Folder, keys: Sequence[str]) -> Iterator[Entry]:
         """List keys."""
@@ -218,8 +267,10 @@ class GovernedSource(Source):
 class GovernedSink(GovernedSource, Sink):
     """A sink around a sink; see ``GovernedSource``."""
 
-    def __init__(self, sink: Sink, governor: Governor, endpoint: str) -> None:
-        super().__init__(sink, governor, endpoint)
+    def __init__(
+        self, sink: Sink, governor: Governor, endpoint: str, tell: Callable[[str], None] = lambda _: None
+    ) -> None:
+        super().__init__(sink, governor, endpoint, tell)
         self._sink = sink
 
     @property

@@ -23,11 +23,12 @@ from alimail_core.check import CheckResult, check_account, prompt_remark
 from alimail_core.contract import ExecutorKind, MapContext
 from alimail_core.ends import Ends, endpoint_name, written_in_order
 from alimail_core.errors import AlimailError, Denied, Interrupted
-from alimail_core.events import Event, Observer, PassEnded
+from alimail_core.events import Event, Noted, Observer, PassEnded
 from alimail_core.executors import LOOK, in_order
 from alimail_core.governor import Governor
 from alimail_core.ledger import Ledger
 from alimail_core.model import Remark
+from alimail_core.pace import shared
 from alimail_core.plan import AccountPlan, plan_account
 from alimail_core.proofs import ProofStore
 from alimail_core.registry import Registry
@@ -111,7 +112,7 @@ class Migration:
         self.stop = stop or Stop()
         self._observers = tuple(observers)
         self._observing = threading.RLock()
-        self._governor = Governor(self.clock, self.stop)
+        self._governor = Governor(self.clock, self.stop, spec.pace)
         self._ledger: Ledger | None = None
         self._opening = threading.Lock()
 
@@ -363,7 +364,10 @@ class Migration:
     def _ends(self, account: AccountSpec) -> Ends:
         if self.spec.options.order == "strict":
             account = evolve(account, target=written_in_order(account.target))
-        return Ends(account, self.registry, self._governor, self.clock)
+        name = account.source_address
+        return Ends(
+            account, self.registry, self._governor, self.clock, lambda text: self.observe(Noted(name, text))
+        )
 
     def _matching(self, search: str) -> list[AccountSpec]:
         wanted = search.casefold()
@@ -446,7 +450,8 @@ class _Run:
             refused.set_exception(Denied(remark.text, remedy=remark.remedy))
             return refused
         # The account alone: a thousand accounts would otherwise each carry all thousand along.
-        alone = evolve(self._migration.spec, accounts=(account,))
+        spec = self._migration.spec
+        alone = evolve(spec, accounts=(account,), pace=shared(spec.pace, spec.workers))
         return executor.submit(run_account, alone, 0, self._wish)
 
     def _completed(self) -> Iterator[Future[PassSummary]]:

@@ -11,6 +11,7 @@ from alimail_core.folders import FolderPolicy
 from alimail_core.messages import EVERYTHING, MessageFilter
 from alimail_core.model import Remark
 from alimail_core.options import TransferOptions
+from alimail_core.pace import Pace
 from alimail_core.secrets import Secret
 
 
@@ -57,6 +58,8 @@ class MigrationSpec:
     workers: int = 4
     """Accounts side by side."""
     executor: str = "threads"
+    pace: tuple[Pace, ...] = ()
+    """How fast mail may be read at which time of day, by all accounts together."""
     report_folder: Path | None = None
     """Where ``report`` writes; ``None``: beside the ledger."""
     remarks: tuple[Remark, ...] = field(default=(), eq=False)

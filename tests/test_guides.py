@@ -190,8 +190,8 @@ class Office:
 def test_the_administrators_guide_shows_tables_that_are_read() -> None:
     """Every option that it shows after the first configuration is one, with a value that can be."""
     _, *wishes = blocks("admin.md", "toml")
-    ends = '[migration]\nname = "x"\n[source]\nkind = "imap"\nhost = "h"\nsecret = "prompt"\n'
-    ends += '[target]\nkind = "imap"\nhost = "t"\nsecret = "prompt"\n'
+    ends = '[source]\nkind = "imap"\nhost = "h"\nsecret = "prompt"\n'
+    ends += '[target]\nkind = "imap"\nhost = "t"\nsecret = "prompt"\n[migration]\nname = "x"\n'
     account = '[[account]]\nsource_address = "a@x.example"\ntarget_address = "a@y.example"\n'
     for wish in wishes:
         loads(ends + wish + account, Registry.load(["imap"]))

@@ -60,6 +60,7 @@ from alimail_core import (
     LeaseHeld,
     LeaseLost,
     LedgerError,
+    LoginDenied,
     MapContext,
     Message,
     MessageFilter,
@@ -72,8 +73,10 @@ from alimail_core import (
     Noted,
     NotStored,
     Observer,
+    Octets,
     OptionRow,
     OverQuota,
+    Pace,
     PassEnded,
     PassStarted,
     PassSummary,
@@ -346,7 +349,8 @@ def specify(registry: Registry) -> MigrationSpec:
         (account,),
         options=TransferOptions(adopt="headers", duplicates="collapse", deletions="mirror"),
         policy=FolderPolicy("folder", ("Old",), rules, frozenset({SpecialUse.JUNK})),
-        messages=MessageFilter(unseen=True),
+        messages=MessageFilter(unseen=True, smaller=Octets(25_000_000)),
+        pace=(Pace(Octets(500_000), "08:00", "18:00"),),
         workers=8,
         executor="threads",
         report_folder=Path("report"),
@@ -402,7 +406,7 @@ def fail(act: Callable[[], None]) -> int:
         assert_type(error.signal, int)
     except InputError as error:
         assert_type(error.faults, tuple[Fault, ...])
-    except (PluginError, LedgerError, LeaseHeld, LeaseLost, OverQuota) as error:
+    except (PluginError, LedgerError, LeaseHeld, LeaseLost, LoginDenied, OverQuota) as error:
         assert_type(error.remedy, str)
     except AlimailError as error:
         return error.exit_code
