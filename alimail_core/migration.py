@@ -22,7 +22,7 @@ from attrs import asdict, evolve, frozen
 from alimail_core.check import CheckResult, check_account, prompt_remark
 from alimail_core.contract import ExecutorKind, MapContext
 from alimail_core.ends import Ends, endpoint_name, written_in_order
-from alimail_core.errors import AlimailError, Denied, Interrupted
+from alimail_core.errors import AlimailError, Denied, InputError, Interrupted
 from alimail_core.events import Event, Noted, Observer, PassEnded
 from alimail_core.executors import LOOK, in_order
 from alimail_core.governor import Governor
@@ -39,6 +39,7 @@ from alimail_core.spec import AccountSpec, MigrationSpec
 from alimail_core.status import AccountStatus, status_of
 from alimail_core.traces import trace_of
 from alimail_core.transfer import PassSummary, run_pass
+from alimail_core.undo import Undone, undo_account
 from alimail_core.verify import AccountProof, verify_account
 
 __all__ = [
@@ -229,6 +230,17 @@ class Migration:
         account_id = ledger.account(account.source_address, account.target_address)
         with closing(ledger.read(account_id)) as book:
             return book.enabled()
+
+    def undo(self, account: AccountSpec, folder: str = "", *, dry_run: bool = False) -> Undone:
+        """Take out of an account's target what this migration wrote there; see ``alimail_core.undo``.
+
+        Unless it is a ``dry_run``, the account is disabled first, and stays so. Raises what ``undo_account`` raises.
+        """
+        ledger = self._found_ledger()
+        account_id = _ids(ledger).get((account.source_address, account.target_address))
+        if ledger is None or account_id is None:
+            raise InputError(f"{account}: nothing was carried yet", remedy="There is nothing to undo.")
+        return undo_account(self._ends(account), ledger, account_id, folder, dry_run=dry_run)
 
     # what only looks
 

@@ -25,6 +25,7 @@ from alimail_core.cli import (
     roster,
     status,
     switch,
+    undo,
     verify,
 )
 from alimail_core.cli.frame import Frame, give_up_output, show_bug, show_error

@@ -113,6 +113,12 @@ class Queries:
         """Return the words for the folder policy of the last pass that paired folders; empty: there was none."""
         return str(self._read(_PLACED_BY, {"_id": self.account_id})[0][0])
 
+    def endpoints(self) -> tuple[str, str]:
+        """Return the servers that the last pass worked with, as it named them: source and target."""
+        query = sa.select(account.c.source_endpoint, account.c.target_endpoint)
+        row = self._read(query.where(account.c.id == self.account_id))[0]
+        return str(row[0]), str(row[1])
+
     def noted(self, text: str) -> bool:
         """Tell whether this was noted of the account before."""
         query = sa.select(note.c.id).where(note.c.account_id == self.account_id, note.c.text == text)

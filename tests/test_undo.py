@@ -1,0 +1,247 @@
+"""The way back: what alimail wrote leaves the target again, and nothing else does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+
+from alimail_core.cli import main
+from alimail_core.config import load
+from alimail_core.errors import Denied, InputError
+from alimail_core.migration import Migration
+from alimail_core.model import INBOX, Folder
+from alimail_core.registry import Registry
+from alimail_core.testing import FakeClock, MemoryMailbox, MemorySink, MemoryTraits, message
+from alimail_core.testing.faults import Killed
+from alimail_core.testing.servers import Dovecot
+from alimail_core.undo import ADOPTED, ONLY_COPY, TOUCHED, Undone
+from tests.memory_plugin import PASSWORD, MemoryPlugin, registry_of
+
+CONFIG = """
+[migration]
+name = "test"
+[source]
+kind = "mem"
+host = "old.example"
+secret = "env:OLD"
+[target]
+kind = "mem"
+host = "new.example"
+secret = "env:NEW"
+[[account]]
+source_address = "anna@old.example"
+target_address = "anna@new.example"
+"""
+OLD, NEW = "anna@old.example", "anna@new.example"
+
+
+@pytest.fixture
+def plugin() -> MemoryPlugin:
+    """Return two servers in memory: five letters in the inbox and two elsewhere on the old one."""
+    plugin = MemoryPlugin()
+    plugin.boxes[NEW] = MemoryMailbox(MemoryTraits(moves=True))
+    for number in range(5):
+        plugin.boxes[OLD].deliver(INBOX, message(f"Letter {number}"), ["\\Seen"])
+    plugin.boxes[OLD].make(("Work",))
+    for number in range(2):
+        plugin.boxes[OLD].deliver(("Work",), message(f"Task {number}"))
+    plugin.boxes[NEW].make(INBOX)
+    return plugin
+
+
+@pytest.fixture
+def migration(plugin: MemoryPlugin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Migration]:
+    """Return the migration of one account, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OLD", PASSWORD)
+    monkeypatch.setenv("NEW", PASSWORD)
+    Path("alimail.toml").write_text(CONFIG)
+    registry = registry_of(plugin)
+    with Migration(load(Path("alimail.toml"), registry), registry, clock=FakeClock()) as migration:
+        yield migration
+
+
+def undo(migration: Migration, folder: str = "", *, dry_run: bool = False) -> Undone:
+    """Undo the one account."""
+    return migration.undo(migration.spec.accounts[0], folder, dry_run=dry_run)
+
+
+def there(plugin: MemoryPlugin) -> int:
+    """Count what stands in the target."""
+    return plugin.boxes[NEW].everything().total()
+
+
+def test_a_whole_account_leaves_the_target_and_comes_again_by_wish(
+    plugin: MemoryPlugin, migration: Migration
+) -> None:
+    """What was written is removed and waits; only an enabled account carries it again, each once."""
+    assert migration.run().accounts[0].copied == 7
+    before = plugin.boxes[NEW].everything()
+    assert undo(migration).removed == 7
+    assert there(plugin) == 0
+    assert migration.run().accounts[0].state == "stopped"
+    assert there(plugin) == 0
+    assert migration.status()[0].pending_messages == 7
+    migration.enable("")
+    assert migration.run().accounts[0].copied == 7
+    assert plugin.boxes[NEW].everything() == before
+    assert migration.run().accounts[0].copied == 0
+
+
+def test_a_dry_run_tells_the_same_and_changes_nothing(plugin: MemoryPlugin, migration: Migration) -> None:
+    """A dry run counts what would go, folder by folder, and leaves target, ledger and account alone."""
+    migration.run()
+    before = plugin.boxes[NEW].snapshot()
+    planned = undo(migration, dry_run=True)
+    assert {each.path: each.removed for each in planned.folders} == {INBOX: 5, ("Work",): 2}
+    assert plugin.boxes[NEW].snapshot() == before
+    assert migration.status()[0].enabled
+    assert [(each.path, each.removed) for each in undo(migration).folders] == [
+        (each.path, each.removed) for each in planned.folders
+    ]
+
+
+def test_one_folder_is_undone_and_no_other(plugin: MemoryPlugin, migration: Migration) -> None:
+    """Only the folder that was named loses copies; one that nobody knows is refused."""
+    migration.run()
+    assert undo(migration, "Work").removed == 2
+    assert there(plugin) == 5
+    with pytest.raises(InputError, match="no folder 'Wrok'"):
+        undo(migration, "Wrok")
+
+
+def test_what_is_not_ours_or_not_as_we_wrote_it_stays(plugin: MemoryPlugin, migration: Migration) -> None:
+    """Foreign, adopted and touched mail stays, and so does what the source has no more: the last copy."""
+    old, new = plugin.boxes[OLD], plugin.boxes[NEW]
+    new.deliver(INBOX, message("Letter 0"), ["\\Seen"])
+    new.deliver(INBOX, message("Foreign"))
+    migration.run()
+    flagged, read = new.uids(INBOX)[2], new.uids(("Work",))[0]
+    new.set_flags(INBOX, flagged, ["\\Seen", "\\Flagged"])
+    new.set_flags(("Work",), read, ["\\Seen"])
+    new.delete(INBOX, new.uids(INBOX)[-1])
+    old.delete(INBOX, old.uids(INBOX)[3])
+    adopted = sum(each.kept.get(ADOPTED, 0) for each in undo(migration, dry_run=True).folders)
+    done = undo(migration)
+    kept = {reason: count for each in done.folders for reason, count in each.kept.items()}
+    assert adopted == kept[ADOPTED] == 1
+    assert (kept[TOUCHED], kept[ONLY_COPY], done.removed) == (1, 1, 2)
+    assert there(plugin) == 5
+
+
+def test_what_its_user_removed_does_not_come_again(plugin: MemoryPlugin, migration: Migration) -> None:
+    """A message that its user deleted in the target before stays deleted after an undo and a new pass."""
+    migration.run()
+    new = plugin.boxes[NEW]
+    new.delete(INBOX, new.uids(INBOX)[0])
+    assert undo(migration).removed == 6
+    migration.enable("")
+    assert migration.run().accounts[0].copied == 6
+
+
+@pytest.mark.parametrize("removed_first", [0, 2, 5])
+@pytest.mark.parametrize("again", [True, False])
+def test_an_undo_that_was_killed_goes_on(
+    plugin: MemoryPlugin, migration: Migration, removed_first: int, again: bool
+) -> None:
+    """Killed before, in the middle of, or after a removal: a second undo ends it, and a pass copies nothing twice."""
+    migration.run()
+    before = plugin.boxes[NEW].everything()
+
+    def remove(sink: MemorySink, folder: Folder, keys: Sequence[str]) -> Iterator[str]:
+        yield from real(sink, folder, keys[:removed_first])
+        raise Killed("killed")
+
+    real: Callable[[MemorySink, Folder, Sequence[str]], Iterator[str]] = MemorySink.remove
+    with patch.object(MemorySink, "remove", remove), pytest.raises(Killed):
+        undo(migration)
+    assert there(plugin) == 7 - removed_first
+    if again:
+        undo(migration)
+        assert there(plugin) == 0
+    migration.enable("")
+    migration.run()
+    assert plugin.boxes[NEW].everything() == before
+    assert migration.run().accounts[0].copied == 0
+
+
+def test_a_target_that_cannot_remove_single_messages_is_left_alone(
+    plugin: MemoryPlugin, migration: Migration
+) -> None:
+    """Without a safe way to remove exactly our copies nothing is removed at all."""
+    plugin.boxes[NEW] = MemoryMailbox(MemoryTraits(moves=False))
+    plugin.boxes[NEW].make(INBOX)
+    migration.run()
+    with pytest.raises(Denied, match="safely"):
+        undo(migration)
+    assert there(plugin) == 7
+
+
+def test_the_command_shows_asks_and_removes(
+    plugin: MemoryPlugin, migration: Migration, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a terminal it removes only with --yes; --dry-run only tells; a name must be somebody's."""
+
+    def run(*words: str) -> int:
+        return main(["undo", *words], registry_of(plugin), FakeClock())
+
+    migration.run()
+    assert run("--account", OLD, "--dry-run") == 0
+    assert "7 messages would be removed" in capsys.readouterr().out
+    assert run("--account", OLD) == 2
+    assert run("--account", "nobody@old.example") == 2
+    assert there(plugin) == 7
+    assert run("--account", NEW, "--yes") == 0
+    assert "7 messages removed" in capsys.readouterr().out
+    assert there(plugin) == 0
+
+
+@pytest.mark.server
+def test_a_real_server_is_as_it_was_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a real server exactly our copies go: what stood there before is as it was, and all comes again by wish."""
+    monkeypatch.chdir(tmp_path)
+    with Dovecot() as old, Dovecot() as new:
+        user, target = old.new_user(), new.new_user()
+        for number in range(30):
+            old.deliver(user, INBOX if number % 2 else ("Wörk", "2019"), message(f"Letter {number}"))
+        new.deliver(target, INBOX, message("Foreign"))
+        before = new.snapshot(target)
+        Path("alimail.toml").write_text(_config(old, user, new, target))
+        Path("old").write_text(old.password)
+        Path("new").write_text(new.password)
+        for name in ("old", "new"):
+            Path(name).chmod(0o600)
+        assert main(["migrate", "--yes", "--quiet"], Registry.load()) == 0
+        after = new.snapshot(target)
+        assert main(["undo", "--account", "a@old.example", "--yes"]) == 0
+        assert {path: mail for path, mail in new.snapshot(target).items() if mail} == before
+        assert main(["enable", "ALL"]) == 0
+        assert main(["migrate", "--yes", "--quiet"]) == 0
+        assert new.snapshot(target).keys() == after.keys()
+
+
+def _config(old: Dovecot, user: str, new: Dovecot, target: str) -> str:
+    return f"""
+[migration]
+name = "test"
+[source]
+kind = "imap"
+host = "{old.host}"
+port = {old.imaps_port}
+ca = "{old.ca_file}"
+secret = "file:old"
+[target]
+kind = "imap"
+host = "{new.host}"
+port = {new.imaps_port}
+ca = "{new.ca_file}"
+secret = "file:new"
+[[account]]
+source_address = "a@old.example"
+target_address = "a@new.example"
+source_user = "{user}"
+target_user = "{target}"
+"""
