@@ -75,8 +75,8 @@ class ServerOptions:
 def dial(options: ServerOptions) -> socket.socket:
     """Connect, and encrypt at once where TLS is implicit.
 
-    Raises ``Denied`` (no consent to a password in clear, certificate not trusted, no TLS), ``Transient`` (nobody
-    answers) or ``InputError`` (a ``ca`` that is none); leaves no socket behind when it does.
+    Raises ``Denied`` (no consent to a password in clear, certificate not trusted, no TLS, no such server),
+    ``Transient`` (nobody answers) or ``InputError`` (a ``ca`` that is none); leaves no socket behind when it does.
     """
     _check_consent(options)
     context = None if options.tls == "none" else tls_context(options)
@@ -112,6 +112,11 @@ def _connect(options: ServerOptions) -> socket.socket:
     try:
         sock = socket.create_connection((host, port), options.timeout)
     except OSError as error:
+        if isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME:
+            raise Denied(
+                f"there is no server of the name {host}",
+                remedy="Check its spelling, and that this machine can look it up.",
+            ) from error
         reason = error.strerror or str(error) or type(error).__name__
         raise Transient(
             f"no connection to {host} port {port}: {reason}",
