@@ -232,6 +232,17 @@ def test_what_was_refused_is_offered_again_on_wish_alone() -> None:
     world.assert_settled()
 
 
+def test_what_was_refused_is_still_judged_by_the_flags_that_came_with_it() -> None:
+    """Where only the message tells its flags, they are kept also of one that the target did not take."""
+    refusing = MemoryTraits(refuse=lambda _: Refused("NO", about="form"))
+    world = World(source=MemoryTraits(bare_listings=True), target=refusing)
+    world.source.deliver(INBOX, message(subject="odd"), {"\\Flagged"})
+    world.messages = MessageFilter(flagged=True)
+    assert world.run().state == "problems"
+    world.target.traits = evolve(refusing, refuse=None)
+    assert world.run(retry=True).copied == 1
+
+
 def prove(office: Organisation, **changed: object) -> AccountProof:
     """Change the migration, and return the one account's proof by it."""
     office.spec = evolve(office.spec, **changed)  # type: ignore[arg-type]

@@ -267,7 +267,7 @@ class Sender:
     def _leave_out(self, parcel: Parcel) -> None:
         """Keep of a message that the filter does not want what the listing had not told, to consider it anew."""
         date, zone = from_date(parcel.internal_date)
-        told = {"date": date, "zone": zone, "flags": join_flags(parcel.source_flags), **_measures(parcel)}
+        told = {"date": date, "zone": zone, **_measures(parcel)}
         self._p.book.update([{"_id": parcel.row.id, "state": State.LEFT_OUT, **told}])
         text = f"messages that are left out by wish ({self._p.left_out_by})"
         self._p.tell(Noted(self._p.account, text))
@@ -299,7 +299,6 @@ class Sender:
                     "origin": None,
                     "target_size": None,
                     "target_date": None,
-                    "flags": join_flags(parcel.source_flags),
                     "carried": join_flags(parcel.source_flags),
                     **_measures(parcel),
                 }
@@ -429,9 +428,10 @@ def _parcel(row: Row, pair: Pair, message: Message) -> Parcel:
 
 
 def _measures(parcel: Parcel) -> dict[str, Any]:
-    """Return the columns by which a message is known again."""
+    """Return the columns by which a message is known again, with flags that perhaps no listing tells."""
     exact = parcel.exact
     return {
+        "flags": join_flags(parcel.source_flags),
         "size": parcel.row.size,
         "digest": exact.digest,
         "canonical": None if exact.canonical == exact.digest else exact.canonical,
