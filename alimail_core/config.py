@@ -30,6 +30,7 @@ from alimail_core.spec import AccountSpec, Endpoint, MigrationSpec
 from alimail_core.structure import KeyPath, Misfits, did_you_mean, structure
 from alimail_core.text import printable
 from alimail_core.toml_lines import locate, nearest
+from alimail_core.units import parse_duration
 
 __all__ = ["example", "load", "loads", "reference"]
 
@@ -133,6 +134,7 @@ class _Reading:
             messages=messages,
             workers=migration.workers,
             executor=migration.executor,
+            every=parse_duration(migration.every),
             pace=migration.pace,
             report_folder=migration.report_folder,
             remarks=tuple(self.remarks),

@@ -15,6 +15,7 @@ from alimail_core.options import TransferOptions
 from alimail_core.pace import Pace
 from alimail_core.roster import Column
 from alimail_core.secrets import Secret
+from alimail_core.units import parse_duration
 
 Use = Literal["all", "archive", "drafts", "flagged", "important", "junk", "sent", "trash"]
 
@@ -37,6 +38,7 @@ class MigrationTable:
     )
     workers: int = option("How many accounts are carried side by side.", default=4)
     executor: str = option("What carries them: `threads`, `processes`, or a plug-in's.", default="threads")
+    every: str = option("How long `watch` pauses after each account's pass: 90s, 5m, 2h.", default="5m")
     pace: tuple[Pace, ...] = option(
         "How fast mail is read at most, by the time of day, by all accounts together: "
         '{begin = "08:00", end = "18:00", octets_per_second = "500kB", days = ["mon", "tue"]}; all but the speed '
@@ -49,6 +51,10 @@ class MigrationTable:
     def _check_name(self, _: object, value: str) -> None:
         if not value.strip() or len(value) > 100 or not value.isprintable():
             raise ValueError("must have 1 to 100 visible characters")
+
+    @every.validator
+    def _check_every(self, _: object, value: str) -> None:
+        parse_duration(value)
 
     @workers.validator
     def _check_workers(self, _: object, value: int) -> None:

@@ -58,6 +58,8 @@ class MigrationSpec:
     workers: int = 4
     """Accounts side by side."""
     executor: str = "threads"
+    every: float = 300.0
+    """Seconds that ``watch`` pauses after each account's pass."""
     pace: tuple[Pace, ...] = ()
     """How fast mail may be read at which time of day, by all accounts together."""
     report_folder: Path | None = None

@@ -209,11 +209,7 @@ def test_a_real_server_is_as_it_was_before(tmp_path: Path, monkeypatch: pytest.M
             old.deliver(user, INBOX if number % 2 else ("Wörk", "2019"), message(f"Letter {number}"))
         new.deliver(target, INBOX, message("Foreign"))
         before = new.snapshot(target)
-        Path("alimail.toml").write_text(_config(old, user, new, target))
-        Path("old").write_text(old.password)
-        Path("new").write_text(new.password)
-        for name in ("old", "new"):
-            Path(name).chmod(0o600)
+        imap_config(old, user, new, target)
         assert main(["migrate", "--yes", "--quiet"], Registry.load()) == 0
         after = new.snapshot(target)
         assert main(["undo", "--account", "a@old.example", "--yes"]) == 0
@@ -223,8 +219,13 @@ def test_a_real_server_is_as_it_was_before(tmp_path: Path, monkeypatch: pytest.M
         assert new.snapshot(target).keys() == after.keys()
 
 
-def _config(old: Dovecot, user: str, new: Dovecot, target: str) -> str:
-    return f"""
+def imap_config(old: Dovecot, user: str, new: Dovecot, target: str) -> None:
+    """Write, in this folder, a configuration for one account between two real servers."""
+    for name, server in (("old", old), ("new", new)):
+        Path(name).write_text(server.password)
+        Path(name).chmod(0o600)
+    Path("alimail.toml").write_text(
+        f"""
 [migration]
 name = "test"
 [source]
@@ -245,3 +246,4 @@ target_address = "a@new.example"
 source_user = "{user}"
 target_user = "{target}"
 """
+    )

@@ -27,6 +27,7 @@ from alimail_core.cli import (
     switch,
     undo,
     verify,
+    watch,
 )
 from alimail_core.cli.frame import Frame, give_up_output, show_bug, show_error
 from alimail_core.cli.output import complain
@@ -64,6 +65,7 @@ VERBS: dict[str, tuple[Callable[..., int], str]] = {
     "check": (check.check, "Try every login, before anything moves."),
     "plan": (plan.plan, "See what would move, and where to."),
     "migrate": (migrate.migrate, "Move the mail; again at any time for what is new."),
+    "watch": (watch.watch, "Keep moving new mail until told to stop."),
     "status": (status.status, "See how far everything has come."),
     "verify": (verify.verify, "Is it all there?"),
     "report": (report.report, "Write down what was moved and what was not."),

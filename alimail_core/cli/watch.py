@@ -1,0 +1,91 @@
+"""``alimail watch``: keep passing until told to stop, so that the target follows new mail."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from alimail_core.cli import options
+from alimail_core.cli.carry import ask_secrets, matching
+from alimail_core.cli.frame import Frame
+from alimail_core.cli.output import complain, octets_text, say
+from alimail_core.errors import InputError
+from alimail_core.units import parse_duration
+
+if TYPE_CHECKING:
+    from alimail_core.seam import Clock
+    from alimail_core.transfer import PassSummary
+
+
+def watch(
+    context: typer.Context,
+    config: options.Config = options.CONFIG,
+    search: options.Search = "",
+    every: Annotated[
+        str,
+        typer.Option(metavar="TIME", help="The pause after each account's pass; else the configuration's."),
+    ] = "",
+    log: options.Log = None,
+) -> int:
+    """Keep moving new mail until told to stop: every account that is enabled again and again, by asking its server.
+
+    It writes a line for each pass that brought something, or ended in another way than the one before. An account
+    whose server is down is tried ever more rarely, up to once an hour, and holds up no other. Ctrl-C or SIGTERM
+    finishes the batches under way and stops; killed, it is simply started again.
+
+    \b
+    Examples:
+      alimail watch
+      alimail watch --every 90s
+      alimail watch -c branch.toml --log branch.jsonl
+    """
+    from attrs import evolve
+
+    from alimail_core.watch import Watch
+
+    frame = Frame.of(context)
+    spec = frame.load(config)
+    spec = evolve(spec, accounts=tuple(matching(spec, search)))
+    if not spec.accounts:
+        raise InputError(f"no account has {search!r} in its addresses", remedy="`alimail status` lists them.")
+    pause = _seconds(every) if every else spec.every
+    ask_secrets(spec.accounts)
+    with frame.migration(spec, log=log) as migration:
+        say("watching; Ctrl-C stops")
+        sys.stdout.flush()
+        Watch(migration, pause, _Lines(frame.clock)).run()
+    given = "" if config == options.CONFIG else f" -c {config}"
+    complain(f"Interrupted between two batches; nothing is lost. `alimail watch{given}` goes on.")
+    return 128 + frame.stop.signal
+
+
+def _seconds(text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise InputError(f"--every {error}") from None
+
+
+class _Lines:
+    """One line for each pass that has something new to tell."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._before: dict[str, tuple[str, str]] = {}
+
+    def __call__(self, summary: PassSummary) -> None:
+        """Write the line, or nothing."""
+        end = (summary.state, summary.reason)
+        news = self._before.get(summary.account, ("done", "")) != end and summary.state != "stopped"
+        self._before[summary.account] = end
+        if not (news or summary.copied or summary.adopted):
+            return
+        brought = f"{summary.copied:,} copied, {summary.adopted:,} were there, {octets_text(summary.octets)}"
+        told = [brought, *([f"{summary.problems:,} problems"] if summary.problems else [])]
+        told += [f"{summary.state}: {summary.reason}" if summary.reason else summary.state]
+        say(f"{self._clock.now():%Y-%m-%d %H:%M:%SZ} {summary.account}: {'; '.join(told)}")
+        if news and summary.remedy:
+            say(f"  -> {summary.remedy}")
+        sys.stdout.flush()
