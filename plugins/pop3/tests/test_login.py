@@ -11,7 +11,7 @@ from typing import Literal
 import pytest
 from attrs import evolve
 
-from alimail_core import AlimailError, Credentials, Denied, InputError, Refused, Throttled, Transient
+from alimail_core import AlimailError, Credentials, Denied, InputError, LoginDenied, Refused, Throttled, Transient
 from alimail_core.testing.certificates import make_certificate
 from alimail_pop3.grades import Doing, grade, parse_answer
 from alimail_pop3.login import connect
@@ -122,12 +122,12 @@ def test_a_refused_token_ends_the_exchange() -> None:
 @pytest.mark.parametrize(
     ("answer", "kind", "remedy"),
     [
-        (b"-ERR [AUTH] Authentication failed.\r\n", Denied, "password"),
-        (b"-ERR [AUTH] Application-specific password required\r\n", Denied, "applications"),
+        (b"-ERR [AUTH] Authentication failed.\r\n", LoginDenied, "password"),
+        (b"-ERR [AUTH] Application-specific password required\r\n", LoginDenied, "applications"),
         (b"-ERR [AUTH] Your account is locked\r\n", Denied, "password"),
         (b"-ERR account disabled\r\n", Denied, "password"),
-        (b"-ERR invalid login\r\n", Denied, "password"),
-        (b"-ERR\r\n", Denied, "password"),
+        (b"-ERR invalid login\r\n", LoginDenied, "password"),
+        (b"-ERR\r\n", LoginDenied, "password"),
         (b"-ERR [IN-USE] Do you have another POP session running?\r\n", Transient, "mail program"),
         (b"-ERR [IN-USE/BY-OWNER] no\r\n", Transient, "mail program"),
         (b"-ERR maildrop already locked\r\n", Transient, "mail program"),

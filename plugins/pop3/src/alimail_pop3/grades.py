@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 
 from attrs import frozen
 
-from alimail_core import AlimailError, Denied, Refused, Throttled, Transient
+from alimail_core import AlimailError, Denied, LoginDenied, Refused, Throttled, Transient
 
 Doing: TypeAlias = Literal["greeting", "login", "list", "read"]
 """What the server said no to: the connection itself, a login, a list of the maildrop, one message."""
@@ -106,13 +106,13 @@ WORDS: list[tuple[re.Pattern[str], Rule]] = [
     # Gmail, Yahoo, iCloud, QQ, 163.
     _words(
         r"web ?login|application[- ]specific|app(?:lication)? password|authori[sz]ation code|授权码",
-        Denied,
+        LoginDenied,
         OTHER_LOGIN_REMEDY,
     ),
     _words(
         r"pop3? ?(?:access )?(?:is |has been )?(?:disabled|not enabled|not allowed)|not (?:enabled|allowed) for pop|"
         r"enable pop",
-        Denied,
+        LoginDenied,
         DISABLED_REMEDY,
     ),
     _words(
@@ -133,7 +133,7 @@ WORDS: list[tuple[re.Pattern[str], Rule]] = [
 
 _DEFAULT: dict[Doing, Rule] = {
     "greeting": Rule(Transient, LATER_REMEDY),
-    "login": Rule(Denied, LOGIN_REMEDY),
+    "login": Rule(LoginDenied, LOGIN_REMEDY),
     "list": Rule(Transient, LATER_REMEDY),
     "read": Rule(Refused),
 }
