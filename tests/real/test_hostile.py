@@ -9,6 +9,7 @@ import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ from alimail_core.spec import AccountSpec, Endpoint
 from alimail_core.testing.mail import message
 from alimail_core.testing.servers import Dovecot
 from alimail_imap.testing import CLOSE, CannedServer
-from alimail_imap.wire import MAX_TEXT
+from alimail_imap.wire import MAX_LITERAL, MAX_TEXT
 from tests.real.bench import HurriedClock
 from tests.real.mailboxes import Carrier, account, endpoint
 
@@ -102,10 +103,38 @@ def test_a_server_that_breaks_the_protocol_ends_its_own_account_alone(
 ) -> None:
     """The account fails with the reason after a few attempts, the exit code says so, the other is carried."""
     words, reason = BREAKS[how]
-    with CannedServer(HONEST | {b'LIST "" "*"': words}) as server, little_memory():
+    with CannedServer(HONEST | {b'LIST "" "*"': words}) as server:
         summary = carry(server, source_server, target_server, tmp_path)
     assert (summary.accounts[0].state, summary.exit_code) == ("failed", 1)
     assert reason in summary.accounts[0].reason
+
+
+class EndlessServer(CannedServer):
+    """Never comes to the end of its greeting."""
+
+    def _converse(self, peer: Any) -> None:
+        while peer.say(b"x" * 65_536):
+            pass
+
+
+def test_a_line_that_really_has_no_end_takes_little_memory(
+    source_server: Dovecot, target_server: Dovecot, tmp_path: Path
+) -> None:
+    """However long a server goes on, we read a line's greatest length and end the connection."""
+    with EndlessServer() as server, little_memory():
+        summary = carry(server, source_server, target_server, tmp_path)
+    assert (summary.accounts[0].state, summary.exit_code) == ("failed", 1)
+    assert "endless line" in summary.accounts[0].reason
+
+
+def test_a_huge_literal_takes_the_memory_of_what_comes(
+    source_server: Dovecot, target_server: Dovecot, tmp_path: Path
+) -> None:
+    """Half a gigabyte that is announced, and may be sent, is not taken before it is there."""
+    words = b"* LIST () {%d}\r\nabc" % MAX_LITERAL + CLOSE
+    with CannedServer(HONEST | {b'LIST "" "*"': words}) as server, little_memory():
+        summary = carry(server, source_server, target_server, tmp_path)
+    assert (summary.accounts[0].state, summary.exit_code) == ("failed", 1)
 
 
 @pytest.mark.parametrize("command", [b"CAPABILITY", b"LOGIN", b"LIST", b"EXAMINE", b"FETCH"])

@@ -18,6 +18,7 @@ from alimail_core.model import INBOX
 from alimail_core.testing.alibaba import AlibabaServer
 from alimail_core.testing.mail import attachment, message, multipart
 from alimail_core.testing.servers import Dovecot
+from tests.real.bench import WAIT_SECONDS
 from tests.real.mailboxes import Server
 from tests.real.peers import Courier
 
@@ -34,9 +35,8 @@ sys.exit(code)
 """
 """The command ``alimail``, which at its end writes down the most memory that it had, in KiB."""
 
-_SESSION = re.compile(
-    r"imap\((?P<user>[^)]*)\)<\d+>: Info: Disconnected: Logged out in=\d+ out=(?P<octets>\d+)"
-)
+_BEGUN = re.compile(r"imap-login: Info: Login: user=<(?P<user>[^>]*)>.* mpid=(?P<pid>\d+)")
+_ENDED = re.compile(r"imap\([^)]*\)<(?P<pid>\d+)>: Info: Disconnected: .*\bout=(?P<octets>\d+)")
 
 
 @frozen
@@ -82,15 +82,17 @@ def _url(kind: str, server: Server, user: str) -> str:
     return f"{kind}://{quote(user, safe='')}@{server.host}:{server.imap_port}?tls=none{lone}"
 
 
-def told(server: Dovecot, user: str, sessions: int) -> list[int]:
-    """Wait until a user has ended so many sessions; return how many octets the server told in each."""
-    found: list[int] = []
-    end = time.monotonic() + 30
-    while len(found) < sessions and time.monotonic() < end:
-        log = server.log.read_text("utf-8", "replace")
-        found = [int(each["octets"]) for each in _SESSION.finditer(log) if each["user"] == user]
+def told(server: Dovecot, user: str, since: int) -> int:
+    """Wait until the sessions that a user began since a place in the log have ended; return the octets told there."""
+    end = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < end:
+        log = server.log.read_bytes()[since:].decode("utf-8", "replace")
+        begun = {each["pid"] for each in _BEGUN.finditer(log) if each["user"] == user}
+        ended = {each["pid"]: int(each["octets"]) for each in _ENDED.finditer(log)}
+        if begun and begun <= ended.keys():
+            return sum(ended[pid] for pid in begun)
         time.sleep(0.01)
-    return found
+    raise TimeoutError(server.log_tail())
 
 
 @pytest.fixture
@@ -126,14 +128,13 @@ def test_a_large_folder_in_little_memory(
     assert target.snapshot(target_user)[INBOX] == sent
     assert sent.total() == large
     dovecot = target if isinstance(target, Dovecot) else target.dovecot
-    before = [len(told(source_server, user, 2)), len(told(dovecot, target_user, 2))]
+    since = [each.log.stat().st_size for each in (source_server, dovecot)]
     again = copy.run()
     assert again.code == 0, again.output
     assert again.memory < MEMORY
     # A listing has sixty octets or more for each message; to log in and open a folder takes a few hundred.
-    news = [told(source_server, user, before[0] + 1), told(dovecot, target_user, before[1] + 1)]
-    assert sum(news[0][before[0] :]) < 10 * large
-    assert sum(news[1][before[1] :]) < 10 * large
+    assert told(source_server, user, since[0]) < 10 * large
+    assert told(dovecot, target_user, since[1]) < 10 * large
     assert target.snapshot(target_user)[INBOX] == sent
 
 
