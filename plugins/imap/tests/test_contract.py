@@ -50,7 +50,8 @@ class OverDovecot(SinkContract):
 
     def break_connection(self, source: Source) -> None:
         assert isinstance(source, ImapSource)
-        source.session.connection.wire._sock.shutdown(socket.SHUT_RDWR)
+        # Past TLS, which must not be shut down while another thread reads it.
+        socket.socket.shutdown(source.session.connection.wire._sock, socket.SHUT_RDWR)
 
     def flag(self, path: FolderPath, key: str, flags: frozenset[str]) -> None:
         with ImapSink.open(options_for(self.dovecot), credentials_for(self.dovecot, self.user)) as sink:

@@ -12,7 +12,7 @@ from alimail_core.errors import AlimailError, InDoubt, Interrupted, OverQuota, T
 from alimail_core.model import BATCH_MESSAGES, Batch, Delivery, Folder, NotStored, Stored
 from alimail_imap.shares import USUAL, Shares
 from alimail_imap.sink import ImapSink
-from alimail_imap.spread import FIRST, PATIENCE, ROUNDS, Pace, Spread
+from alimail_imap.spread import FIRST, PATIENCE, ROUNDS, Pace, Spread, _Waiting
 from alimail_imap.testing import CLOSE, CannedServer
 
 BOX = Folder(("Box",))
@@ -105,6 +105,21 @@ def test_whole_commands_are_shared_where_many_messages_fit_in_one() -> None:
     assert set(grades(outcomes)) == {"Stored"}
     assert len(server.commands(b"APPEND")) == len(batches)
     assert len(set(server.brought)) == server.logins == 2
+
+
+def test_lanes_go_to_different_folders() -> None:
+    """What waits for a folder that others are writing to lets another folder's go first, each in its order."""
+    waiting = _Waiting()
+    there = [evolve(one, folder=Folder(("There",))) for one in batch(10, 3)]
+    for one in (*batch(messages=3), *there):
+        waiting.put([one])
+    taken = [waiting.take()[0] for _ in range(3)]
+    assert [one.id for one in taken] == [0, 10, 1]
+    waiting.land(taken[0])
+    waiting.land(taken[2])
+    waiting.put_back(taken[2])
+    assert len(waiting) == 4
+    assert [waiting.take()[0].id for _ in range(4)] == [1, 2, 11, 12]
 
 
 def test_few_messages_are_not_worth_a_login() -> None:

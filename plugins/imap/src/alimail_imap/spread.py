@@ -14,14 +14,23 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from queue import SimpleQueue
 from typing import TypeAlias
 
 from attrs import define, field, frozen
 
-from alimail_core import BATCH_MESSAGES, BATCH_OCTETS, AlimailError, Batch, Delivery, NotStored, Transient
+from alimail_core import (
+    BATCH_MESSAGES,
+    BATCH_OCTETS,
+    AlimailError,
+    Batch,
+    Delivery,
+    FolderPath,
+    NotStored,
+    Transient,
+)
 from alimail_imap.append import AppendStrategy, Link, Multi, Outcome, Pipelined
 from alimail_imap.connection import Connection
 
@@ -108,6 +117,48 @@ def choose(connection: Connection) -> AppendStrategy:
     return Spread(Multi(), two, rounds=BATCH_MESSAGES // 4, ahead=1)
 
 
+class _Waiting:
+    """Commands' messages that wait for a lane, in their order within each folder. To be used under a lock.
+
+    Servers lock a folder while they store into it, so next is the one that the fewest messages are on their way to.
+    """
+
+    def __init__(self) -> None:
+        self._groups: dict[FolderPath, deque[list[Delivery]]] = {}
+        self._flying: Counter[FolderPath] = Counter()
+
+    def __len__(self) -> int:
+        return sum(map(len, self._groups.values()))
+
+    def __iter__(self) -> Iterator[Delivery]:
+        return (one for groups in self._groups.values() for group in groups for one in group)
+
+    def put(self, group: list[Delivery]) -> None:
+        """Let a group wait."""
+        self._groups.setdefault(group[0].folder.path, deque()).append(group)
+
+    def put_back(self, delivery: Delivery) -> None:
+        """Let one that was taken, and certainly not stored, wait again, before the others of its folder."""
+        self._groups.setdefault(delivery.folder.path, deque()).appendleft([delivery])
+
+    def take(self) -> list[Delivery]:
+        """Take the next group; each of it counts as on its way until it is told to ``land``."""
+        path = min(self._groups, key=self._flying.__getitem__)
+        group = self._groups[path].popleft()
+        if not self._groups[path]:
+            del self._groups[path]
+        self._flying[path] += len(group)
+        return group
+
+    def land(self, delivery: Delivery) -> None:
+        """Note that one is no longer on its way."""
+        self._flying[delivery.folder.path] -= 1
+
+    def clear(self) -> None:
+        """Let nothing wait any more."""
+        self._groups.clear()
+
+
 @frozen
 class _Ended:
     """A lane has ended by itself, because of an error."""
@@ -139,7 +190,7 @@ class _Spreading:
         """Why the main connection is gone."""
         self._changed = threading.Condition()
         # Under the condition's lock:
-        self._waiting: deque[list[Delivery]] = deque()
+        self._waiting = _Waiting()
         self._alive = 0
         self._closing = False
 
@@ -195,7 +246,8 @@ class _Spreading:
         self._owed |= {delivery.id: len(delivery.octets) for delivery in batch}
         groups = list(self._plan(batch))
         with self._changed:
-            self._waiting.extend(groups)
+            for group in groups:
+                self._waiting.put(group)
             self._changed.notify_all()
         return True
 
@@ -207,7 +259,7 @@ class _Spreading:
 
     def _work_for(self, lanes: int) -> bool:
         with self._changed:
-            waiting = [len(one.octets) for group in self._waiting for one in group]
+            waiting = [len(one.octets) for one in self._waiting]
         return len(waiting) > self._spread.rounds * lanes or sum(waiting) > ROUND_OCTETS * lanes
 
     def _open_lane(self, *, main: bool = False) -> None:
@@ -244,7 +296,7 @@ class _Spreading:
         """Answer for what no lane will send any more."""
         unsent = Transient(f"the account stopped before this message was sent: {error.message}")
         with self._changed:
-            for delivery in (one for group in self._waiting for one in group):
+            for delivery in self._waiting:
                 self._told.put(NotStored(delivery.id, unsent))
             self._waiting.clear()
 
@@ -283,6 +335,8 @@ class _Spreading:
             try:
                 for outcome in run.outcomes(self._feed(taken, main)):
                     delivery = taken.pop(outcome.id)
+                    with self._changed:
+                        self._waiting.land(delivery)
                     if connection.wire.broken and _is_unsent(outcome):
                         self._hand_back(delivery)
                     else:
@@ -309,7 +363,7 @@ class _Spreading:
             with self._changed:
                 if self._closing or not self._waiting or self._is_surplus(main):
                     return
-                group = self._waiting.popleft()
+                group = self._waiting.take()
             self._told.put(None)
             taken |= {delivery.id: delivery for delivery in group}
             yield group
@@ -317,7 +371,7 @@ class _Spreading:
     def _hand_back(self, delivery: Delivery) -> None:
         """Leave to other lanes what certainly was not stored, as its octets were never sent."""
         with self._changed:
-            self._waiting.appendleft([delivery])
+            self._waiting.put_back(delivery)
             self._changed.notify_all()
 
 
