@@ -11,7 +11,16 @@ from typing import Literal
 import pytest
 from attrs import evolve
 
-from alimail_core import AlimailError, Credentials, Denied, InputError, LoginDenied, Refused, Throttled, Transient
+from alimail_core import (
+    AlimailError,
+    Credentials,
+    Denied,
+    InputError,
+    LoginDenied,
+    Refused,
+    Throttled,
+    Transient,
+)
 from alimail_core.testing.certificates import make_certificate
 from alimail_pop3.grades import Doing, grade, parse_answer
 from alimail_pop3.login import connect
@@ -135,7 +144,7 @@ def test_a_refused_token_ends_the_exchange() -> None:
         (b"-ERR [SYS/TEMP] Temporary authentication failure.\r\n", Transient, "later"),
         (b"-ERR [SYS/PERM] mailbox is corrupt\r\n", Denied, "administrator"),
         (b"-ERR Too many simultaneous connections\r\n", Throttled, "max_connections"),
-        (b"-ERR POP3 is not enabled for this account\r\n", Denied, "Switch POP3 on"),
+        (b"-ERR POP3 is not enabled for this account\r\n", LoginDenied, "Switch POP3 on"),
         (
             b"-ERR Plaintext authentication disallowed on non-secure (SSL/TLS) connections.\r\n",
             Denied,
@@ -286,10 +295,10 @@ def test_nobody_listening_is_transient() -> None:
         (b"-ERR [SYS/TEMP] disk", "read", Transient),
         (b"-ERR [SYS/PERM] disk", "list", Denied),
         (b"-ERR what?", "list", Transient),
-        (b"-err [auth] small letters", "login", Denied),
+        (b"-err [auth] small letters", "login", LoginDenied),
         (b"-ERR Mailbox is locked by POP server", "login", Transient),
         (b"-ERR Server busy, try again later", "greeting", Transient),
-        (b"-ERR Please use authorization code", "login", Denied),
+        (b"-ERR Please use authorization code", "login", LoginDenied),
     ],
 )
 def test_answers_are_graded(words: bytes, doing: Doing, kind: type[AlimailError]) -> None:
