@@ -18,9 +18,11 @@ Plan = Mapping[bytes, SpecialUse | None]
 """What is to be made, by its name on the wire, what stands above before what stands below."""
 
 
-def create_folders(session: Session, wanted: Wanted) -> Iterator[Folder | Unusable]:
-    """See ``Sink.create``. What was made is listed once more, because only that tells what is really there."""
-    there = list_folders(session.connection, session.names)
+def create_folders(session: Session, wanted: Wanted, there: Sequence[Folder]) -> Iterator[Folder | Unusable]:
+    """See ``Sink.create``; ``there`` is what was listed last, and may be older than what others made meanwhile.
+
+    What was made is listed once more, because only that tells what is really there.
+    """
     plan = _plan(session.names, wanted, {folder.path: folder for folder in there})
     refused = _make(session.connection, plan)
     for name in plan:

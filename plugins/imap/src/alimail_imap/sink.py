@@ -71,6 +71,7 @@ class ImapSink(ImapSource, Sink):
         self._strategy = strategy or choose(session.connection)
         self._rules = rules
         self._open = True
+        self._listed: list[Folder] | None = None
         _SHARES.enter(session.options.address)
 
     @classmethod
@@ -140,11 +141,14 @@ class ImapSink(ImapSource, Sink):
 
     def folders(self) -> Iterable[Folder]:
         """List the folders of the personal namespace; how much stands in a target is of no use to anybody."""
-        return list_folders(self.session.connection, self.session.names)
+        self._listed = list_folders(self.session.connection, self.session.names)
+        return self._listed
 
     def create(self, wanted: Sequence[tuple[FolderPath, SpecialUse | None]]) -> Iterator[Folder | Unusable]:
         """Make folders and what stands above them, subscribe to them, answer what the server really has."""
-        return create_folders(self.session, wanted)
+        there = self._listed if self._listed is not None else self.folders()
+        self._listed = None  # it is a little old now
+        return create_folders(self.session, wanted, list(there))
 
     # Messages
 

@@ -34,7 +34,7 @@ from alimail_core import (
 from alimail_imap.append import AppendStrategy, Link, Multi, Outcome, Pipelined
 from alimail_imap.connection import Connection
 
-FIRST = 4
+FIRST = 8
 """Lanes to begin with, where there is work for them."""
 ROUNDS = 8
 """How many messages cost a lane about as much time as its login."""
