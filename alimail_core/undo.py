@@ -14,7 +14,7 @@ on, and a pass that comes first takes whatever still stands there for a stranger
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import islice
 from typing import Any
@@ -80,10 +80,9 @@ def undo_account(
     """
     if dry_run:
         with closing(ledger.read(account_id)) as book:
-            return _undo(ends, book, folder, dry_run=True)
-    ledger.enable([account_id], False)
+            return _undo(ends, book, folder, disable=None)
     with ledger.lease(account_id) as book:
-        undone = _undo(ends, book, folder, dry_run=False)
+        undone = _undo(ends, book, folder, disable=lambda: ledger.enable([account_id], False))
         if undone.removed:
             book.add_note("messages that `alimail undo` removed from the target again", undone.removed)
             remedy = "`alimail enable`, then `alimail migrate`, carries them again."
@@ -91,8 +90,9 @@ def undo_account(
         return undone
 
 
-def _undo(ends: Ends, book: Book, folder: str, *, dry_run: bool) -> Undone:
-    account = ends.account
+def _undo(ends: Ends, book: Book, folder: str, *, disable: Callable[[], object] | None) -> Undone:
+    """Look, and where ``disable`` is given, call it once nothing speaks against the undo, and remove."""
+    account, dry_run = ends.account, disable is None
     here = (
         endpoint_name(account.source, account.source_user),
         endpoint_name(account.target, account.target_user),
@@ -115,6 +115,8 @@ def _undo(ends: Ends, book: Book, folder: str, *, dry_run: bool) -> Undone:
                 remedy="Remove its folders by hand, or let the mailbox be made anew.",
             )
         work = _Work(ends, book, source, sink, dry_run, {row.id: _Place(row) for row in wanted})
+        if disable is not None:  # Within the lease, so that no pass slips in and carries it all again.
+            disable()
         work.run()
     places = work.places.values()
     folders = (UndoneFolder(each.row.path, each.removed, each.octets, dict(each.kept)) for each in places)
@@ -193,10 +195,11 @@ class _Work:
                 row for row in rows if row.state == State.PENDING and row.id not in standing | stays.keys()
             ]
             self._set(begun, _NOWHERE)
-            self._set([row for row in rows if row.id in stays and row.state == State.PENDING], _STAYS)
-            if not self._remove(place, ours):
-                stays |= dict.fromkeys((row.id for row in ours), REFUSED)
-                ours = []
+            seen = [row for row in rows if row.id in standing and row.id in stays]
+            self._set([row for row in seen if row.state == State.PENDING], _STAYS)
+            gone = self._remove(place, ours)
+            stays |= dict.fromkeys((row.id for row in ours if row.id not in gone), REFUSED)
+            ours = [row for row in ours if row.id in gone]
         place.removed += len(ours)
         place.octets += sum(row.size or 0 for row in ours)
         place.kept.update(stays.values())
@@ -206,6 +209,10 @@ class _Work:
     ) -> tuple[dict[int, str], set[int]]:
         """Tell why copies stay, by the row's id, and which of the others stand in the target at this moment."""
         stays = {row.id: reason for row in rows if (reason := _uncertain(place, row))}
+        keys = [row.target_key for row in rows if row.target_key]
+        for claims in self.book.by_target_keys(place.row.id, keys).values():
+            if len(claims) > 1:  # one entry for two messages: a pass has to tell first which of them it is
+                stays |= {row.id: UNCERTAIN for row in rows if row.id in {one.id for one in claims}}
         asked = {row.target_key: row for row in rows if row.target_key and row.id not in stays}
         found = _look(self.sink, place.folder, {key: row.target_entry for key, row in asked.items()})
         sources = {row.key: row.entry for row in asked.values() if row.key and not row.gone}
@@ -231,19 +238,21 @@ class _Work:
             if body is None or body.digest not in (row.sent_digest or row.digest, row.stored_digest):
                 yield row.id
 
-    def _remove(self, place: _Place, rows: Sequence[Row]) -> bool:
-        """Remove copies that were just judged; tell whether the server let them go."""
+    def _remove(self, place: _Place, rows: Sequence[Row]) -> set[int]:
+        """Remove copies that were just judged; return the ids of those that the server has let go."""
         if not rows or place.folder is None:
-            return True
+            return set()
         self._set(rows, {"state": State.PENDING, "target_gone": 0}, sync=True)
         try:
             for _ in self.sink.remove(place.folder, [row.target_key or "" for row in rows]):
                 pass
         except Refused:
-            self._set(rows, _STAYS)
-            return False
-        self._set(rows, _NOWHERE)
-        return True
+            pass  # of all, of some, or of the last step: looking tells
+        left = _look(self.sink, place.folder, {row.target_key or "": row.target_entry for row in rows})
+        self._set([row for row in rows if row.target_key in left], _STAYS)
+        gone = [row for row in rows if row.target_key not in left]
+        self._set(gone, _NOWHERE)
+        return {row.id for row in gone}
 
     def _set(self, rows: Sequence[Row], columns: Mapping[str, Any], *, sync: bool = False) -> None:
         self.book.update([{"_id": row.id, **columns} for row in rows], sync=sync)

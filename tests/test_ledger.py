@@ -11,7 +11,7 @@ import pytest
 
 from alimail_core.errors import LeaseHeld, LeaseLost, LedgerError
 from alimail_core.ledger import Ledger, State
-from alimail_core.ledger.schema import SCHEMA_VERSION
+from alimail_core.ledger.schema import ADDED_TO_ACCOUNT, SCHEMA_VERSION
 from alimail_core.model import INBOX, Entry
 from alimail_core.testing.clock import FakeClock
 
@@ -88,7 +88,7 @@ def test_an_older_schema_is_brought_up_to_date(tmp_path: Path) -> None:
     path = tmp_path / "l.db"
     make(path)
     with closing(sqlite3.connect(path)) as raw:
-        for column in ("left_out_by", "placed_by"):
+        for column in ADDED_TO_ACCOUNT:
             raw.execute(f"ALTER TABLE account DROP COLUMN {column}")
         raw.execute("UPDATE migration SET schema_version = 1")
         raw.execute("PRAGMA user_version = 1")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from unittest.mock import patch
 
@@ -10,9 +10,9 @@ import pytest
 
 from alimail_core.cli import main
 from alimail_core.config import load
-from alimail_core.errors import Denied, InputError
+from alimail_core.errors import Denied, InDoubt, InputError, LeaseHeld, Refused
 from alimail_core.migration import Migration
-from alimail_core.model import INBOX, Folder
+from alimail_core.model import INBOX, Cursor, Folder, Unusable
 from alimail_core.registry import Registry
 from alimail_core.testing import FakeClock, MemoryMailbox, MemorySink, MemoryTraits, message
 from alimail_core.testing.faults import Killed
@@ -166,6 +166,62 @@ def test_an_undo_that_was_killed_goes_on(
     migration.run()
     assert plugin.boxes[NEW].everything() == before
     assert migration.run().accounts[0].copied == 0
+
+
+def test_a_removal_without_an_answer_is_looked_for_where_the_folder_can_be_opened(
+    plugin: MemoryPlugin, migration: Migration
+) -> None:
+    """What may have been removed counts as standing only once it was seen, so that nothing is forgotten."""
+    migration.run()
+    remove = MemorySink.remove
+
+    def cut(self: MemorySink, folder: Folder, keys: Sequence[str]) -> Iterator[str]:
+        yield from remove(self, folder, keys)
+        raise InDoubt("the answer to a removal was lost")
+
+    def busy(self: MemorySink, requests: Iterable[tuple[Folder, Cursor | None]]) -> Iterator[Unusable]:
+        yield from (Unusable(folder.path, "NO [INUSE]") for folder, _ in requests)
+
+    with patch.object(MemorySink, "remove", cut), pytest.raises(InDoubt):
+        undo(migration)
+    with patch.object(MemorySink, "changes", busy):
+        undo(migration)
+    migration.enable("")
+    assert migration.run().accounts[0].state == "done"
+    assert plugin.boxes[NEW].contents() == plugin.boxes[OLD].contents()
+
+
+@pytest.mark.parametrize("removed", [0, 2])
+@pytest.mark.parametrize("refused", [False, True])
+def test_only_what_is_seen_to_be_gone_counts_as_removed(
+    refused: bool, removed: int, plugin: MemoryPlugin, migration: Migration
+) -> None:
+    """A server that removes less than it was asked to, whatever it answers, costs nothing and doubles nothing."""
+    plugin.boxes[NEW].traits = MemoryTraits(moves=True, delta=True)
+    migration.run()
+    remove = MemorySink.remove
+
+    def less(self: MemorySink, folder: Folder, keys: Sequence[str]) -> Iterator[str]:
+        yield from remove(self, folder, keys[:removed])
+        if refused:
+            raise Refused("NO no more of them")
+
+    with patch.object(MemorySink, "remove", less):
+        undo(migration)
+    migration.enable("")
+    assert migration.run().accounts[0].state == "done"
+    assert plugin.boxes[NEW].contents() == plugin.boxes[OLD].contents()
+
+
+def test_an_undo_that_is_refused_disables_nothing(plugin: MemoryPlugin, migration: Migration) -> None:
+    """A wrong folder, or a pass under way, leaves the account as it was."""
+    migration.run()
+    with pytest.raises(InputError):
+        undo(migration, "No such")
+    held = patch("alimail_core.ledger.ledger.Ledger.lease", side_effect=LeaseHeld("a pass is under way"))
+    with held, pytest.raises(LeaseHeld):
+        undo(migration)
+    assert migration.status()[0].enabled
 
 
 def test_a_target_that_cannot_remove_single_messages_is_left_alone(

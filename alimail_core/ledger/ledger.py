@@ -156,9 +156,10 @@ class Ledger:
 
     def _upgrade(self, version: int) -> None:
         with self._write() as connection:
-            for later in range(version + 1, SCHEMA_VERSION + 1):
-                for statement in schema.UPGRADES[later]:
-                    connection.exec_driver_sql(statement)
+            have = {column["name"] for column in sa.inspect(connection).get_columns("account")}
+            for name, kind in schema.ADDED_TO_ACCOUNT.items():
+                if name not in have:
+                    connection.exec_driver_sql(f"ALTER TABLE account ADD COLUMN {name} {kind}")
             connection.execute(migration.update().values(schema_version=SCHEMA_VERSION))
             if connection.dialect.name == "sqlite":
                 connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")

@@ -23,7 +23,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 APPLICATION_ID = 0x616C696D
 """``alim``: the four octets at offset 68 of the SQLite file by which a foreign database is told apart."""
 
@@ -203,10 +203,9 @@ note = Table(
     UniqueConstraint("account_id", "text"),
 )
 
-UPGRADES = {
-    2: (
-        "ALTER TABLE account ADD COLUMN left_out_by TEXT NOT NULL DEFAULT ''",
-        "ALTER TABLE account ADD COLUMN placed_by TEXT NOT NULL DEFAULT ''",
-    )
+ADDED_TO_ACCOUNT = {
+    "stop_fence": "INTEGER",
+    "left_out_by": "TEXT NOT NULL DEFAULT ''",
+    "placed_by": "TEXT NOT NULL DEFAULT ''",
 }
-"""By version: what makes of the version before it this one."""
+"""Columns that a ledger of an earlier version may lack."""

@@ -49,7 +49,7 @@ def send(p: Pass, pairs: Sequence[Pair]) -> None:
         reconcile(p, targets, decide=aside)
         for target in targets:
             _tell_redated(p, target)
-            _tell_merged(p, target)
+            tell_merged(p, target)
         if not aside:
             break
 
@@ -64,7 +64,7 @@ def _tell_redated(p: Pass, target: Target) -> None:
         p.note_once("the target does not keep internal dates: messages show the day of their migration there")
 
 
-def _tell_merged(p: Pass, target: Target) -> None:
+def tell_merged(p: Pass, target: Target) -> None:
     """Where the target gave a message the key of an earlier one, only the earlier one stands there.
 
     An identical one is there once, which is named in the pass that saw it; another's content is not there.

@@ -26,7 +26,7 @@ from alimail_core.messages import EVERYTHING, MessageFilter
 from alimail_core.model import Folder, FolderPath
 from alimail_core.options import TransferOptions
 from alimail_core.seam import Clock, Stop
-from alimail_core.transfer.doubt import resolve_doubts, send
+from alimail_core.transfer.doubt import resolve_doubts, send, tell_merged
 from alimail_core.transfer.follow import carry_flags, follow_moves, mirror_deletions, targets_with_news
 from alimail_core.transfer.listing import chunks, leave_out, list_source, pair_folders, tell_listed
 from alimail_core.transfer.reconcile import reconcile
@@ -218,6 +218,9 @@ def carry(p: Pass, sources: Callable[[], Sequence[Folder]]) -> None:
     resolve_doubts(p)
     carry_flags(p)
     mirror_deletions(p)
+    for target in p.targets.values():
+        if target.surveyed is not None:
+            tell_merged(p, target)
     save_cursors(p, p.pairs)
     p.book.forget_problems("extra", list({row.id for row in p.book.doubled()} - p.book.still_doubled()))
     left = p.book.pending()

@@ -103,6 +103,10 @@ class _Request:
         known = self.mark.exists if self.mark is not None else None
         return self.status.get("MESSAGES", self.folder.messages if known is None else known)
 
+    def may_have_grown(self) -> bool:
+        """Tell whether its size is not known, or was small when it was last looked at."""
+        return self.folder.messages is None if self.mark is None else self.mark.exists <= SMALL
+
     def may_be_unchanged(self) -> bool:
         """Tell whether STATUS could show it: only a UIDVALIDITY from a clock tells a folder that was made again."""
         return self.mark is not None and bool(self.mark.modseq) and self.mark.uidvalidity >= CLOCK_LIKE
@@ -166,7 +170,7 @@ class Lister:
             for one in part
             # STATUS of the open folder would be stale (RFC 9051 §6.3.11).
             if not self._is_selected(one.folder)
-            and ((extended and one.may_be_unchanged()) or (len(part) > 1 and one.size is None))
+            and ((extended and one.may_be_unchanged()) or (len(part) > 1 and one.may_have_grown()))
         ]
         self._connection.settle()
         names = (astring(self._session.names.wire(one.folder)) for one in asked)

@@ -250,7 +250,12 @@ class ImapSink(ImapSource, Sink):
 
     def _expunge(self, numbers: bytes) -> None:
         self.connection.ask(b"UID STORE ", numbers, b" +FLAGS.SILENT (\\Deleted)", doing="folder")
-        self.connection.ask(b"UID EXPUNGE ", numbers, doing="folder")
+        try:
+            self.connection.ask(b"UID EXPUNGE ", numbers, doing="folder")
+        except Refused:
+            # What stays marked would go with the next EXPUNGE of any client.
+            self.connection.run(b"UID STORE ", numbers, b" -FLAGS.SILENT (\\Deleted)")
+            raise
 
     def _present(self, wanted: dict[int, str]) -> dict[int, str]:
         if not self.connection.offers("UIDPLUS"):
