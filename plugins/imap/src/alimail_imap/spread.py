@@ -228,11 +228,10 @@ class _Spreading:
 
     def _wants_more(self) -> bool:
         """Tell whether lanes will soon want for work. Nothing is taken any more once the main connection is gone."""
-        return (
-            not self._stopped()
-            and len(self._waiting) < max(self._spread.ahead * self._alive, 1)
-            and sum(self._owed.values()) <= MAX_OWED_OCTETS
-        )
+        if self._stopped() or sum(self._owed.values()) > MAX_OWED_OCTETS:
+            return False
+        with self._changed:
+            return len(self._waiting) < max(self._spread.ahead * self._alive, 1)
 
     def _take(self, source: Iterator[Batch]) -> bool:
         """Take the next batch, which is the permission to send it; what goes wrong there ends the run."""
