@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-import socket
 import ssl
-import threading
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, BinaryIO, Self, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from alimail_core.contract import Credentials
+from alimail_core.testing.canned import CLOSE, CannedListener, Peer, longest
 from alimail_imap.options import ImapOptions
 
 if TYPE_CHECKING:
     from alimail_core.testing.servers import Dovecot
+
+__all__ = ["CLOSE", "GREETING", "CannedServer", "Reply", "credentials_for", "options_for"]
 
 Reply: TypeAlias = bytes | Callable[[bytes], bytes]
 """What to send for a command, lines ended by CRLF, with ``{tag}`` where the tag goes; or a function of the
@@ -22,17 +22,13 @@ command (without its tag, literals included) that returns it. ``{last}`` stands 
 Where ``{tag}`` does not occur, an OK follows.
 """
 
-CLOSE = b"<close>"
-"""At the end of a reply: close the connection."""
 GREETING = b"* OK IMAP4rev1 ready\r\n"
 
 _LITERAL = re.compile(rb"\{(\d+)(\+?)\}\r\n\Z")
 
 
-class CannedServer:
+class CannedServer(CannedListener):
     """Listens on loopback and answers each command by the longest prefix in ``replies``.
-
-    Each connection is served by a thread of its own, which has its number as name: ``"0"``, ``"1"``, and so on.
 
     ``received`` holds every command without its tag. ``literals`` maps a command's prefix to what is said instead
     of ``+`` when it announces a literal. ``late`` answers to commands that begin with ``late_to`` are kept until
@@ -63,102 +59,53 @@ class CannedServer:
         self._late_to = late_to
         self._tls = tls
         self._most = most
-        self.received: list[bytes] = []
-        self.failure: BaseException | None = None
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._peers: list[threading.Thread] = []
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
+        super().__init__()
 
     @property
     def options(self) -> ImapOptions:
         """Options that lead to this server."""
-        port: int = self._listener.getsockname()[1]
-        return ImapOptions(host="127.0.0.1", port=port, tls="none", timeout=5.0)
+        return ImapOptions(host="127.0.0.1", port=self.port, tls="none", timeout=5.0)
 
-    @property
-    def credentials(self) -> Credentials:
-        """Any will do."""
-        return Credentials("anna@example.org", lambda: "secret")
+    def converse(self, peer: Peer, number: int) -> None:
+        """Greet, and answer each command."""
+        if self._most is not None and number >= self._most:
+            peer.say(b"* BYE Too many connections\r\n")
+        elif peer.say(self.greeting):
+            self._answer_all(peer)
 
-    def commands(self, word: bytes) -> list[bytes]:
-        """Return the commands received that begin with a word."""
-        return [command for command in self.received if command.startswith(word)]
-
-    def close(self) -> None:
-        """Stop listening, and raise what went wrong in the server."""
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._thread.join(10)
-        for thread in self._peers:
-            thread.join(10)
-        if self.failure is not None:
-            raise self.failure
-
-    def __enter__(self) -> Self:
-        """Return the running server."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop."""
-        self.close()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                sock, _ = self._listener.accept()
-            except OSError:
-                return
-            number = len(self._peers)
-            thread = threading.Thread(target=self._attend, args=[sock, number], name=str(number), daemon=True)
-            self._peers.append(thread)
-            thread.start()
-
-    def _attend(self, sock: socket.socket, number: int) -> None:
-        try:
-            with contextlib.closing(_Peer(sock)) as peer, contextlib.suppress(ConnectionError):
-                if self._most is not None and number >= self._most:
-                    peer.say(b"* BYE Too many connections\r\n")
-                else:
-                    self._converse(peer)
-        except BaseException as error:  # noqa: BLE001  (told to the test by close)
-            self.failure = error
-
-    def _converse(self, peer: _Peer) -> None:
-        if not peer.say(self.greeting):
-            return
-        for tag, command in self._commands(peer):
+    def _answer_all(self, peer: Peer) -> None:
+        last = b""
+        owed: list[bytes] = []
+        for tag, command in self._commands(peer, owed):
             self.received.append(command)
             if command.upper().startswith(b"LOGOUT"):
                 return
-            answer = self._answer(peer, tag, command)
+            answer = self._answer(command).replace(b"{tag}", tag).replace(b"{last}", last)
+            last = tag
             if self._late and command.startswith(self._late_to):
                 self._late -= 1
-                peer.owed = answer
+                owed.append(answer)
             elif not peer.say(answer):
                 return
             elif command == b"STARTTLS" and self._tls is not None:
                 peer.encrypt(self._tls)
 
-    def _answer(self, peer: _Peer, tag: bytes, command: bytes) -> bytes:
-        found = max((prefix for prefix in self.replies if command.startswith(prefix)), key=len, default=b"")
-        reply = self.replies.get(found, b"")
+    def _answer(self, command: bytes) -> bytes:
+        reply = longest(self.replies, command) or b""
         words = reply(command) if callable(reply) else reply
-        if b"{tag}" not in words and not words.endswith(CLOSE):
-            words += b"{tag} OK done\r\n"
-        last, peer.last = peer.last, tag
-        return words.replace(b"{tag}", tag).replace(b"{last}", last)
+        return words if b"{tag}" in words or words.endswith(CLOSE) else words + b"{tag} OK done\r\n"
 
-    def _commands(self, peer: _Peer) -> Iterator[tuple[bytes, bytes]]:
+    def _commands(self, peer: Peer, owed: list[bytes]) -> Iterator[tuple[bytes, bytes]]:
+        """Read commands with their literals; what is ``owed`` is said once the next one has begun."""
         while line := peer.line():
-            peer.say(peer.owed)
-            peer.owed = b""
+            peer.say(b"".join(owed))
+            owed.clear()
             tag, _, command = line.partition(b" ")
             refused = False
             while (match := _LITERAL.search(command)) is not None and not refused:
                 if not match[2]:
-                    words = self._literal_reply(command)
+                    told = longest(self.literals, command)
+                    words = b"+ go on\r\n" if told is None else told
                     if not peer.say(words.replace(b"{tag}", tag)):
                         return
                     refused = b"{tag}" in words
@@ -169,10 +116,6 @@ class CannedServer:
             else:
                 yield tag, command.removesuffix(b"\r\n")
 
-    def _literal_reply(self, command: bytes) -> bytes:
-        found = max((prefix for prefix in self.literals if command.startswith(prefix)), key=len, default=b"")
-        return self.literals.get(found, b"+ go on\r\n")
-
 
 def options_for(server: Dovecot) -> ImapOptions:
     """Return options that lead to a Dovecot of ``alimail_core.testing.servers``, without encryption."""
@@ -182,33 +125,3 @@ def options_for(server: Dovecot) -> ImapOptions:
 def credentials_for(server: Dovecot, user: str) -> Credentials:
     """Return the credentials of one of its users."""
     return Credentials(user, lambda: server.password)
-
-
-class _Peer:
-    """One connection, seen from the server."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self.owed = b""
-        self.last = b""
-        self._sock = sock
-        self._stream: BinaryIO = sock.makefile("rb")
-
-    def encrypt(self, context: ssl.SSLContext) -> None:
-        self._stream.close()
-        self._sock = context.wrap_socket(self._sock, server_side=True)
-        self._stream = self._sock.makefile("rb")
-
-    def close(self) -> None:
-        self._stream.close()
-        self._sock.close()
-
-    def line(self) -> bytes:
-        return self._stream.readline()
-
-    def octets(self, size: int) -> bytes:
-        return self._stream.read(size)
-
-    def say(self, words: bytes) -> bool:
-        """Send; return False where the connection ends with it."""
-        self._sock.sendall(words.removesuffix(CLOSE))
-        return not words.endswith(CLOSE)

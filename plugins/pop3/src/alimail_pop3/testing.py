@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-import socket
 import ssl
-import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, BinaryIO, Self, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from alimail_core import Credentials
+from alimail_core.testing.canned import CLOSE, CannedListener, Peer, longest
 from alimail_pop3.options import Pop3Options
 
 if TYPE_CHECKING:
     from alimail_core.testing.servers import Dovecot
 
+__all__ = ["CLOSE", "CannedServer", "Reply", "credentials_for", "options_for", "with_dots"]
+
 Reply: TypeAlias = bytes | Callable[[bytes], bytes]
 """What to send for a command, line ends included; or a function of the command that returns it."""
 
-CLOSE = b"<close>"
-"""At the end of a reply: close the connection."""
 
-
-class CannedServer:
+class CannedServer(CannedListener):
     """A maildrop on loopback. ``replies`` overrides what is said to commands that begin so; the longest counts.
 
     ``received`` holds every line that came. ``capabilities`` are the lines of CAPA, ``None``: it has none. ``uidls``
@@ -48,64 +45,15 @@ class CannedServer:
         self.uidls = uidls
         self.sizes = sizes
         self._tls = tls
-        self.received: list[bytes] = []
-        self.failure: BaseException | None = None
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._peers: list[threading.Thread] = []
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
+        super().__init__()
 
     @property
     def options(self) -> Pop3Options:
         """Options that lead to this server."""
-        port: int = self._listener.getsockname()[1]
-        return Pop3Options(host="127.0.0.1", port=port, tls="none", timeout=5.0)
+        return Pop3Options(host="127.0.0.1", port=self.port, tls="none", timeout=5.0)
 
-    @property
-    def credentials(self) -> Credentials:
-        """Any will do."""
-        return Credentials("anna@example.org", lambda: "secret")
-
-    def commands(self, word: bytes) -> list[bytes]:
-        """Return the commands received that begin with a word."""
-        return [command for command in self.received if command.startswith(word)]
-
-    def close(self) -> None:
-        """Stop listening, and raise what went wrong in the server."""
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._thread.join(10)
-        for thread in self._peers:
-            thread.join(10)
-        if self.failure is not None:
-            raise self.failure
-
-    def __enter__(self) -> Self:
-        """Return the running server."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop."""
-        self.close()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                sock, _ = self._listener.accept()
-            except OSError:
-                return
-            self._peers.append(threading.Thread(target=self._attend, args=[sock], daemon=True))
-            self._peers[-1].start()
-
-    def _attend(self, sock: socket.socket) -> None:
-        try:
-            with contextlib.closing(_Peer(sock)) as peer, contextlib.suppress(ConnectionError):
-                self._converse(peer)
-        except BaseException as error:  # noqa: BLE001  (told to the test by close)
-            self.failure = error
-
-    def _converse(self, peer: _Peer) -> None:
+    def converse(self, peer: Peer, number: int) -> None:
+        """Greet, and answer each command."""
         if not peer.say(self.greeting):
             return
         while line := peer.line():
@@ -117,9 +65,8 @@ class CannedServer:
                 peer.encrypt(self._tls)
 
     def _answer(self, command: bytes) -> bytes:
-        found = max((prefix for prefix in self.replies if command.startswith(prefix)), key=len, default=None)
-        if found is not None:
-            reply = self.replies[found]
+        reply = longest(self.replies, command)
+        if reply is not None:
             return reply(command) if callable(reply) else reply
         word, *arguments = command.split(b" ") or [b""]
         if word in (b"RETR", b"TOP"):
@@ -162,28 +109,3 @@ def options_for(server: Dovecot) -> Pop3Options:
 def credentials_for(server: Dovecot, user: str) -> Credentials:
     """Return the credentials of one of its users."""
     return Credentials(user, lambda: server.password)
-
-
-class _Peer:
-    """One connection, seen from the server."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-        self._stream: BinaryIO = sock.makefile("rb")
-
-    def encrypt(self, context: ssl.SSLContext) -> None:
-        self._stream.close()
-        self._sock = context.wrap_socket(self._sock, server_side=True)
-        self._stream = self._sock.makefile("rb")
-
-    def close(self) -> None:
-        self._stream.close()
-        self._sock.close()
-
-    def line(self) -> bytes:
-        return self._stream.readline()
-
-    def say(self, words: bytes) -> bool:
-        """Send; return False where the connection ends with it."""
-        self._sock.sendall(words.removesuffix(CLOSE))
-        return not words.endswith(CLOSE)
