@@ -13,7 +13,18 @@ from alimail_core.errors import InDoubt, Refused, Transient
 from alimail_core.events import Event, ProblemFound, Waiting
 from alimail_core.folders import FolderPolicy, FolderRule
 from alimail_core.identity import mend
-from alimail_core.model import INBOX, Batch, Folder, FolderPath, NotStored, SpecialUse, Stored, Unusable
+from alimail_core.model import (
+    INBOX,
+    Batch,
+    Changes,
+    Cursor,
+    Folder,
+    FolderPath,
+    NotStored,
+    SpecialUse,
+    Stored,
+    Unusable,
+)
 from alimail_core.seam import Stop
 from alimail_core.testing.faults import Countdown, FaultKind
 from alimail_core.testing.mail import message
@@ -331,3 +342,31 @@ def test_a_pass_with_threads_carries_the_same() -> None:
     world.run()
     assert world.target.contents() == world.source.contents()
     world.assert_settled()
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_message_that_the_target_takes_for_another_is_named(cut: bool) -> None:
+    """Also where the connection dies once before what was stored is read back."""
+    world = World(options=evolve(IN_TURN, batch_messages=1))
+    world.source.deliver(INBOX, message(subject="first"))
+    world.source.deliver(INBOX, message(subject="second"))
+    lost = [] if cut else [True]
+
+    class Confusing(MemorySink):
+        def append(self, batches: Iterable[Batch]) -> Iterator[Stored | NotStored]:
+            for outcome in super().append(batches):
+                if isinstance(outcome, Stored) and outcome.key == "1/2":
+                    self.mailbox.delete(INBOX, 2)
+                    outcome = evolve(outcome, key="1/1")
+                yield outcome
+
+        def changes(self, requests: Iterable[tuple[Folder, Cursor | None]]) -> Iterator[Changes | Unusable]:
+            if not lost and self.mailbox.everything():
+                lost.append(True)
+                raise Transient("the connection was lost")
+            return super().changes(requests)
+
+    summary = world.run(sink=Confusing)
+    assert (summary.state, summary.problems) == ("problems", 1)
+    assert "took this message for another one" in problems(world)[0][1]
+    assert world.target.everything().total() == 1

@@ -218,7 +218,7 @@ def carry(p: Pass, sources: Callable[[], Sequence[Folder]]) -> None:
     resolve_doubts(p)
     carry_flags(p)
     mirror_deletions(p)
-    for target in p.targets.values():
+    for target in p.targets.values():  # also what was stored before a connection died, and read back only now
         if target.surveyed is not None:
             tell_merged(p, target)
     save_cursors(p, p.pairs)

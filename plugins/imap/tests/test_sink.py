@@ -276,6 +276,25 @@ def test_removal_touches_the_keys_and_nothing_else() -> None:
     assert server.commands(b"UID EXPUNGE") == [b"UID EXPUNGE 1,3"]
 
 
+def test_what_the_server_does_not_let_go_is_marked_no_more() -> None:
+    """Else the next EXPUNGE of any client would remove it."""
+    replies: dict[bytes, Reply] = {
+        b"SELECT": SELECT,
+        b"UID FETCH": there(1),
+        b"UID EXPUNGE": b"{tag} NO [NOPERM] not yours\r\n",
+    }
+    with (
+        CannedServer(replies) as server,
+        ImapSink.open(server.options, server.credentials) as sink,
+        pytest.raises(Refused),
+    ):
+        list(sink.remove(BOX, [key(1)]))
+    assert server.commands(b"UID STORE") == [
+        b"UID STORE 1 +FLAGS.SILENT (\\Deleted)",
+        b"UID STORE 1 -FLAGS.SILENT (\\Deleted)",
+    ]
+
+
 def test_without_uidplus_nothing_is_removed() -> None:
     """A plain EXPUNGE would take what the user marked; so there is no removal at all."""
     replies: dict[bytes, Reply] = {b"SELECT": SELECT}

@@ -119,20 +119,31 @@ def test_a_large_folder_is_asked_by_itself() -> None:
     assert len(server.commands(b"UID FETCH 1:*")) == 2
 
 
+CURSOR = {
+    "uidvalidity": CLOCK,
+    "marker": 0,
+    "uidnext": 3,
+    "modseq": None,
+    "exists": 2,
+    "witnesses": [[1, 4711, "2020-01-01T00:00:01+00:00"]],
+    "storable": None,
+}
+
+
+def test_a_folder_that_was_small_and_has_grown_is_asked_by_itself() -> None:
+    """Without CONDSTORE the cursor alone tells a size, and that is the one of long ago."""
+    grown = b"* STATUS b (MESSAGES %d)\r\n" % (SMALL + 1)
+    server = CannedServer(Mailbox().replies() | {b"STATUS b": grown, b'STATUS "b"': grown})
+    with server, ImapSink.open(server.options, server.credentials) as sink:
+        list(sink.changes((folder, CURSOR) for folder in FOLDERS))
+    assert len(server.commands(b"UID FETCH 1:*")) == 2
+
+
 def test_what_was_known_of_a_small_folder_is_held_against_its_listing() -> None:
     """A UID that names another message than before begins a new epoch, without a further question."""
-    cursor = {
-        "uidvalidity": CLOCK,
-        "marker": 0,
-        "uidnext": 3,
-        "modseq": None,
-        "exists": 2,
-        "witnesses": [[1, 4711, "2020-01-01T00:00:01+00:00"]],
-        "storable": None,
-    }
     server = CannedServer(Mailbox().replies())
     with server, ImapSink.open(server.options, server.credentials) as sink:
-        found = list(sink.changes((folder, cursor) for folder in FOLDERS))
+        found = list(sink.changes((folder, CURSOR) for folder in FOLDERS))
     assert [page.epoch for page in found if isinstance(page, Changes)] == [f"{CLOCK}.1"] * 3
     assert not [command for command in server.commands(b"UID FETCH") if b"1:*" not in command]
 
