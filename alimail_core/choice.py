@@ -13,10 +13,10 @@ from alimail_core.spec import AccountSpec, MigrationSpec
 from alimail_core.text import printable
 
 
-def only(spec: MigrationSpec, addresses: Sequence[str]) -> MigrationSpec:
+def only(spec: MigrationSpec, addresses: Sequence[str], place: str = "--only") -> MigrationSpec:
     """Keep the accounts with one of these addresses, source or target, in any case; none given: all of them.
 
-    Raises ``InputError`` with a fault for each address that no account has.
+    Raises ``InputError`` with a fault for each address that no account has; ``place``: where they were given.
     """
     if not addresses:
         return spec
@@ -27,7 +27,7 @@ def only(spec: MigrationSpec, addresses: Sequence[str]) -> MigrationSpec:
         for address in (account.source_address, account.target_address)
     }
     faults = [
-        Fault("--only", f"no account has the address {printable(address)}", _nearest(address, known.values()))
+        Fault(place, f"no account has the address {printable(address)}", _nearest(address, known.values()))
         for same, address in wanted.items()
         if same not in known
     ]

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
+from attrs import define, field
+
 from alimail_core.config_tables import TABLES, AccountTable, EndpointTable, FoldersTable, MigrationTable
 from alimail_core.config_text import example, reference
 from alimail_core.contract import ExecutorKind, SinkKind, SourceKind
@@ -49,7 +51,7 @@ def load(path: Path, registry: Registry) -> MigrationSpec:
 
 def loads(text: str, registry: Registry, *, path: Path = Path("alimail.toml")) -> MigrationSpec:
     """Read a configuration given as text; ``path`` is where relative paths start and what messages name."""
-    return _Reading(text, registry, path).spec()
+    return _Reading.of(text, registry, path).spec()
 
 
 def _text(path: Path) -> str:
@@ -96,17 +98,26 @@ def _syntax(message: str, text: str) -> tuple[str, int]:
     return printable(re.sub(r": .*| '.*", "", sentence)).lower(), line
 
 
+@define
 class _Reading:
     """One reading of one file: what it gives, and everything that is wrong with it."""
 
-    def __init__(self, text: str, registry: Registry, path: Path) -> None:
-        self.registry = registry
-        self.name = printable(str(path))
-        self.base = path.absolute().parent
-        self.document, self.lines = _parse(text, self.name)
-        self.faults: list[tuple[int, Fault]] = []
-        self.roster_faults: list[Fault] = []
-        self.remarks: list[Remark] = []
+    registry: Registry
+    name: str
+    """The file's, as it may be shown."""
+    base: Path
+    """What paths in the file are relative to."""
+    document: dict[str, Any]
+    lines: dict[KeyPath, int]
+    faults: list[tuple[int, Fault]] = field(factory=list)
+    roster_faults: list[Fault] = field(factory=list)
+    remarks: list[Remark] = field(factory=list)
+
+    @classmethod
+    def of(cls, text: str, registry: Registry, path: Path) -> _Reading:
+        """Begin to read. Raises ``InputError`` for a text that is no TOML."""
+        name = printable(str(path))
+        return cls(registry, name, path.absolute().parent, *_parse(text, name))
 
     def spec(self) -> MigrationSpec:
         self.unknown_tables()

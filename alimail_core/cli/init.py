@@ -49,19 +49,19 @@ def init(
       alimail init --yes --source-host mail.old.example --region sg --roster accounts.xlsx
       alimail init -c branch.toml --target-kind imap --target-host mail.new.example --language zh
     """
-    registry = Frame.of(context).registry
+    plugins = Frame.of(context).registry
     ask = _terminal if sys.stdin.isatty() and not yes else _default
     _refuse_existing(config)
     migration: Table = {
         "name": name or ask("A name for this migration", config.absolute().parent.name or "mail")
     }
-    source = _end(registry, ask, "source", source_kind, "imap", {"host": source_host})
-    target = _end(registry, ask, "target", target_kind, "alimail", {"host": target_host, "region": region})
+    source = _end(plugins, ask, "source", source_kind, "imap", {"host": source_host})
+    target = _end(plugins, ask, "target", target_kind, "alimail", {"host": target_host, "region": region})
     migration["roster"] = roster or ask("The spreadsheet of the accounts (csv or xlsx)", "accounts.csv")
     sheet = config.parent / str(migration["roster"])
     _refuse_existing(sheet)
     _write(
-        registry, config, {"migration": migration, "source": source, "target": target}, sheet, language.value
+        plugins, config, {"migration": migration, "source": source, "target": target}, sheet, language.value
     )
     say(
         f"written: {config} and {sheet}",

@@ -48,10 +48,8 @@ def plugins(
     JSON of list: [{name, distribution, version, registers: [text], problem}]
     JSON of show: [{role, name, summary, options: [{name, type, default, help, secret, required}]}]
     """
-    registry = Frame.of(context).registry
-    if action is Action.SHOW:
-        return _show(registry, name, json)
-    return _list(registry, json)
+    loaded = Frame.of(context).registry
+    return _show(loaded, name, json) if action is Action.SHOW else _list(loaded, json)
 
 
 def _list(registry: Registry, json: bool) -> int:

@@ -12,6 +12,7 @@ from alimail_core.cli.carry import ask_secrets
 from alimail_core.cli.frame import Frame
 from alimail_core.cli.output import count_text, octets_text, path_text, say, table
 from alimail_core.errors import InputError
+from alimail_core.text import printable
 
 if TYPE_CHECKING:
     from alimail_core.spec import AccountSpec, MigrationSpec
@@ -62,18 +63,14 @@ def undo(
 
 
 def _chosen(spec: MigrationSpec, name: str) -> AccountSpec:
-    wanted = name.casefold()
-    found = [
-        each
-        for each in spec.accounts
-        if wanted in (each.source_address.casefold(), each.target_address.casefold(), str(each).casefold())
-    ]
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        raise InputError(f"no account has the address {name!r}", remedy="`alimail status` lists them.")
-    pairs = ", ".join(f'"{each}"' for each in found)
-    raise InputError(f"{name!r} belongs to several accounts", remedy=f"Name one of them: {pairs}")
+    from alimail_core import choice
+
+    pairs = choice.keep(spec, lambda each: str(each) == name).accounts
+    found = pairs or choice.only(spec, [name], "--account").accounts
+    if len(found) > 1:
+        told = ", ".join(f'"{printable(str(each))}"' for each in found)
+        raise InputError(f"{printable(name)} belongs to several accounts", remedy=f"Name one of them: {told}")
+    return found[0]
 
 
 def _confirm(planned: Undone) -> None:
