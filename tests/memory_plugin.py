@@ -16,6 +16,7 @@ from alimail_core.seam import Clock
 from alimail_core.testing import MemoryMailbox, MemorySink, MemorySource
 
 PASSWORD = "correct horse"
+SIDES = (("source", "old"), ("target", "new"))
 
 
 @frozen
@@ -105,3 +106,16 @@ def registry_of(plugin: MemoryPlugin) -> Registry:
     registry = Registry()
     registry.register(plugin, name="mem", distribution="alimail-mem", version="1.0")
     return registry
+
+
+def config_of(*names: str) -> str:
+    """Return a configuration of these people's accounts, with their passwords in ``OLD`` and ``NEW``."""
+    sides = (
+        f'[{side}]\nkind = "mem"\nhost = "{age}.example"\nsecret = "env:{age.upper()}"\n'
+        for side, age in SIDES
+    )
+    people = (
+        f'[[account]]\nsource_address = "{name}@old.example"\ntarget_address = "{name}@new.example"\n'
+        for name in names
+    )
+    return "".join(['[migration]\nname = "test"\n', *sides, *people])

@@ -11,24 +11,10 @@ from alimail_core.cli import main
 from alimail_core.errors import Refused
 from alimail_core.model import INBOX
 from alimail_core.testing import FakeClock, MemoryTraits, message
-from tests.memory_plugin import PASSWORD, MemoryPlugin, registry_of
+from tests.memory_plugin import PASSWORD, MemoryPlugin, config_of, registry_of
 
 NAMES = ("anna", "bert", "carl")
-CONFIG = """
-[migration]
-name = "test"
-[source]
-kind = "mem"
-host = "old.example"
-secret = "env:PASS"
-[target]
-kind = "mem"
-host = "new.example"
-secret = "env:PASS"
-""" + "".join(
-    f'[[account]]\nsource_address = "{name}@old.example"\ntarget_address = "{name}@new.example"\n'
-    for name in NAMES
-)
+CONFIG = config_of(*NAMES)
 
 Run = Callable[..., int]
 
@@ -48,7 +34,8 @@ def plugin() -> MemoryPlugin:
 def migrate(plugin: MemoryPlugin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Return ``alimail migrate``, in a folder of its own with a configuration for all accounts."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PASS", PASSWORD)
+    monkeypatch.setenv("OLD", PASSWORD)
+    monkeypatch.setenv("NEW", PASSWORD)
     Path("alimail.toml").write_text(CONFIG)
     return lambda *words: main(["migrate", *words], registry_of(plugin), FakeClock())
 

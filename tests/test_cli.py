@@ -21,29 +21,12 @@ from alimail_core.cli.copy import default_ledger
 from alimail_core.cli.reference import reference
 from alimail_core.model import INBOX
 from alimail_core.testing import FakeClock, message
-from tests.memory_plugin import PASSWORD, MemoryPlugin, registry_of
+from tests.memory_plugin import PASSWORD, MemoryPlugin, config_of, registry_of
 
 ROOT = Path(__file__).parent.parent
 HEAVY = ("sqlalchemy", "imapclient", "rich", "openpyxl", "mailparser", "structlog", "alimail_imap", "cattrs")
 
-CONFIG = """
-[migration]
-name = "test"
-[source]
-kind = "mem"
-host = "old.example"
-secret = "env:OLD"
-[target]
-kind = "mem"
-host = "new.example"
-secret = "env:NEW"
-[[account]]
-source_address = "anna@old.example"
-target_address = "anna@new.example"
-[[account]]
-source_address = "bert@old.example"
-target_address = "bert@new.example"
-"""
+CONFIG = config_of("anna", "bert")
 
 Run = Callable[..., int]
 

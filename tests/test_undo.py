@@ -18,23 +18,9 @@ from alimail_core.testing import FakeClock, MemoryMailbox, MemorySink, MemoryTra
 from alimail_core.testing.faults import Killed
 from alimail_core.testing.servers import Dovecot
 from alimail_core.undo import ADOPTED, ONLY_COPY, TOUCHED, Undone
-from tests.memory_plugin import PASSWORD, MemoryPlugin, registry_of
+from tests.memory_plugin import PASSWORD, MemoryPlugin, config_of, registry_of
 
-CONFIG = """
-[migration]
-name = "test"
-[source]
-kind = "mem"
-host = "old.example"
-secret = "env:OLD"
-[target]
-kind = "mem"
-host = "new.example"
-secret = "env:NEW"
-[[account]]
-source_address = "anna@old.example"
-target_address = "anna@new.example"
-"""
+CONFIG = config_of("anna")
 OLD, NEW = "anna@old.example", "anna@new.example"
 
 
