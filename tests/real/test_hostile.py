@@ -9,7 +9,6 @@ import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,6 +17,7 @@ from alimail_core.migration import MigrationSummary
 from alimail_core.model import INBOX
 from alimail_core.secrets import Secret
 from alimail_core.spec import AccountSpec, Endpoint
+from alimail_core.testing.canned import Peer
 from alimail_core.testing.mail import message
 from alimail_core.testing.servers import Dovecot
 from alimail_imap.testing import CLOSE, CannedServer
@@ -112,7 +112,8 @@ def test_a_server_that_breaks_the_protocol_ends_its_own_account_alone(
 class EndlessServer(CannedServer):
     """Never comes to the end of its greeting."""
 
-    def _converse(self, peer: Any) -> None:
+    def converse(self, peer: Peer, number: int) -> None:
+        """Talk for ever."""
         while peer.say(b"x" * 65_536):
             pass
 
