@@ -11,7 +11,7 @@ import pytest
 
 from alimail_core.errors import LeaseHeld, LeaseLost, LedgerError
 from alimail_core.ledger import Ledger, State
-from alimail_core.ledger.schema import ADDED_TO_ACCOUNT, SCHEMA_VERSION
+from alimail_core.ledger.schema import ADDED, SCHEMA_VERSION
 from alimail_core.model import INBOX, Entry
 from alimail_core.testing.clock import FakeClock
 
@@ -88,8 +88,8 @@ def test_an_older_schema_is_brought_up_to_date(tmp_path: Path) -> None:
     path = tmp_path / "l.db"
     make(path)
     with closing(sqlite3.connect(path)) as raw:
-        for column in ADDED_TO_ACCOUNT:
-            raw.execute(f"ALTER TABLE account DROP COLUMN {column}")
+        for table, column, _ in ADDED:
+            raw.execute(f"ALTER TABLE {table.name} DROP COLUMN {column}")
         raw.execute("UPDATE migration SET schema_version = 1")
         raw.execute("PRAGMA user_version = 1")
         raw.commit()
@@ -97,9 +97,28 @@ def test_an_older_schema_is_brought_up_to_date(tmp_path: Path) -> None:
         account_id = ledger.account("a@x", "a@y")
         with ledger.lease(account_id) as book:
             assert book.begin_pass("", "", "unseen") == 1
+            book.add_problem("refused", "too large", identifier="<a@x>")
     with closing(sqlite3.connect(path)) as raw:
         assert raw.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
         assert raw.execute("SELECT left_out_by FROM account").fetchone() == ("unseen",)
+
+
+def test_only_a_pass_that_writes_takes_time() -> None:
+    """The time of an account is that of its passes up to their last settled batch; idle ones do not count."""
+    clock = FakeClock()
+    with closing(Ledger.in_memory(clock=clock)) as ledger:
+        account_id = ledger.account("a@x", "a@y")
+        for octets in (100, None, 50):
+            with ledger.lease(account_id) as book:
+                book.begin_pass("", "")
+                clock.advance(10)
+                if octets is not None:
+                    with book.write() as connection:
+                        book.count_octets(connection, octets)
+                clock.advance(1000)
+                book.end_pass("done")
+        [row] = ledger.accounts()
+        assert (row.octets, row.seconds) == (150, 20.0)
 
 
 def test_a_missing_ledger_is_told_where_reading_needs_one(tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ class Book(Queries):
     def __init__(self, ledger: Ledger, account_id: int, fence: int | None) -> None:
         super().__init__(ledger, account_id)
         self._fence = fence
+        self._counted_at: float | None = None
         self._sqlite = self._connection.dialect.name == "sqlite"
 
     @contextmanager
@@ -86,6 +87,7 @@ class Book(Queries):
             mine = account.c.id == self.account_id
             before = connection.execute(sa.select(account).where(mine)).one()
             number = int(before.passes) + 1
+            self._counted_at = self.now
             if before.source_endpoint not in ("", source_endpoint):
                 self._forget_side(connection, "source")
             if before.target_endpoint not in ("", target_endpoint):
@@ -360,9 +362,15 @@ class Book(Queries):
             connection.execute(batch.update().where(never).values(ended=self.now))
 
     def count_octets(self, connection: sa.Connection, octets: int) -> None:
-        """Add to what this migration has written, inside a transaction of the caller's."""
-        mine = account.c.id == self.account_id
-        connection.execute(account.update().where(mine).values(octets=account.c.octets + octets))
+        """Add to what this migration has written, and to the time that it took, in a transaction of the caller's.
+
+        So the time of a pass that wrote nothing, of which `watch` makes many, does not count.
+        """
+        c, now = account.c, self.now
+        seconds = 0.0 if self._counted_at is None else now - self._counted_at
+        self._counted_at = now
+        spent = {"octets": c.octets + octets, "seconds": c.seconds + seconds}
+        connection.execute(account.update().where(c.id == self.account_id).values(spent))
 
     def take_places(self, moved: Sequence[tuple[Row, Row, dict[str, Any]]]) -> None:
         """Let known messages stand where the source now has them: the pending row of each gives way.
@@ -533,6 +541,7 @@ class Book(Queries):
         remedy: str = "",
         folder_id: int | None = None,
         row: Row | None = None,
+        identifier: str = "",
     ) -> None:
         """Name a message or folder that was not carried; the same problem twice is one."""
         where = (
@@ -543,7 +552,7 @@ class Book(Queries):
         )
         if row is None and folder_id is None:
             where &= problem.c.reason == reason  # nothing else tells two of them apart
-        values = {"reason": reason, "remedy": remedy, "last": self.now}
+        values = {"reason": reason, "remedy": remedy, "identifier": identifier, "last": self.now}
         with self.write() as connection:
             done = connection.execute(problem.update().where(where).values(values))
             if done.rowcount == 0:

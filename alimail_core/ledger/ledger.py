@@ -51,6 +51,7 @@ class AccountRow:
     octets: int
     owner: str
     heartbeat: float | None = None
+    seconds: float = 0.0
 
 
 @frozen
@@ -156,10 +157,9 @@ class Ledger:
 
     def _upgrade(self, version: int) -> None:
         with self._write() as connection:
-            have = {column["name"] for column in sa.inspect(connection).get_columns("account")}
-            for name, kind in schema.ADDED_TO_ACCOUNT.items():
-                if name not in have:
-                    connection.exec_driver_sql(f"ALTER TABLE account ADD COLUMN {name} {kind}")
+            for table, name, kind in schema.ADDED:
+                if name not in {column["name"] for column in sa.inspect(connection).get_columns(table.name)}:
+                    connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {name} {kind}")
             connection.execute(migration.update().values(schema_version=SCHEMA_VERSION))
             if connection.dialect.name == "sqlite":
                 connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")

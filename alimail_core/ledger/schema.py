@@ -1,7 +1,8 @@
 """The ledger's tables: plain, few, commented. ``sqlite3 alimail.db .schema`` shows the same.
 
 It holds no content, no subject and no password. Digests and fingerprints are one-way; Message-IDs are kept
-only as a short hash. Times are seconds since 1970 in UTC; an internal date keeps its zone beside it, in minutes.
+only as a short hash, but of a message in quarantine, so that its owner can look it up. Times are
+seconds since 1970 in UTC; an internal date keeps its zone beside it, in minutes.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 APPLICATION_ID = 0x616C696D
 """``alim``: the four octets at offset 68 of the SQLite file by which a foreign database is told apart."""
 
@@ -92,6 +93,9 @@ account = Table(
     Column("started", Float),
     Column("ended", Float),
     Column("octets", BigInteger, nullable=False, server_default="0"),
+    Column(
+        "seconds", Float, nullable=False, server_default="0"
+    ),  # from each pass's begin to its last settled batch
     Column("left_out_by", Text, nullable=False, server_default=""),  # what the last pass chose messages by
     Column("placed_by", Text, nullable=False, server_default=""),  # the folder policy of the last pass
     # the lease: every write of a pass carries the fence, so a pass that lost its lease stops
@@ -187,6 +191,7 @@ problem = Table(
     Column("kind", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("remedy", Text, nullable=False, server_default=""),
+    Column("identifier", Text, nullable=False, server_default=""),  # the Message-ID of a refused message
     Column("first", Float, nullable=False),
     Column("last", Float, nullable=False),
     UniqueConstraint("account_id", "folder_id", "message_id", "kind"),
@@ -203,9 +208,11 @@ note = Table(
     UniqueConstraint("account_id", "text"),
 )
 
-ADDED_TO_ACCOUNT = {
-    "stop_fence": "INTEGER",
-    "left_out_by": "TEXT NOT NULL DEFAULT ''",
-    "placed_by": "TEXT NOT NULL DEFAULT ''",
-}
+ADDED = (
+    (account, "stop_fence", "INTEGER"),
+    (account, "left_out_by", "TEXT NOT NULL DEFAULT ''"),
+    (account, "placed_by", "TEXT NOT NULL DEFAULT ''"),
+    (account, "seconds", "FLOAT NOT NULL DEFAULT 0"),
+    (problem, "identifier", "TEXT NOT NULL DEFAULT ''"),
+)
 """Columns that a ledger of an earlier version may lack."""

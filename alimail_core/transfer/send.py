@@ -19,6 +19,7 @@ from attrs import evolve, field, frozen
 from alimail_core.dates import date_of
 from alimail_core.errors import AlimailError, InDoubt, Refused, Transient
 from alimail_core.events import BatchSettled, Noted
+from alimail_core.header import decoded
 from alimail_core.identity import Digests, Fingerprint, digests, fingerprint, mend, names
 from alimail_core.ledger import Origin, Row, State
 from alimail_core.ledger.rows import from_date, join_flags, split_flags
@@ -44,6 +45,9 @@ RECENT = timedelta(days=90)
 
 POISON = 3
 """A message at which the connection dies this often in one pass, while it alone is asked or sent, is set aside."""
+
+_IDENTIFIER = 998
+"""Octets of a Message-ID that are kept: as long as a line may be (RFC 5322 §2.1.1)."""
 
 SETTLE_SECONDS = 1.0
 """How long a settle waits for the next intent before it is written, unsynced, for those who watch the ledger."""
@@ -361,7 +365,8 @@ class Sender:
 
     def _refuse(self, parcel: Parcel, error: Refused) -> None:
         self._settles.append({"_id": parcel.row.id, "state": State.REFUSED, **_measures(parcel)})
-        self._p.problem("refused", str(error), row=parcel.row, remedy=error.remedy)
+        identifier = decoded((parcel.header.message_id or b"")[:_IDENTIFIER], "utf-8")
+        self._p.problem("refused", str(error), row=parcel.row, remedy=error.remedy, identifier=identifier)
 
     def _doubt(self, flying: _InFlight, error: InDoubt) -> None:
         """Park it: only looking at the target decides, once everything else has gone."""

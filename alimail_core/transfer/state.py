@@ -161,12 +161,22 @@ class Pass(Run):
         return next((pair for pair in self.pairs if pair.id == folder_id), None)
 
     def problem(
-        self, kind: str, reason: str, *, row: Row | None = None, pair: Pair | None = None, remedy: str = ""
+        self,
+        kind: str,
+        reason: str,
+        *,
+        row: Row | None = None,
+        pair: Pair | None = None,
+        remedy: str = "",
+        identifier: str = "",
     ) -> None:
-        """Name, for the report, a message or folder that was not carried."""
+        """Name, for the report, a message or folder that was not carried; a message by its Message-ID, if known."""
         if row is not None:
             pair = pair or self.by_id(row.folder_id)
-        self.book.add_problem(kind, reason, remedy=remedy, row=row, folder_id=pair.id if pair else None)
+        folder_id = pair.id if pair else None
+        self.book.add_problem(
+            kind, reason, remedy=remedy, row=row, folder_id=folder_id, identifier=identifier
+        )
         path = pair.source.path if pair else ()
         self.tell(ProblemFound(self.account, path, row.key if row else None, reason, remedy))
 
