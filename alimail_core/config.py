@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 from urllib.parse import urlsplit
@@ -26,7 +26,19 @@ from alimail_core.messages import MessageFilter
 from alimail_core.model import Remark
 from alimail_core.options import TransferOptions
 from alimail_core.registry import Registry
-from alimail_core.roster import RosterRow, address_fault, branching, count, doubled, in_waves, scan_roster
+from alimail_core.roster import (
+    Column,
+    RosterRow,
+    address_fault,
+    branching,
+    count,
+    doubled,
+    in_waves,
+    same_address,
+    scan_roster,
+    shared,
+)
+from alimail_core.sameness import is_own_target
 from alimail_core.secrets import NO_SECRET, Secret
 from alimail_core.spec import AccountSpec, Endpoint, MigrationSpec
 from alimail_core.structure import KeyPath, Misfits, did_you_mean, structure
@@ -37,6 +49,12 @@ from alimail_core.units import parse_duration
 __all__ = ["example", "load", "loads", "reference"]
 
 MAX_OCTETS: Final = 16 * 1024 * 1024
+
+_PLACES: Final[Mapping[str, Column]] = {
+    "source_address": "source address",
+    "target_address": "target address",
+}
+"""Keys of an [[account]] whose lines messages name, by the roster's columns."""
 
 Side: TypeAlias = Literal["source", "target"]
 T = TypeVar("T")
@@ -125,23 +143,26 @@ class _Reading:
         read = migration or self.what_is_right()
         options = self.table("transfer", TransferOptions, optional=True)
         messages = self.table("messages", MessageFilter, optional=True)
-        policy = self.policy()
+        folders = self.table("folders", FoldersTable, optional=True)
         sides = {"source": self.endpoint("source"), "target": self.endpoint("target")}
-        rows = in_waves(self.rows(read))
+        apart = (
+            folders is None or folders.shared_targets == "apart"
+        )  # a faulty table is told, and no more of it
+        rows = in_waves(self.rows(read, shared_targets=apart))
         executor = self.executor(read)
         accounts = self.accounts(rows, sides, executor)
         ledger = self.ledger(read)
         self.raise_faults()
         assert migration is not None
         assert options is not None
-        assert policy is not None
+        assert folders is not None
         assert messages is not None
         return MigrationSpec(
             name=migration.name,
             ledger=ledger,
             accounts=accounts,
             options=options,
-            policy=policy,
+            policy=_policy(folders),
             messages=messages,
             workers=migration.workers,
             executor=migration.executor,
@@ -182,17 +203,6 @@ class _Reading:
             wrong = {item.path[0] for item in error.items if item.path}
         rest = {key: item for key, item in value.items() if key not in wrong}
         return structure(rest | {"name": "unnamed"}, MigrationTable, base=self.base)
-
-    def policy(self) -> FolderPolicy | None:
-        table = self.table("folders", FoldersTable, optional=True)
-        if table is None:
-            return None
-        rules = [
-            FolderRule(split_path(rule.source), None if rule.target is None else split_path(rule.target))
-            for rule in table.rules
-        ]
-        folder = split_path(table.folder) if table.folder else ()
-        return FolderPolicy(table.history, folder, tuple(rules), table.special_uses)
 
     def endpoint(self, side: Side) -> tuple[EndpointTable, Endpoint] | None:
         value = self.document.get(side)
@@ -244,7 +254,7 @@ class _Reading:
                 self.fault(("migration", "ledger"), "ledger has a password in it", remedy)
         return migration.ledger
 
-    def rows(self, migration: MigrationTable | None) -> list[RosterRow]:
+    def rows(self, migration: MigrationTable | None, *, shared_targets: bool) -> list[RosterRow]:
         """Return the accounts of roster and file; tell what is wrong with them together."""
         before = len(self.faults)
         rows = self.inline()
@@ -253,7 +263,7 @@ class _Reading:
             rows = [*roster.rows, *rows]
             self.roster_faults += roster.faults
             self.remarks += roster.remarks
-        self.roster_faults += doubled(rows)
+        self.roster_faults += doubled(rows, shared_targets=shared_targets)
         self.remarks += branching(rows)
         if not rows and migration and len(self.faults) == before and not self.roster_faults:
             self.fault(
@@ -292,6 +302,7 @@ class _Reading:
             table.source_secret and table.source_secret.labelled(f"source {table.source_address}"),
             table.target_secret and table.target_secret.labelled(f"target {table.target_address}"),
             table.wave,
+            {column: self.where((*path, key)) for key, column in _PLACES.items()},
         )
 
     def accounts(
@@ -303,7 +314,27 @@ class _Reading:
         source, target = sides["source"], sides["target"]
         if source is None or target is None:
             return ()
-        return tuple(self.account_spec(row, source, target, executor) for row in rows)
+        common = shared(rows)
+        made = [self.account_spec(row, source, target, executor, common) for row in rows]
+        self.tell_same_mailboxes(rows, made)
+        return tuple(made)
+
+    def tell_same_mailboxes(self, rows: Sequence[RosterRow], accounts: Sequence[AccountSpec]) -> None:
+        """Refuse a target that is its own source, and one mailbox that two target addresses open."""
+        users: dict[str, RosterRow] = {}
+        for row, account in zip(rows, accounts, strict=True):
+            if is_own_target(account):
+                message = "the target is the source itself: the same user on the same server"
+                self.roster_faults.append(
+                    Fault(row.at("target address"), message, "see `host` in [source] and [target]")
+                )
+            other = users.setdefault(same_address(account.target_user), row)
+            if same_address(other.target_address) != same_address(row.target_address):
+                message = (
+                    f"the target's user name is that of {other.at('target address')}, with another address"
+                )
+                remedy = "give each target a user of its own, or the same address where it is one mailbox"
+                self.roster_faults.append(Fault(row.at("target address"), message, remedy))
 
     def account_spec(
         self,
@@ -311,17 +342,19 @@ class _Reading:
         source: tuple[EndpointTable, Endpoint],
         target: tuple[EndpointTable, Endpoint],
         executor: ExecutorKind | None,
+        common: frozenset[str],
     ) -> AccountSpec:
         return AccountSpec(
             row.source_address,
             row.target_address,
             source[1],
             target[1],
-            row.source_user or _login(source[0], row.source_address),
-            row.target_user or _login(target[0], row.target_address),
+            row.source_user or source[0].user_of(row.source_address),
+            row.target_user or target[0].user_of(row.target_address),
             self.secret(row, row.source_secret, "source", source, executor),
             self.secret(row, row.target_secret, "target", target, executor),
             row.wave,
+            (row.source_address,) if same_address(row.target_address) in common else (),
         )
 
     def secret(
@@ -358,5 +391,10 @@ class _Reading:
             raise InputError(f"{self.name} has {count(told)}", told)
 
 
-def _login(table: EndpointTable, address: str) -> str:
-    return address if table.login == "address" else address.rpartition("@")[0]
+def _policy(table: FoldersTable) -> FolderPolicy:
+    rules = [
+        FolderRule(split_path(rule.source), None if rule.target is None else split_path(rule.target))
+        for rule in table.rules
+    ]
+    folder = split_path(table.folder) if table.folder else ()
+    return FolderPolicy(table.history, folder, tuple(rules), table.special_uses)

@@ -13,7 +13,7 @@ from alimail_core.messages import MessageFilter
 from alimail_core.model import SpecialUse
 from alimail_core.options import TransferOptions
 from alimail_core.pace import Pace
-from alimail_core.roster import Column
+from alimail_core.roster import Column, address_fault
 from alimail_core.secrets import Secret
 from alimail_core.units import parse_duration
 
@@ -76,11 +76,29 @@ class EndpointTable:
         "The user name of an account that the roster gives none: its whole address, or what stands before the @.",
         default="address",
     )
+    login_domains: tuple[str, ...] = option(
+        'With `login = "local-part"`: the domains whose accounts log in with their whole address all the same.',
+        default=(),
+    )
     secret: Secret | None = option(
         "The password of accounts that the roster gives none, such as a master user's: `env:NAME`, `file:PATH`, "
         "`keyring:SERVICE/USER`, `command:PROGRAM ARGS` or `prompt`; never the password itself.",
         default=None,
     )
+
+    @login_domains.validator
+    def _check_domains(self, _: object, value: tuple[str, ...]) -> None:
+        if self.login == "address" and value:
+            raise ValueError('is for `login = "local-part"`; with `address`, the accounts of all domains do')
+        for domain in value:
+            if address_fault(f"anna@{domain}"):
+                raise ValueError("must be domains, such as old.example")
+
+    def user_of(self, address: str) -> str:
+        """Return the user name of an account that the roster gives none."""
+        local, _, domain = address.rpartition("@")
+        whole = self.login == "address" or domain.casefold() in map(str.casefold, self.login_domains)
+        return address if whole else local
 
 
 @frozen
@@ -120,6 +138,11 @@ class FoldersTable:
         "Special folders that are left out, since their messages stand in other folders as well.",
         default=("flagged", "important"),
     )
+    shared_targets: Literal["refuse", "apart"] = option(
+        "Several accounts that go to one target: `refuse` them, or keep them `apart`, all of each beneath a folder "
+        "that is called as its source address.",
+        default="refuse",
+    )
 
     def __attrs_post_init__(self) -> None:
         """Refuse a policy that lacks its folder."""
@@ -127,6 +150,8 @@ class FoldersTable:
             raise ValueError("'folder' must be named")
         if self.folder and not all(split_path(self.folder)):
             raise ValueError("'folder' has an empty name in it")
+        if self.history == "inbox" and self.shared_targets == "apart":
+            raise ValueError("history = inbox and shared_targets = apart contradict each other")
 
     @property
     def special_uses(self) -> frozenset[SpecialUse]:

@@ -98,6 +98,13 @@ class FolderPolicy:
         if self.history == "folder":
             _at_least_one(self.folder)
 
+    def beneath(self, root: FolderPath) -> FolderPolicy:
+        """Return the policy that places everything beneath one folder. Not for ``inbox``, which has no folders."""
+        rules = tuple(
+            rule if rule.target is None else evolve(rule, target=(*root, *rule.target)) for rule in self.rules
+        )
+        return evolve(self, history="folder", folder=(*self.folder, *root), rules=rules)
+
     def __str__(self) -> str:
         """Say it whole; two policies that say the same are the same."""
         rules = [(rule.source, rule.target) for rule in self.rules]

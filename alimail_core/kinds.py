@@ -13,7 +13,7 @@ from alimail_core.contract import Command, ExecutorKind, Sink, SinkKind, Source,
 from alimail_core.structure import can_structure, init_fields, is_secret
 from alimail_core.text import printable
 
-RESERVED: Final = frozenset({"kind", "login", "secret"})
+RESERVED: Final = frozenset({"kind", "login", "login_domains", "secret"})
 """Keys of ``[source]`` and ``[target]`` that are the core's own; no plug-in's option is called so."""
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]*")

@@ -20,6 +20,8 @@ from alimail_core.ledger import Book, Row, State
 from alimail_core.ledger.rows import FolderRow, contradicts
 from alimail_core.messages import MessageFilter
 from alimail_core.model import Changes, Cursor, Entry, Folder, FolderPath, Remark, SpecialUse, Unusable
+from alimail_core.registry import Registry
+from alimail_core.spec import AccountSpec
 
 NOT_MOVED = ("rules", "forwards and auto-replies", "signatures", "contacts", "calendars", "rights and shares")
 """What people take for mail and what no mail protocol carries."""
@@ -107,7 +109,7 @@ def map_account(
         sink.traits.rules,
         target_folders=targets,
         previous=_previous(book) if book else {},
-        override=_override(ends, policy),
+        override=override_of(ends.registry, ends.account, policy),
     )
 
 
@@ -116,9 +118,17 @@ def _previous(book: Book) -> dict[FolderPath, FolderPath]:
     return {row.path: known[row.target_id] for row in book.folders("source") if row.target_id in known}
 
 
-def _override(ends: Ends, policy: FolderPolicy) -> Callable[[Folder], FolderPath | None]:
-    context = MapContext(ends.account.source_address, ends.account.target_address, policy.history)
-    return lambda folder: ends.registry.map_folder(folder, context)
+def override_of(
+    registry: Registry, account: AccountSpec, policy: FolderPolicy
+) -> Callable[[Folder], FolderPath | None]:
+    """Return what asks plug-ins for a folder's place; one that they name is beneath the account's root, as all is."""
+    context = MapContext(account.source_address, account.target_address, policy.history)
+
+    def override(folder: Folder) -> FolderPath | None:
+        path = registry.map_folder(folder, context)
+        return (*account.root, *path) if path else None
+
+    return override
 
 
 @define
@@ -248,7 +258,7 @@ class _Planner:
             self._sink.traits.rules,
             target_folders=targets,
             previous=_previous(self._book),
-            override=_override(self._ends, self._policy),
+            override=override_of(self._ends.registry, self._ends.account, self._policy),
         )
         if kept:
             self._remarks.append(Remark("note", kept, "Move them in the target once the migration is over."))

@@ -89,6 +89,12 @@ class RosterRow:
     source_secret: Secret | None = field(default=None, repr=False)
     target_secret: Secret | None = field(default=None, repr=False)
     wave: int | None = None
+    cells: Mapping[Column, str] = field(factory=dict, repr=False, eq=False)
+    """Where single values of it stand, for messages."""
+
+    def at(self, column: Column) -> str:
+        """Name the place of one value, and where that is not known the row."""
+        return self.cells.get(column, self.where)
 
 
 @define
@@ -122,22 +128,31 @@ def scan_roster(path: Path, headings: Mapping[str, Column] | None = None) -> Ros
     return roster
 
 
-def doubled(rows: Iterable[RosterRow]) -> list[Fault]:
-    """Tell the accounts that are listed twice, and the targets into which two sources would go."""
-    first: dict[str, RosterRow] = {}
+def doubled(rows: Iterable[RosterRow], *, shared_targets: bool = False) -> list[Fault]:
+    """Tell the accounts that are listed twice and, unless they may be shared, the targets of two sources."""
+    accounts: dict[tuple[str, str], RosterRow] = {}
+    targets: dict[str, RosterRow] = {}
     faults = []
     for row in rows:
-        other = first.setdefault(same_address(row.target_address), row)
-        if other is row:
-            continue
-        if same_address(other.source_address) == same_address(row.source_address):
-            faults.append(
-                Fault(row.where, f"this account stands in {other.where} already", "leave one of them out")
+        target = same_address(row.target_address)
+        twin = accounts.setdefault((same_address(row.source_address), target), row)
+        other = targets.setdefault(target, row)
+        if twin is not row:
+            message = f"this account stands in {twin.at('source address')} already"
+            faults.append(Fault(row.at("source address"), message, "leave one of them out"))
+        elif other is not row and not shared_targets:
+            message = (
+                f"the target address stands in {other.at('target address')} already, with another source"
             )
-        else:
-            message = f"the target address stands in {other.where} already, with another source"
-            faults.append(Fault(row.where, message, "give each source a target of its own"))
+            remedy = 'give each source a target of its own, or say shared_targets = "apart" in [folders]'
+            faults.append(Fault(row.at("target address"), message, remedy))
     return faults
+
+
+def shared(rows: Iterable[RosterRow]) -> frozenset[str]:
+    """Return the targets into which several sources go, as ``same_address`` spells them."""
+    targets = Counter(same_address(row.target_address) for row in rows)
+    return frozenset(target for target, times in targets.items() if times > 1)
 
 
 def branching(rows: Iterable[RosterRow]) -> list[Remark]:
@@ -243,7 +258,8 @@ class _Reader:
         for row in rows:
             values = self._values(row, columns)
             if values is not None:
-                made = self._made(row, values)
+                places = {column: row.at(index) for index, column in columns.items()}
+                made = self._made(row, values, places)
                 self.roster.rows.append(made)
                 secrets = (made.source_secret, made.target_secret)
                 literal |= any(secret is not None and secret.scheme == "literal" for secret in secrets)
@@ -304,7 +320,9 @@ class _Reader:
         else:
             values[column] = parse_cell(text, base=self.path.parent)
 
-    def _made(self, row: Row, values: Mapping[Column, str | Secret]) -> RosterRow:
+    def _made(
+        self, row: Row, values: Mapping[Column, str | Secret], places: Mapping[Column, str]
+    ) -> RosterRow:
         def text(column: Column) -> str:
             return str(values.get(column, ""))
 
@@ -321,6 +339,7 @@ class _Reader:
             secret("source password", "source address", "source"),
             secret("target password", "target address", "target"),
             int(text("wave")) if text("wave") else None,
+            places,
         )
 
     def _fault(self, where: str, message: str, remedy: str = "") -> None:

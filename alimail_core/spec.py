@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 from alimail_core.folders import FolderPolicy
 from alimail_core.messages import EVERYTHING, MessageFilter
-from alimail_core.model import Remark
+from alimail_core.model import FolderPath, Remark
 from alimail_core.options import TransferOptions
 from alimail_core.pace import Pace
 from alimail_core.secrets import Secret
@@ -37,6 +37,8 @@ class AccountSpec:
     target_secret: Secret = field(repr=False)
     wave: int | None = None
     """Lower waves are carried first, ``None`` last; ``MigrationSpec.accounts`` has them in this order."""
+    root: FolderPath = ()
+    """The folder of the target beneath which all of it goes; empty: wherever the migration's policy says."""
 
     def __str__(self) -> str:
         """Name the account for a person."""
@@ -66,3 +68,7 @@ class MigrationSpec:
     """Where ``report`` writes; ``None``: beside the ledger."""
     remarks: tuple[Remark, ...] = field(default=(), eq=False)
     """What an administrator should know of configuration and roster, such as a column that is not read."""
+
+    def policy_of(self, account: AccountSpec) -> FolderPolicy:
+        """Return where the folders of one account go."""
+        return self.policy.beneath(account.root) if account.root else self.policy

@@ -343,7 +343,7 @@ def test_the_rosters_faults_are_told_with_the_files(tmp_path: Path) -> None:
     assert _faults(text, path) == [
         (f"{path}:5", "worker is not an option here"),
         ("r.csv!A3", "the source address is not a mail address"),
-        (f"{path}:14", "this account stands in r.csv row 2 already"),
+        (f"{path}:15", "this account stands in r.csv!A2 already"),
     ]
 
 
@@ -590,7 +590,7 @@ def test_the_reference_names_every_option() -> None:
 
 def test_the_reference_in_the_handbook_is_current() -> None:
     """``python -m alimail_core.config_text docs/reference/configuration.md`` was run after the last change."""
-    assert DOCUMENT.read_text("utf-8") == reference(Registry.load(["imap", "alimail"]))
+    assert DOCUMENT.read_text("utf-8") == reference(Registry.load(["imap", "pop3", "alimail"]))
 
 
 def test_urls_and_files_share_their_rules() -> None:

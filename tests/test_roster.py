@@ -241,8 +241,8 @@ def test_all_faults_are_told_together(tmp_path: Path) -> None:
         ("roster.csv!D5", "the target password has control characters or line ends in it"),
         ("roster.csv!A9", "the source address is longer than 1000 characters"),
         ("roster.csv!C9", "the target address is too long for a mail address"),
-        ("roster.csv row 7", "this account stands in roster.csv row 6 already"),
-        ("roster.csv row 8", "the target address stands in roster.csv row 6 already, with another source"),
+        ("roster.csv!A7", "this account stands in roster.csv!A6 already"),
+        ("roster.csv!C8", "the target address stands in roster.csv!C6 already, with another source"),
     ]
 
 

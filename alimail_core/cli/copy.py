@@ -88,6 +88,7 @@ def one_mailbox(
     ledger: Path | None,
 ) -> MigrationSpec:
     """Make a migration of one account from two URLs. Raises ``InputError``."""
+    from alimail_core.sameness import is_own_target
     from alimail_core.spec import AccountSpec, MigrationSpec
     from alimail_core.urls import parse_url
 
@@ -105,6 +106,11 @@ def one_mailbox(
         _secret(secrets[0], "source", source_address, needed=reads.needs_secret),
         _secret(secrets[1], "target", target_address, needed=writes.needs_secret),
     )
+    if is_own_target(account):
+        raise InputError(
+            f"{account}: the target is the source itself, the same user on the same server",
+            remedy="Name another mailbox as the target.",
+        )
     path = ledger or default_ledger(source_address, target_address)
     path.parent.mkdir(parents=True, exist_ok=True)
     return MigrationSpec(f"copy {source_address} {target_address}", str(path), (account,), workers=1)
