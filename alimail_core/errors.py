@@ -61,6 +61,17 @@ class Throttled(Transient):
         self.retry_after = retry_after
 
 
+class Unreached(Transient):
+    """A server let nobody in: no connection, or the connection was lost before anything could be asked.
+
+    ``was_reached``: somebody got in earlier in this run, so that it deserves more patience.
+    """
+
+    def __init__(self, message: str, *, was_reached: bool = False, remedy: str = "") -> None:
+        super().__init__(message, remedy=remedy)
+        self.was_reached = was_reached
+
+
 class InDoubt(AlimailError):
     """The effect may or may not have happened.
 

@@ -4,6 +4,9 @@ Every open side holds one slot of its server, which is known by ``traits.host``.
 has been open, nothing is known of its server, and one account at a time is let in. A server that throttles halves
 what is let in at once and gets the time that it asked for; each side that then ends in peace lets one more in.
 
+A server that nobody got into in this run, or for ``PATIENCE``, is tried by one account at a time, with pauses that
+grow; all others are told so at once, so that a server that answers nobody costs one time-out and not one an account.
+
 What is read is counted as it arrives, from all servers and for all accounts together, and who has read more than the
 time of day allows waits before the next message.
 
@@ -21,7 +24,7 @@ from typing import TypeVar
 from attrs import define
 
 from alimail_core.contract import Sink, Source
-from alimail_core.errors import Interrupted, Throttled
+from alimail_core.errors import Denied, Interrupted, Throttled, Transient, Unreached
 from alimail_core.model import (
     Batch,
     Changes,
@@ -45,13 +48,16 @@ from alimail_core.model import (
     Unusable,
 )
 from alimail_core.pace import Pace, pace_at
-from alimail_core.seam import Clock, Stop
+from alimail_core.seam import PATIENCE, Clock, Stop
 
 _LOOK = 0.5
 """Seconds of real time after which somebody who waits for a slot looks whether to stop."""
 
 _SLICE = 1.0
 """Seconds after which who waits for the pace looks whether another one holds now."""
+
+_LONGEST_PAUSE = 60.0
+"""Seconds at the most until a server that lets nobody in is tried again."""
 
 _Side = TypeVar("_Side", bound=Source)
 
@@ -66,6 +72,40 @@ class _Server:
     """How many are let in at once since it throttled; ``None``: it never did."""
     not_before: float = 0.0
     """By the monotonic clock."""
+    reached: bool = False
+    """Somebody got in, in this run and within ``PATIENCE``."""
+    failures: int = 0
+    """How many in a row did not get in."""
+    reason: tuple[str, str] = ("", "")
+    """Why not, and the remedy."""
+    failing_since: float = 0.0
+    next_try: float = 0.0
+    trying: bool = False
+    """Somebody knocks at a server that lets nobody in."""
+
+    def let_in(self) -> None:
+        """Take in that the server answers."""
+        self.reached, self.failures, self.trying = True, 0, False
+
+    def turn_away(self, error: Transient, now: float) -> Unreached:
+        """Take in that somebody did not get in; return what that one is told."""
+        was_reached, self.trying = self.reached, False
+        self.failing_since = self.failing_since if self.failures else now
+        self.failures += 1
+        self.next_try = now + min(_LONGEST_PAUSE, 2.0 ** min(self.failures, 16))
+        self.reason = error.message, error.remedy
+        self.reached = was_reached and now - self.failing_since < PATIENCE
+        return Unreached(error.message, was_reached=was_reached, remedy=error.remedy)
+
+    @property
+    def is_away(self) -> bool:
+        """Tell whether the server is known to let nobody in."""
+        return self.failures > 0 and not self.reached
+
+    def knock(self, now: float) -> None:
+        """Raise ``Unreached`` where the server is away, and another one knocks or has just done so."""
+        if self.is_away and (self.trying or now < self.next_try):
+            raise Unreached(self.reason[0], remedy=self.reason[1])
 
     def has_room(self, wanted: int) -> bool:
         """Tell whether so many slots are free; an account that is alone is always let in."""
@@ -90,18 +130,22 @@ class Governor:
         """Wait until each of the endpoints has a slot free, and take them all at once.
 
         All or none: two accounts that each hold one and wait for the other's would wait for ever. Raises
-        ``Interrupted`` where somebody asks to stop.
+        ``Interrupted`` where somebody asks to stop, and ``Unreached`` where a server is away.
         """
         while True:
             self.check_in()
             with self._changed:
                 wanted = Counter(id(self._server(name)) for name in endpoints)
                 servers = {id(server): server for server in map(self._server, endpoints)}
-                pause = max(server.not_before for server in servers.values()) - self._clock.monotonic()
+                now = self._clock.monotonic()
+                for server in servers.values():
+                    server.knock(now)
+                pause = max(server.not_before for server in servers.values()) - now
                 if pause <= 0:
                     if all(server.has_room(wanted[key]) for key, server in servers.items()):
                         for key, server in servers.items():
                             server.held += wanted[key]
+                            server.trying = server.is_away
                         return
                     self._changed.wait(_LOOK)
             if pause > 0:
@@ -142,6 +186,7 @@ class Governor:
         with self._changed:
             server = self._server(endpoint)
             server.held -= 1
+            server.trying = False
             if server.pace is not None and in_peace:
                 server.pace += 1
             self._changed.notify_all()
@@ -168,18 +213,34 @@ class Governor:
                 server.not_before = max(server.not_before, self._clock.monotonic() + retry_after)
 
     def open(self, endpoint: str, opener: Callable[[], _Side]) -> _Side:
-        """Open a side in a slot that was taken; a side that does not open gives it back."""
+        """Open a side in a slot that was taken; a side that does not open gives it back.
+
+        Raises what ``opener`` raises, and ``Unreached`` instead of a bare ``Transient``.
+        """
         try:
             side = opener()
         except Throttled as error:
+            self._let_in(endpoint)
             self.slow_down(endpoint, error.retry_after)
             self.give_back(endpoint, in_peace=False)
             raise
-        except BaseException:
+        except Transient as error:
+            with self._changed:
+                unreached = self._server(endpoint).turn_away(error, self._clock.monotonic())
+            self.give_back(endpoint)
+            raise unreached from error
+        except BaseException as error:
+            if isinstance(error, Denied):
+                self._let_in(endpoint)
             self.give_back(endpoint)
             raise
+        self._let_in(endpoint)
         self.learn(endpoint, side.traits)
         return side
+
+    def _let_in(self, endpoint: str) -> None:
+        with self._changed:
+            self._server(endpoint).let_in()
 
     def _server(self, endpoint: str) -> _Server:
         return self._servers.setdefault(endpoint, _Server())

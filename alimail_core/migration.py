@@ -10,8 +10,7 @@ import logging
 import multiprocessing
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
@@ -19,21 +18,20 @@ from typing import Self
 
 from attrs import asdict, evolve, frozen
 
-from alimail_core.check import CheckResult, check_account, prompt_remark
-from alimail_core.contract import ExecutorKind
+from alimail_core.check import CheckResult, check_account
 from alimail_core.ends import Ends, endpoint_name, written_in_order
-from alimail_core.errors import AlimailError, Denied, InputError, Interrupted
+from alimail_core.errors import AlimailError, InputError, Interrupted, Unreached
 from alimail_core.events import Event, Noted, Observer, PassEnded
-from alimail_core.executors import LOOK, in_order
+from alimail_core.executors import in_order
 from alimail_core.governor import Governor
 from alimail_core.ledger import Ledger
 from alimail_core.model import Remark
-from alimail_core.pace import shared
 from alimail_core.plan import AccountPlan, override_of, plan_account
 from alimail_core.proofs import ProofStore
 from alimail_core.registry import Registry
 from alimail_core.report import make_report, report_folder
 from alimail_core.report_files import write_report
+from alimail_core.running import ORDINARY, Running, Wish
 from alimail_core.seam import Clock, Stop
 from alimail_core.spec import AccountSpec, MigrationSpec
 from alimail_core.status import AccountStatus, status_of
@@ -53,18 +51,6 @@ __all__ = [
 ]
 
 _log = logging.getLogger(__name__)
-
-
-@frozen
-class Wish:
-    """What is wished of one run, beyond the configuration; see ``Migration.run``."""
-
-    refill: bool = False
-    retry: bool = False
-    trial: int | None = None
-
-
-ORDINARY = Wish()
 
 
 @frozen
@@ -148,13 +134,22 @@ class Migration:
         accounts = self._matching(search)
         self._made_ledger()
         kind = self.registry.executor(self.spec.executor)
-        done = _Run(self, kind, accounts, Wish(refill, retry, trial)).finish()
+        done = Running(self, kind, accounts, Wish(refill, retry, trial), run_account).finish()
         return MigrationSummary(tuple(done), self.stop.signal if self.stop.is_set() else None)
 
     def run_account(self, account: AccountSpec, wish: Wish = ORDINARY) -> PassSummary:
         """Make one pass over one account in this thread. Raises nothing but what ends a process."""
         try:
+            return self.try_account(account, wish)
+        except Unreached as error:
+            return self.ended(account, "failed", str(error), error.remedy)
+
+    def try_account(self, account: AccountSpec, wish: Wish = ORDINARY) -> PassSummary:
+        """Make one pass over one account in this thread; raise ``Unreached`` where one of its servers is away."""
+        try:
             return self._pass(account, wish)
+        except Unreached:
+            raise
         except Interrupted as error:
             return self.ended(account, "stopped", str(error), error.remedy)
         except AlimailError as error:
@@ -405,8 +400,8 @@ class Migration:
         return self._made_ledger() if is_there else None
 
 
-def run_account(spec: MigrationSpec, index: int, wish: Wish = ORDINARY) -> PassSummary:
-    """Make one pass over one account of a migration, in a process that has nothing but this plain data.
+def run_account(spec: MigrationSpec, wish: Wish = ORDINARY) -> PassSummary:
+    """Make one pass over a migration's only account, in a process that has nothing but this plain data.
 
     It builds its own registry of the installed plug-ins, reads the secrets and opens the ledger. Ctrl-C reaches
     every process of a terminal; who has started the workers decides, so they leave it to them.
@@ -414,7 +409,7 @@ def run_account(spec: MigrationSpec, index: int, wish: Wish = ORDINARY) -> PassS
     if threading.current_thread() is threading.main_thread() and multiprocessing.parent_process() is not None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     with Migration(spec, Registry.load()) as migration:
-        return migration.run_account(spec.accounts[index], wish)
+        return migration.try_account(spec.accounts[0], wish)
 
 
 def bug_words(bug: BaseException) -> tuple[str, str]:
@@ -425,84 +420,3 @@ def bug_words(bug: BaseException) -> tuple[str, str]:
 def _ids(ledger: Ledger | None) -> dict[tuple[str, str], int]:
     rows = ledger.accounts() if ledger else []
     return {(row.source_address, row.target_address): row.id for row in rows}
-
-
-class _Run:
-    """One run under way: the accounts' passes in an executor, and their summaries as they come."""
-
-    def __init__(
-        self, migration: Migration, kind: ExecutorKind, accounts: Sequence[AccountSpec], wish: Wish
-    ) -> None:
-        self._migration = migration
-        self._kind = kind
-        self._accounts = accounts
-        self._wish = wish
-        self._futures: dict[Future[PassSummary], int] = {}
-
-    def finish(self) -> list[PassSummary]:
-        """Run them all; return the summaries in the accounts' order."""
-        done: dict[int, PassSummary] = {}
-        with self._kind.open(max(self._migration.spec.workers, 1)) as executor:
-            try:
-                for index in range(len(self._accounts)):
-                    self._futures[self._submit(executor, self._accounts[index])] = index
-                for future in self._completed():
-                    done[self._futures[future]] = self._summary(future)
-            except BaseException:
-                self._migration.stop.set()
-                executor.shutdown(wait=False, cancel_futures=True)
-                raise
-        return [done[index] for index in range(len(self._accounts))]
-
-    def _submit(self, executor: Executor, account: AccountSpec) -> Future[PassSummary]:
-        if self._kind.same_process:
-            return executor.submit(self._migration.run_account, account, self._wish)
-        if remark := _cannot_leave(account):
-            refused: Future[PassSummary] = Future()
-            refused.set_exception(Denied(remark.text, remedy=remark.remedy))
-            return refused
-        # The account alone: a thousand accounts would otherwise each carry all thousand along.
-        spec = self._migration.spec
-        alone = evolve(spec, accounts=(account,), pace=shared(spec.pace, spec.workers))
-        return executor.submit(run_account, alone, 0, self._wish)
-
-    def _completed(self) -> Iterator[Future[PassSummary]]:
-        waiting = set(self._futures)
-        while waiting:
-            ended, waiting = wait(waiting, LOOK, return_when=FIRST_COMPLETED)
-            yield from ended
-            if not self._kind.same_process and self._migration.stop.is_set():
-                self._stop_others(waiting)
-
-    def _stop_others(self, waiting: Iterable[Future[PassSummary]]) -> None:
-        """Ask other processes to stop, through the one thing that they share with us: the ledger.
-
-        Asked at every look, because an account may be about to begin. The wish ends with the pass that it reaches,
-        so nothing has to be taken back, also where this process is killed.
-        """
-        running = [self._accounts[self._futures[future]] for future in waiting if not future.cancel()]
-        self._migration.ask_to_stop(running)
-
-    def _summary(self, future: Future[PassSummary]) -> PassSummary:
-        account, migration = self._accounts[self._futures[future]], self._migration
-        try:
-            summary = future.result()
-        except CancelledError:
-            return migration.ended(account, "stopped", "stopped on request", "")
-        except AlimailError as error:
-            return migration.ended(account, "failed", str(error), error.remedy)
-        except Exception as bug:  # noqa: BLE001 - such as a worker process that was killed
-            migration.tell_bug(account, bug)
-            return migration.ended(
-                account, "failed", f"its worker failed: {type(bug).__name__}", "Run again."
-            )
-        if not self._kind.same_process:
-            migration.tell_end(summary)
-        return summary
-
-
-def _cannot_leave(account: AccountSpec) -> Remark | None:
-    for secret in (account.source_secret, account.target_secret):
-        if not secret.leaves_process:
-            return prompt_remark(secret)
-    return None

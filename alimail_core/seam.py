@@ -7,6 +7,10 @@ import threading
 import time
 from datetime import UTC, datetime
 
+PATIENCE = 900.0
+"""Seconds without any progress, by the monotonic clock, for which a server that was reached before is waited for: one
+that is down for ten minutes costs ten minutes, not the run."""
+
 
 class Clock:
     """The real world. Tests hand in a subclass whose ``sleep`` moves its own time."""

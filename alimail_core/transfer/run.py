@@ -18,6 +18,7 @@ from alimail_core.errors import (
     LoginDenied,
     Throttled,
     Transient,
+    Unreached,
 )
 from alimail_core.events import FolderSettled, Observer, PassEnded, PassStarted
 from alimail_core.folders import FolderPolicy
@@ -25,7 +26,7 @@ from alimail_core.ledger import Ledger, State
 from alimail_core.messages import EVERYTHING, MessageFilter
 from alimail_core.model import Folder, FolderPath
 from alimail_core.options import TransferOptions
-from alimail_core.seam import Clock, Stop
+from alimail_core.seam import PATIENCE, Clock, Stop
 from alimail_core.transfer.doubt import resolve_doubts, send, tell_merged
 from alimail_core.transfer.follow import carry_flags, follow_moves, mirror_deletions, targets_with_news
 from alimail_core.transfer.listing import chunks, leave_out, list_source, pair_folders, tell_listed
@@ -33,10 +34,7 @@ from alimail_core.transfer.reconcile import reconcile
 from alimail_core.transfer.state import NOT_CARRIED, Pair, Pass, Run
 
 ATTEMPTS = 8
-"""Attempts in a row without any progress, after which the account may be given up until the next pass."""
-
-PATIENCE = 900.0
-"""Seconds without any progress before it is: a server that is down for ten minutes costs ten minutes, not the run."""
+"""Attempts in a row without any progress, and ``PATIENCE`` without any, before the account is given up for now."""
 
 SURELY_OVER = 86_400.0
 """Seconds after which no server finishes what was sent to it: a second copy that turns up then is a user's own."""
@@ -85,8 +83,9 @@ def run_pass(
 ) -> PassSummary:
     """Carry everything that is new, changed or moved at the source; whatever happens, nothing twice.
 
-    Opens and closes both sides as often as it takes. Raises ``LeaseHeld``, ``LeaseLost``, ``LedgerError`` and
-    bugs; every other end, also a failed login, is a summary and stands in the ledger. ``refill`` first asks
+    Opens and closes both sides as often as it takes. Raises ``LeaseHeld``, ``LeaseLost``, ``LedgerError``,
+    bugs, and ``Unreached`` where a side could not be opened at all: whoever called has its thread back, and calls
+    again later. Every other end, also a failed login, is a summary and stands in the ledger. ``refill`` first asks
     again for what the target lost or refused, ``retry`` only for what it refused. A ``trial`` carries so many of
     each folder's newest messages, and leaves the rest to later passes.
     """
@@ -110,6 +109,9 @@ def run_pass(
         run.tell(PassStarted(account, number))
         try:
             state, error = _until_settled(run, open_source, open_sink)
+        except Unreached as away:
+            book.end_pass("failed", str(away), away.remedy)
+            raise
         except Exception as bug:
             if not isinstance(bug, LeaseLost | LedgerError):
                 book.end_pass("failed", f"{type(bug).__name__}: a bug in alimail or in a plug-in")
@@ -146,6 +148,8 @@ def _until_settled(
         except Interrupted as error:
             return "stopped", error
         except (Transient, InDoubt) as error:
+            if isinstance(error, Unreached) and not failures:
+                raise
             failures = 1 if run.book.progress() != before else failures + 1
             since = run.clock.monotonic() if failures == 1 else since
             run.counts.careful = failures > 1
