@@ -91,7 +91,16 @@ if TYPE_CHECKING:
         Unreadable,
         Unusable,
     )
-    from alimail_core.network import ServerOptions, dial, tls_context, tls_error, tls_remark
+    from alimail_core.network import (
+        NobodyThere,
+        NoTls,
+        ServerOptions,
+        dial,
+        find_tls,
+        tls_context,
+        tls_error,
+        tls_remark,
+    )
     from alimail_core.options import TransferOptions
     from alimail_core.pace import Pace
     from alimail_core.plan import AccountPlan, FolderPlan
@@ -131,7 +140,7 @@ _HOMES = {
         "FlagChange Folder FolderPath Gone Headers Message Moved NotStored PathRules Quota Remark "
         "SinkTraits SpecialUse Stored Traits Unreadable Unusable"
     ),
-    "network": "ServerOptions dial tls_context tls_error tls_remark",
+    "network": "NobodyThere NoTls ServerOptions dial find_tls tls_context tls_error tls_remark",
     "options": "TransferOptions",
     "pace": "Pace",
     "plan": "AccountPlan FolderPlan",
@@ -204,6 +213,8 @@ __all__ = [
     "MigrationSpec",
     "MigrationSummary",
     "Moved",
+    "NoTls",
+    "NobodyThere",
     "NotStored",
     "Noted",
     "Observer",
@@ -247,6 +258,7 @@ __all__ = [
     "Waiting",
     "describe_options",
     "dial",
+    "find_tls",
     "fingerprint",
     "hookimpl",
     "load",

@@ -243,6 +243,10 @@ class SourceKind(Generic[Options]):
     ``InputError``; leaves no connection behind when it does. Called anew after each ``Transient``."""
     needs_secret: bool = True
     """False: whoever can reach it may read it, and nobody is asked for a password."""
+    probe: Callable[[Options], Options] | None = None
+    """For options that are ``ServerOptions``: return them with what ``tls = auto`` is for this server, found by
+    trying and without logging in; ``find_tls`` does most of it. Raises what ``open`` raises. The core calls it before
+    the first ``open``, and keeps the answer. Without it ``auto`` is ``implicit``."""
 
 
 @frozen
@@ -258,6 +262,7 @@ class SinkKind(Generic[Options]):
     options: type[Options]
     open: Callable[[Options, Credentials, Clock], Sink]
     needs_secret: bool = True
+    probe: Callable[[Options], Options] | None = None
 
 
 @frozen

@@ -10,15 +10,19 @@ import ipaddress
 import socket
 import ssl
 import warnings
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal, TypeVar
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from alimail_core.contract import option
-from alimail_core.errors import Denied, InputError, Transient
+from alimail_core.errors import AlimailError, Denied, InputError, Transient
 from alimail_core.model import Remark
+
+PROBE_SECONDS: Final = 15.0
+"""How long a server may take to answer each step while it is found out what it has."""
 
 _VERSIONS = {
     "1.0": ssl.TLSVersion.TLSv1,
@@ -27,6 +31,14 @@ _VERSIONS = {
     "1.3": ssl.TLSVersion.TLSv1_3,
 }
 _OLD_VERSIONS = ("TLSv1", "TLSv1.1")
+
+
+class NobodyThere(Transient):
+    """There is no connection to be had: refused, no way there, or no answer in time."""
+
+
+class NoTls(Denied):
+    """A server answers there, and has no TLS: it speaks in clear at once, or offers none later on."""
 
 
 @frozen
@@ -44,13 +56,15 @@ class ServerOptions:
         "110.",
         default=None,
     )
-    tls: Literal["implicit", "starttls", "none"] = option(
+    tls: Literal["auto", "implicit", "starttls", "none"] = option(
         "`implicit`: TLS from the first octet (RFC 8314); `starttls`: begin in clear and never log in without "
-        "TLS; `none`: no encryption at all.",
-        default="implicit",
+        "TLS; `none`: no encryption at all; `auto`: the best of these that the server has, found by trying once and "
+        "then kept, `none` only with `allow_plaintext_login`.",
+        default="auto",
     )
     allow_plaintext_login: bool = option(
-        "With `tls = none`, send the password in clear over a network. Not needed on this machine's loopback.",
+        "With `tls = none`, or where `auto` finds nothing better, send the password in clear over a network. Not "
+        "needed on this machine's loopback.",
         default=False,
     )
     ca: Path | None = option(
@@ -68,34 +82,87 @@ class ServerOptions:
 
     @property
     def address(self) -> tuple[str, int]:
-        """Return the host and port to connect to."""
-        return self.host, self.port or (self.implicit_port if self.tls == "implicit" else self.cleartext_port)
+        """Return the host and port to connect to; with ``auto`` those that are tried first."""
+        begins_with_tls = self.tls in ("auto", "implicit")
+        return self.host, self.port or (self.implicit_port if begins_with_tls else self.cleartext_port)
+
+    @property
+    def may_be_plain(self) -> bool:
+        """Tell whether a password may go there without encryption."""
+        return self.allow_plaintext_login or _is_loopback(self.host)
+
+
+_Server = TypeVar("_Server", bound=ServerOptions)
 
 
 def dial(options: ServerOptions) -> socket.socket:
-    """Connect, and encrypt at once where TLS is implicit.
+    """Connect, and encrypt at once where TLS is implicit. With ``auto`` it is: see ``find_tls``.
 
-    Raises ``Denied`` (no consent to a password in clear, certificate not trusted, no TLS, no such server),
-    ``Transient`` (nobody answers) or ``InputError`` (a ``ca`` that is none); leaves no socket behind when it does.
+    Raises ``Denied`` (no consent to a password in clear, certificate not trusted, no such server; ``NoTls``),
+    ``Transient`` (``NobodyThere``) or ``InputError`` (a ``ca`` that is none); leaves no socket behind when it does.
     """
-    _check_consent(options)
+    if options.tls == "none" and not options.may_be_plain:
+        raise Denied(
+            f"the password would go to {options.host} without encryption",
+            remedy="Use tls = implicit or starttls; or say allow_plaintext_login = true as well.",
+        )
     context = None if options.tls == "none" else tls_context(options)
     sock = _connect(options)
-    if context is None or options.tls != "implicit":
+    if context is None or options.tls == "starttls":
         return sock
     try:
         return context.wrap_socket(sock, server_hostname=options.host.strip("[]"))
     except OSError as error:
         sock.close()
+        if _speaks_in_clear(error, options):
+            host, port = options.address
+            raise NoTls(
+                f"what answers at {host} port {port} speaks no TLS",
+                remedy="Check port and tls (implicit, starttls).",
+            ) from error
         raise tls_error(error, options) from error
 
 
-def _check_consent(options: ServerOptions) -> None:
-    if options.tls == "none" and not options.allow_plaintext_login and not _is_loopback(options.host):
-        raise Denied(
-            f"the password would go to {options.host} without encryption",
-            remedy="Use tls = implicit or starttls; or say allow_plaintext_login = true as well.",
-        )
+def find_tls(options: _Server, begin: Callable[[_Server], None]) -> _Server:
+    """Return the options with the best ``tls`` that the server has in place of ``auto``, and the port that has it.
+
+    ``begin`` connects, encrypts as its options say, does not log in, and lets go again. Only ``NobodyThere`` and
+    ``NoTls`` lead on to the next best; whatever else it raises is raised: a certificate that is not trusted, or a
+    STARTTLS that is offered and then refused, may be somebody's work who stands on the way. A password in clear is
+    the last resort where that is allowed, and only after certain answers: a port that is silent proves nothing.
+    """
+    if options.tls != "auto":
+        return options
+    failed: list[AlimailError] = []
+    ways: tuple[Literal["implicit", "starttls", "none"], ...] = ("implicit", "starttls", "none")
+    for tls in ways:
+        tried = evolve(options, tls=tls, timeout=min(options.timeout, PROBE_SECONDS))
+        if tls == "none" and not (options.may_be_plain and all(map(_is_certain, failed))):
+            break
+        try:
+            begin(tried)
+        except (NobodyThere, NoTls) as error:
+            failed.append(error)
+            if isinstance(error, NobodyThere) and (options.port or len(failed) > 1):
+                break
+        else:
+            return evolve(options, tls=tls, port=tried.address[1])
+    raise _no_way(options, failed)
+
+
+def _is_certain(error: AlimailError) -> bool:
+    return isinstance(error, NoTls) or isinstance(error.__cause__, ConnectionRefusedError)
+
+
+def _no_way(options: ServerOptions, failed: Sequence[AlimailError]) -> AlimailError:
+    said = "; ".join(map(str, failed))
+    if isinstance(failed[-1], NobodyThere):
+        return NobodyThere(said, remedy=failed[-1].remedy)
+    if options.may_be_plain:
+        remedy = "A port that is silent proves nothing. Only if the server is known to have no TLS, use tls = none."
+    else:
+        remedy = "Ask for TLS there. Only if there can be none, say allow_plaintext_login = true."
+    return NoTls(f"{options.host} has no encryption: {said}", remedy=remedy)
 
 
 def _is_loopback(host: str) -> bool:
@@ -118,12 +185,31 @@ def _connect(options: ServerOptions) -> socket.socket:
                 remedy="Check its spelling, and that this machine can look it up.",
             ) from error
         reason = error.strerror or str(error) or type(error).__name__
-        raise Transient(
+        raise NobodyThere(
             f"no connection to {host} port {port}: {reason}",
             remedy="Check the host name and port, and that no firewall stands between.",
         ) from error
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
+
+
+def _speaks_in_clear(error: OSError, options: ServerOptions) -> bool:
+    """Tell whether TLS failed because there is none: what OpenSSL says of that changes from version to version.
+
+    So the server is met again and only listened to: mail servers in clear speak first, and in TLS none ever does.
+    """
+    if not isinstance(error, ssl.SSLError) or isinstance(
+        error, (ssl.SSLCertVerificationError, ssl.SSLEOFError)
+    ):
+        return False
+    reason = error.reason or ""
+    if "ALERT" in reason or reason == "UNSUPPORTED_PROTOCOL":
+        return False
+    try:
+        with _connect(evolve(options, timeout=min(options.timeout, PROBE_SECONDS))) as sock:
+            return bool(sock.recv(1))
+    except (OSError, AlimailError):
+        return False
 
 
 def tls_context(options: ServerOptions) -> ssl.SSLContext:

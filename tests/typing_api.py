@@ -70,7 +70,9 @@ from alimail_core import (
     MigrationSpec,
     MigrationSummary,
     Moved,
+    NobodyThere,
     Noted,
+    NoTls,
     NotStored,
     Observer,
     Octets,
@@ -111,6 +113,7 @@ from alimail_core import (
     Waiting,
     describe_options,
     dial,
+    find_tls,
     fingerprint,
     hookimpl,
     load,
@@ -246,6 +249,19 @@ def reach(options: Line) -> bytes:
             raise tls_error(error, options) from error
         assert_type(tls_remark(encrypted), Remark)
     return fingerprint(b"Subject: x").value
+
+
+def begin(options: Line) -> None:
+    """Connect, find no TLS, and let go."""
+    try:
+        dial(options).close()
+    except NobodyThere as error:
+        raise NoTls(f"{options.host} has no TLS") from error
+
+
+def probe(options: Line) -> Line:
+    """Find out how a server is reached."""
+    return assert_type(find_tls(options, begin), Line)
 
 
 def open_executor(workers: int) -> Executor:

@@ -28,7 +28,8 @@ from alimail_core.model import (
 from alimail_core.testing.mail import odd_messages, sound_messages
 from alimail_core.testing.servers import Dovecot
 from alimail_imap.append import Multi, Pipelined
-from alimail_imap.login import connect
+from alimail_imap.login import connect, probe
+from alimail_imap.options import ImapOptions
 from alimail_imap.sink import ImapSink
 from alimail_imap.source import ImapSource
 from alimail_imap.spread import Spread
@@ -315,6 +316,18 @@ def test_encrypted_logins(rich: Dovecot, user: str, tls: Literal["implicit", "st
         store(sink, folder, plain(1) + b"x" * 3_000_000)
         assert len(entries(sink, folder)) == 1
         assert any("encrypted with TLSv1" in remark.text and "20" in remark.text for remark in sink.remarks())
+
+
+def test_the_best_encryption_is_found(rich: Dovecot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Implicit TLS where both are there, STARTTLS where that is all, and neither port need be told."""
+    options = ImapOptions(host=rich.host, ca=rich.ca_file)
+    monkeypatch.setattr(ImapOptions, "cleartext_port", rich.imap_port)
+    monkeypatch.setattr(ImapOptions, "implicit_port", rich.imaps_port)
+    assert probe(options) == evolve(options, tls="implicit", port=rich.imaps_port)
+    monkeypatch.setattr(ImapOptions, "implicit_port", rich.imap_port)
+    assert probe(options) == evolve(options, tls="starttls", port=rich.imap_port)
+    with pytest.raises(Denied, match="not trusted"):
+        probe(evolve(options, ca=None, port=rich.imaps_port))
 
 
 def test_an_unknown_certificate_is_denied(rich: Dovecot, user: str) -> None:

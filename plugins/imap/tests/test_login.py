@@ -20,9 +20,10 @@ from alimail_core.errors import (
     Throttled,
     Transient,
 )
+from alimail_core.network import NoTls
 from alimail_core.testing.certificates import make_certificate
 from alimail_imap.grades import Doing, grade
-from alimail_imap.login import connect
+from alimail_imap.login import connect, probe
 from alimail_imap.options import ImapOptions
 from alimail_imap.source import ImapSource
 from alimail_imap.testing import CLOSE, CannedServer, Reply
@@ -290,3 +291,42 @@ def test_words_slipped_in_before_tls_do_not_count(tmp_path: Path) -> None:
         assert connection.wire.tls is not None
         connection.close()
     assert server.received.index(b"STARTTLS") < server.received.index(server.commands(b"LOGIN")[0])
+
+
+# tls = auto
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "replies", "kind"),
+    [
+        (b"IMAP4rev1", {}, NoTls),
+        (b"IMAP4rev1 LOGINDISABLED", {}, Denied),
+        (b"IMAP4rev1 STARTTLS", {b"STARTTLS": b"{tag} NO not now\r\n"}, Denied),
+        (b"IMAP4rev1 STARTTLS", {b"STARTTLS": CLOSE}, Transient),
+    ],
+    ids=["none", "stripped", "refused", "cut"],
+)
+def test_a_starttls_that_was_taken_out_is_no_leave_to_go_on(
+    capabilities: bytes, replies: dict[bytes, Reply], kind: type[AlimailError]
+) -> None:
+    """Only a server that offers none, and takes logins without it, is one that has no TLS."""
+    with CannedServer(replies, capabilities=capabilities) as server, pytest.raises(AlimailError) as caught:
+        connect(evolve(server.options, tls="starttls"), server.credentials)
+    assert type(caught.value) is kind
+    assert not server.commands(b"LOGIN")
+
+
+def test_what_a_server_has_is_found_without_logging_in(tmp_path: Path) -> None:
+    """STARTTLS where the port is known to begin in clear; on loopback nothing at all is enough."""
+    certificate = make_certificate(tmp_path)
+    for capabilities, found in ((b"IMAP4rev1 STARTTLS", "starttls"), (b"IMAP4rev1", "none")):
+        with CannedServer(capabilities=capabilities, tls=certificate.context()) as server:
+            options = evolve(server.options, tls="auto", ca=certificate.ca_file)
+            assert probe(options) == evolve(options, tls=found, port=server.port)
+        assert not server.commands(b"LOGIN")
+
+
+def test_a_preauth_greeting_is_no_leave_to_go_on() -> None:
+    """Somebody who forges PREAUTH would keep STARTTLS from ever being asked for."""
+    with CannedServer(greeting=b"* PREAUTH welcome\r\n") as server, pytest.raises(Denied, match="PREAUTH"):
+        probe(evolve(server.options, tls="auto"))

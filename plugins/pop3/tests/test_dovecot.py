@@ -19,6 +19,8 @@ from alimail_core.testing.fixtures import StartDovecot
 from alimail_core.testing.mail import message, odd_messages
 from alimail_core.testing.oracle import digests
 from alimail_core.testing.servers import Dovecot
+from alimail_pop3.login import probe
+from alimail_pop3.options import Pop3Options
 from alimail_pop3.source import Pop3Source
 from alimail_pop3.testing import credentials_for, options_for
 
@@ -101,6 +103,16 @@ def test_every_way_in_shows_the_same(
         assert any("TLS" in remark.text for remark in source.remarks()) is (tls != "none")
     assert got == letters
     assert pop3_server.snapshot(user) == before
+
+
+def test_the_best_encryption_is_found(pop3_server: Dovecot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Implicit TLS where both are there, STLS where that is all, and neither port need be told."""
+    options = Pop3Options(host=pop3_server.host, ca=pop3_server.ca_file)
+    monkeypatch.setattr(Pop3Options, "cleartext_port", pop3_server.pop3_port)
+    monkeypatch.setattr(Pop3Options, "implicit_port", pop3_server.pop3s_port)
+    assert probe(options) == evolve(options, tls="implicit", port=pop3_server.pop3s_port)
+    monkeypatch.setattr(Pop3Options, "implicit_port", pop3_server.pop3_port)
+    assert probe(options) == evolve(options, tls="starttls", port=pop3_server.pop3_port)
 
 
 def test_a_master_user_opens_every_maildrop(pop3_server: Dovecot) -> None:

@@ -17,13 +17,14 @@ from alimail_core import (
     Denied,
     InputError,
     LoginDenied,
+    NoTls,
     Refused,
     Throttled,
     Transient,
 )
 from alimail_core.testing.certificates import make_certificate
 from alimail_pop3.grades import Doing, grade, parse_answer
-from alimail_pop3.login import connect
+from alimail_pop3.login import connect, probe
 from alimail_pop3.options import Pop3Options
 from alimail_pop3.testing import CLOSE, CannedServer
 
@@ -313,3 +314,41 @@ def test_no_words_reach_a_terminal_raw() -> None:
     answer = parse_answer(b"-ERR \x1b[31mred\x07 \xff")
     assert answer is not None
     assert answer.words.isprintable()
+
+
+# tls = auto
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "replies", "kind"),
+    [
+        ([b"USER"], {}, NoTls),
+        ([b"SASL PLAIN"], {}, NoTls),
+        (None, {b"STLS": b"-ERR unknown\r\n"}, NoTls),
+        ([b"TOP"], {}, Denied),
+        ([b"USER", b"STLS"], {b"STLS": b"-ERR not now\r\n"}, Denied),
+        ([b"USER", b"STLS"], {b"STLS": CLOSE}, Transient),
+    ],
+    ids=["none", "none, SASL", "no CAPA", "stripped", "refused", "cut"],
+)
+def test_a_stls_that_was_taken_out_is_no_leave_to_go_on(
+    capabilities: list[bytes] | None, replies: dict[bytes, bytes], kind: type[AlimailError]
+) -> None:
+    """Only a server that offers none, and takes logins without it, is one that has no TLS."""
+    with (
+        CannedServer(replies=replies, capabilities=capabilities) as server,
+        pytest.raises(AlimailError) as caught,
+    ):
+        connect(evolve(server.options, tls="starttls"), server.credentials)
+    assert type(caught.value) is kind
+    assert not server.commands(b"PASS")
+
+
+def test_what_a_server_has_is_found_without_logging_in(tmp_path: Path) -> None:
+    """STLS where the port is known to begin in clear; on loopback nothing at all is enough."""
+    certificate = make_certificate(tmp_path)
+    for capabilities, found in (([b"USER", b"STLS"], "starttls"), ([b"USER"], "none")):
+        with CannedServer(capabilities=capabilities, tls=certificate.context()) as server:
+            options = evolve(server.options, tls="auto", ca=certificate.ca_file)
+            assert probe(options) == evolve(options, tls=found, port=server.port)
+        assert not server.commands(b"USER")

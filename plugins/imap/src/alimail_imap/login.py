@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 
-from alimail_core import Credentials, Denied, dial, tls_context, tls_error
+from alimail_core import Credentials, Denied, NoTls, dial, find_tls, tls_context, tls_error
 from alimail_imap.connection import Connection, astring
 from alimail_imap.grades import grade, grade_bye
 from alimail_imap.options import ImapOptions
@@ -18,14 +18,29 @@ def connect(options: ImapOptions, credentials: Credentials) -> Connection:
     Raises ``Transient`` (no connection, server busy), ``Denied`` (login refused, certificate not trusted,
     encryption not to be had) or ``InputError``; leaves no socket behind when it does.
     """
+    connection = _begin(options)
+    try:
+        _log_in(connection, options, credentials)
+        _agree(connection)
+        return connection
+    except BaseException:
+        connection.wire.close()
+        raise
+
+
+def probe(options: ImapOptions) -> ImapOptions:
+    """Find out what ``tls = auto`` is for this server. See ``SourceKind.probe``."""
+    return find_tls(options, lambda tried: _begin(tried).close())
+
+
+def _begin(options: ImapOptions) -> Connection:
+    """Connect and encrypt."""
     wire = Wire(dial(options), options.timeout)
     try:
         connection = Connection(wire)
         _greet(connection)
         if options.tls == "starttls":
             _start_tls(connection, options)
-        _log_in(connection, options, credentials)
-        _agree(connection)
         return connection
     except BaseException:
         wire.close()
@@ -55,7 +70,9 @@ def _greet(connection: Connection) -> None:
 def _start_tls(connection: Connection, options: ImapOptions) -> None:
     remedy = "Use tls = implicit. If the server is known to offer STARTTLS, somebody on the way takes it out."
     if not connection.offers("STARTTLS"):
-        raise Denied(f"{options.host} offers no STARTTLS", remedy=remedy)
+        # Where logins are switched off and there is no way to switch them on, the way was taken out.
+        missing = Denied if connection.offers("LOGINDISABLED") else NoTls
+        raise missing(f"{options.host} offers no STARTTLS", remedy=remedy)
     _, status = connection.run(b"STARTTLS", doing="login")
     if not status.ok:
         raise Denied(f"{options.host} refused STARTTLS: {status.words()}", remedy=remedy)

@@ -13,14 +13,24 @@ from alimail_imap.options import ImapOptions
 def alimail_sources() -> list[SourceKind[ImapOptions]]:
     """Register IMAP as a source."""
     return [
-        SourceKind("imap", "A mailbox on an IMAP server (RFC 9051, RFC 3501).", ImapOptions, _open_source)
+        SourceKind(
+            "imap",
+            "A mailbox on an IMAP server (RFC 9051, RFC 3501).",
+            ImapOptions,
+            _open_source,
+            probe=_probe,
+        )
     ]
 
 
 @hookimpl
 def alimail_sinks() -> list[SinkKind[ImapOptions]]:
     """Register IMAP as a sink."""
-    return [SinkKind("imap", "A mailbox on an IMAP server (RFC 9051, RFC 3501).", ImapOptions, _open_sink)]
+    return [
+        SinkKind(
+            "imap", "A mailbox on an IMAP server (RFC 9051, RFC 3501).", ImapOptions, _open_sink, probe=_probe
+        )
+    ]
 
 
 def _open_source(options: ImapOptions, credentials: Credentials, clock: Clock) -> Source:
@@ -33,3 +43,9 @@ def _open_sink(options: ImapOptions, credentials: Credentials, clock: Clock) -> 
     from alimail_imap.sink import open_sink
 
     return open_sink(options, credentials, clock)
+
+
+def _probe(options: ImapOptions) -> ImapOptions:
+    from alimail_imap.login import probe
+
+    return probe(options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 
-from alimail_core import Credentials, Denied, Transient, dial, tls_context, tls_error
+from alimail_core import Credentials, Denied, NoTls, Transient, dial, find_tls, tls_context, tls_error
 from alimail_pop3.connection import Connection, Said
 from alimail_pop3.options import Pop3Options
 from alimail_pop3.wire import Wire
@@ -16,14 +16,29 @@ def connect(options: Pop3Options, credentials: Credentials) -> Connection:
     Raises ``Transient`` (no connection, server busy, maildrop locked), ``Denied`` (login refused, certificate not
     trusted, encryption not to be had) or ``InputError``; leaves no socket behind when it does.
     """
+    connection = _begin(options)
+    try:
+        _log_in(connection, options, credentials)
+        connection.ask_capabilities()
+        return connection
+    except BaseException:
+        connection.wire.close()
+        raise
+
+
+def probe(options: Pop3Options) -> Pop3Options:
+    """Find out what ``tls = auto`` is for this server. See ``SourceKind.probe``."""
+    return find_tls(options, lambda tried: _begin(tried).close())
+
+
+def _begin(options: Pop3Options) -> Connection:
+    """Connect and encrypt."""
     wire = Wire(dial(options), options.timeout)
     try:
         connection = Connection(wire, options.host.strip("[]"))
         connection.ask_capabilities()
         if options.tls == "starttls":
             _start_tls(connection, options)
-        _log_in(connection, options, credentials)
-        connection.ask_capabilities()
         return connection
     except BaseException:
         wire.close()
@@ -33,11 +48,14 @@ def connect(options: Pop3Options, credentials: Credentials) -> Connection:
 def _start_tls(connection: Connection, options: Pop3Options) -> None:
     remedy = "Use tls = implicit. If the server is known to offer STLS, somebody on the way takes it out."
     if connection.capabilities is not None and not connection.offers("STLS"):
-        raise Denied(f"{options.host} offers no STLS", remedy=remedy)
+        # Where nobody can log in and there is no way to change that, the way was taken out.
+        missing = NoTls if connection.offers("USER") or connection.offers("SASL") else Denied
+        raise missing(f"{options.host} offers no STLS", remedy=remedy)
     try:
         connection.exchange(b"STLS")
     except Said as said:
-        raise Denied(f"{options.host} refused STLS: {said.answer.words}", remedy=remedy) from None
+        refused = NoTls if connection.capabilities is None else Denied
+        raise refused(f"{options.host} refused STLS: {said.answer.words}", remedy=remedy) from None
     try:
         connection.wire.start_tls(tls_context(options), options.host.strip("[]"))
     except OSError as error:

@@ -13,7 +13,13 @@ from alimail_pop3.options import Pop3Options
 def alimail_sources() -> list[SourceKind[Pop3Options]]:
     """Register POP3 as a source."""
     return [
-        SourceKind("pop3", "The inbox of a mailbox on a POP3 server (RFC 1939).", Pop3Options, _open_source)
+        SourceKind(
+            "pop3",
+            "The inbox of a mailbox on a POP3 server (RFC 1939).",
+            Pop3Options,
+            _open_source,
+            probe=_probe,
+        )
     ]
 
 
@@ -21,3 +27,9 @@ def _open_source(options: Pop3Options, credentials: Credentials, clock: Clock) -
     from alimail_pop3.source import open_source
 
     return open_source(options, credentials, clock)
+
+
+def _probe(options: Pop3Options) -> Pop3Options:
+    from alimail_pop3.login import probe
+
+    return probe(options)
