@@ -243,6 +243,8 @@ class SourceKind(Generic[Options]):
     ``InputError``; leaves no connection behind when it does. Called anew after each ``Transient``."""
     needs_secret: bool = True
     """False: whoever can reach it may read it, and nobody is asked for a password."""
+    leaves_behind: tuple[str, ...] = ()
+    """What people expect of a mailbox and this kind cannot bring, in words for the report, such as ``"folders"``."""
     probe: Callable[[Options], Options] | None = None
     """For options that are ``ServerOptions``: return them with what ``tls = auto`` is for this server, found by
     trying and without logging in; ``find_tls`` does most of it. Raises what ``open`` raises. The core calls it before

@@ -332,7 +332,8 @@ class Migration:
         ``LedgerError``, and ``InputError`` where the folder cannot be written.
         """
         report = make_report(
-            self.spec.name,
+            self.spec,
+            self.registry,
             self.status(search),
             self._found_ledger(),
             ProofStore(report_folder(self.spec)),

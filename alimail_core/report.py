@@ -1,19 +1,22 @@
-"""All that is known of a migration at one moment: of each account its state, problems, notes, proof and verdict."""
+"""All that is known of a migration at one moment: of each account its state, balance, problems, proof and verdict."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from attrs import frozen
+from attrs import field, frozen
 
 from alimail_core.ledger import Ledger
-from alimail_core.ledger.ledger import NamedProblem
+from alimail_core.ledger.facts import AccountFacts, NamedProblem, Point, facts, progress
 from alimail_core.proof import AccountProof, Finding
 from alimail_core.proofs import ProofStore
+from alimail_core.registry import Registry
 from alimail_core.spec import MigrationSpec
 from alimail_core.status import AccountStatus
+from alimail_core.units import count_text
 
 COUNTS = (
     "messages",
@@ -35,6 +38,12 @@ COUNTS = (
 
 _FAULTS = ("missing", "changed", "pending", "quarantined")
 
+_NO_FAULTS = ("altered", "moved", "merged")
+
+_RUN = "Run `alimail migrate`."
+_AGAIN = "Run `alimail migrate` again: it goes on where it was, and nothing is copied twice."
+_VERIFY = "Run `alimail verify --full`, and then `alimail report` again."
+
 
 @frozen
 class Verdict:
@@ -42,6 +51,8 @@ class Verdict:
 
     level: str
     text: str
+    remedy: str = ""
+    """What to do about it; empty where nothing needs to be done."""
 
 
 @frozen
@@ -49,18 +60,43 @@ class AccountReport:
     """All that is known of one account."""
 
     status: AccountStatus
-    problems: tuple[NamedProblem, ...] = ()
-    notes: tuple[tuple[str, int], ...] = ()
+    facts: AccountFacts = field(factory=AccountFacts)
     proof: AccountProof | None = None
+    leaves_behind: tuple[str, ...] = ()
+    """What the protocol of its source cannot bring."""
+
+    @property
+    def problems(self) -> list[NamedProblem]:
+        """What was not carried, oldest first."""
+        return self.facts.problems
 
     @property
     def verdict(self) -> Verdict:
         """Answer whether it is all there."""
         return _verdict(self.status, self.proof)
 
+    @property
+    def octets_per_second(self) -> float | None:
+        """How fast it was carried, over all passes; ``None`` where that is not known."""
+        return self.status.written_octets / self.facts.seconds if self.facts.seconds else None
+
     def total(self, count: str) -> int:
         """Sum a count of the proof up over the folders."""
         return sum(getattr(folder, count) for folder in self.proof.folders) if self.proof else 0
+
+    def otherwise(self) -> Counter[str]:
+        """Count what cost no message: notes of the passes, and what the proof found that is no fault, by how.
+
+        A proof names so many findings of a kind, and counts them all.
+        """
+        told = Counter(dict(self.facts.notes))
+        found = [finding for _, finding in self.findings() if finding.kind in _NO_FAULTS]
+        told.update(f"{finding.kind}: {finding.text}" for finding in found)
+        for kind in _NO_FAULTS:
+            unnamed = self.total(kind) - sum(finding.kind == kind for finding in found)
+            if unnamed > 0:
+                told[f"{kind}, not named one by one"] = unnamed
+        return told
 
     def findings(self) -> Iterator[tuple[tuple[str, ...], Finding]]:
         """Give what the proof found, with the source folder; what is in quarantine is a problem already."""
@@ -78,6 +114,8 @@ class Report:
     written: datetime
     accounts: tuple[AccountReport, ...]
     proofs: ProofStore
+    progress: tuple[Point, ...] = ()
+    """How far all these accounts had come, at some moments from the first batch sent to the last."""
 
     @property
     def complete(self) -> bool:
@@ -86,26 +124,30 @@ class Report:
 
 
 def make_report(
-    migration: str,
+    spec: MigrationSpec,
+    registry: Registry,
     accounts: Iterable[AccountStatus],
     ledger: Ledger | None,
     proofs: ProofStore,
     *,
     now: datetime,
 ) -> Report:
-    """Collect what the ledger and the latest proofs know of these accounts."""
-    rows = ledger.accounts() if ledger else []
-    ids = {(row.source_address, row.target_address): row.id for row in rows}
-    told = []
+    """Collect what the ledger and the latest proofs know of these accounts. No server is asked."""
+    ids = {(row.source_address, row.target_address): row.id for row in (ledger.accounts() if ledger else [])}
+    known = facts(ledger) if ledger else {}
+    behind = {
+        (each.source_address, each.target_address): registry.source(each.source.kind).leaves_behind
+        for each in spec.accounts
+    }
+    told, told_ids = [], set()
     for status in accounts:
         addresses = status.source_address, status.target_address
-        proof = proofs.find(*addresses)
-        if ledger is None or addresses not in ids:
-            told.append(AccountReport(status, proof=proof))
-        else:
-            problems, notes = ledger.named_problems(ids[addresses]), ledger.notes(ids[addresses])
-            told.append(AccountReport(status, tuple(problems), tuple(notes), proof))
-    return Report(migration, now, tuple(told), proofs)
+        account_id = ids.get(addresses, 0)
+        told_ids.add(account_id)
+        fact = known.get(account_id) or AccountFacts()
+        told.append(AccountReport(status, fact, proofs.find(*addresses), behind.get(addresses, ())))
+    points = progress(ledger, told_ids) if ledger else []
+    return Report(spec.name, now, tuple(told), proofs, tuple(points))
 
 
 def report_folder(spec: MigrationSpec) -> Path:
@@ -125,37 +167,38 @@ def _verdict(status: AccountStatus, proof: AccountProof | None) -> Verdict:
         return stands
     if proof is None or proof.at is None:
         if status.problems:
-            return Verdict("warning", f"carried, with {_count(status.problems, 'problem')}; not proven yet")
-        return Verdict("note", "carried; not proven yet")
+            return Verdict(
+                "warning", f"carried, with {count_text(status.problems, 'problem')}; not proven yet", _VERIFY
+            )
+        return Verdict("note", "carried; not proven yet", _VERIFY)
     if proof.failed:
-        return Verdict("fault", "could not be looked at to the end")
+        remedy = " ".join(remark.remedy for remark in proof.remarks if remark.level == "fault")
+        return Verdict("fault", "could not be looked at to the end", remedy or _VERIFY)
     if not proof.complete:
-        return Verdict("fault", f"not all there: {_shortfall(proof)}")
+        return Verdict("fault", f"not all there: {_shortfall(proof)}", _repair(proof))
     if status.ended is not None and status.ended > proof.at:
-        return Verdict("note", f"was all there on {_moment(proof.at)}; a pass has run since")
+        return Verdict("note", f"was all there on {moment_text(proof.at)}; a pass has run since", _VERIFY)
     how = "every octet read back" if proof.full else "keys, sizes and flags compared"
     return Verdict("ok", f"all there: {how}")
 
 
 def _standing(status: AccountStatus) -> Verdict | None:
     """Say why an account cannot be all there yet; ``None`` where its last pass came to its end."""
+    left = f"{count_text(status.pending_messages, 'message')} known to be left"
     match status.state:
         case "":
-            return Verdict("fault", "not begun")
+            return Verdict("fault", "not begun", _RUN)
         case "failed":
-            return Verdict("fault", f"could not go on: {status.reason}")
+            return Verdict("fault", f"could not go on: {status.reason}", status.remedy)
         case "pending":
-            return Verdict("fault", f"waits for its password: {status.reason}")
+            return Verdict("fault", f"waits for its password: {status.reason}", status.remedy)
         case "trial":
-            return Verdict("warning", f"tried, {_count(status.left_out, 'message')} still to come")
+            text = f"tried, {count_text(status.left_out, 'message')} still to come"
+            return Verdict("warning", text, _RUN)
         case "running":
-            return Verdict(
-                "note", f"under way, {_count(status.pending_messages, 'message')} known to be left"
-            )
+            return Verdict("note", f"under way, {left}", "Wait until the pass is over.")
         case "stopped" | "interrupted":
-            return Verdict(
-                "warning", f"{status.state}, {_count(status.pending_messages, 'message')} known to be left"
-            )
+            return Verdict("warning", f"{status.state}, {left}", _AGAIN)
         case _:
             return None
 
@@ -164,12 +207,19 @@ def _shortfall(proof: AccountProof) -> str:
     sums = {name: sum(getattr(folder, name) for folder in proof.folders) for name in _FAULTS}
     parts = [f"{number:,} {name}" for name, number in sums.items() if number]
     lost = sum(folder.lost for folder in proof.folders)
-    return ", ".join([*parts, *([f"{_count(lost, 'folder')} emptied in the target"] if lost else [])])
+    return ", ".join([*parts, *([f"{count_text(lost, 'folder')} emptied in the target"] if lost else [])])
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+def _repair(proof: AccountProof) -> str:
+    """Say what to do about the gravest that lacks."""
+    folders = proof.folders
+    if any(folder.missing or folder.changed or folder.lost for folder in folders):
+        return "See which, below. `alimail migrate --refill` copies again what is not in the target."
+    if any(folder.quarantined for folder in folders):
+        return "See which messages stay behind, below, and tell their owners."
+    return "Run `alimail migrate`, then `alimail verify` again."
 
 
-def _moment(at: datetime) -> str:
+def moment_text(at: datetime) -> str:
+    """Write a time in UTC, to the minute."""
     return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")

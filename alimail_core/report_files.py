@@ -1,8 +1,8 @@
 """Write down what was carried and what was not: JSON for programs, CSV for spreadsheets, one HTML page for people.
 
-``report.json`` has ``"schema": "alimail-report"`` and a ``"version"``, which grows when a field changes its meaning
-or goes away; fields may be added at any time. Times are ISO 8601 in UTC, sizes are octets, a folder is the list of
-its names. Every account has its state, its counts, its problems one by one, its notes and its latest proof.
+``report.schema.json`` in this package says what ``report.json`` holds. Its ``version`` grows when a field changes its
+meaning or goes away; fields may be added at any time. Times are ISO 8601 in UTC, sizes are octets, a folder is the
+list of its names.
 
 ``messages.csv`` lists, from the latest proofs, each message that stands in the target with the SHA-256 of its
 octets. The proof's root digest is the SHA-256 over these digests, as octets, sorted: of a folder over its own, of
@@ -15,15 +15,17 @@ import csv
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from attrs import asdict, fields
+from attrs import asdict, evolve, fields
 
 from alimail_core.errors import InputError
 from alimail_core.files import written_whole
+from alimail_core.ledger.facts import Balance
 from alimail_core.plan import NOT_MOVED
-from alimail_core.proof import AccountProof
+from alimail_core.proof import AccountProof, FolderProof
 from alimail_core.proofs import MESSAGE_COLUMNS, path_text
 from alimail_core.report import COUNTS, AccountReport, Report
 from alimail_core.report_page import page
@@ -31,6 +33,11 @@ from alimail_core.status import AccountStatus
 from alimail_core.text import cell
 
 VERSION = 1
+
+
+def schema_text() -> str:
+    """Return the JSON Schema of ``report.json``."""
+    return files("alimail_core").joinpath("report.schema.json").read_text("utf-8")
 
 
 def write_report(report: Report, folder: Path) -> list[Path]:
@@ -43,7 +50,9 @@ def write_report(report: Report, folder: Path) -> list[Path]:
             _write_text(folder / "report.html", page(report)),
             _write_text(folder / "report.json", json.dumps(as_json(report), indent=1) + "\n"),
             _write_csv(folder / "accounts.csv", _ACCOUNT_COLUMNS, map(_account_cells, report.accounts)),
+            _write_csv(folder / "folders.csv", _FOLDER_COLUMNS, _folder_rows(report)),
             _write_csv(folder / "problems.csv", _PROBLEM_COLUMNS, _problem_rows(report)),
+            _write_csv(folder / "notes.csv", ("account", "what", "how often"), _note_rows(report)),
             _write_messages(folder / "messages.csv", report),
         ]
     except OSError as error:
@@ -57,7 +66,7 @@ def write_report(report: Report, folder: Path) -> list[Path]:
 
 
 def as_json(report: Report) -> dict[str, Any]:
-    """Return the report as plain data that JSON can hold."""
+    """Return the report as plain data that JSON can hold, as ``schema_text()`` says."""
     return {
         "schema": "alimail-report",
         "version": VERSION,
@@ -65,16 +74,27 @@ def as_json(report: Report) -> dict[str, Any]:
         "written": report.written.isoformat(),
         "complete": report.complete,
         "accounts": [_account_json(account) for account in report.accounts],
+        "progress": [_plain(asdict(point)) for point in report.progress],
         "not_moved": list(NOT_MOVED),
     }
 
 
 def _account_json(account: AccountReport) -> dict[str, Any]:
+    facts = account.facts
     return {
         **_plain(asdict(account.status)),
+        "octets_per_second": account.octets_per_second,
+        "seconds": facts.seconds,
         "verdict": asdict(account.verdict),
-        "problem_list": [_plain(asdict(problem)) for problem in account.problems],
-        "notes": [{"text": text, "count": count} for text, count in account.notes],
+        "source": {"messages": facts.balance.messages, "octets": facts.source_octets},
+        "target": {"messages": facts.target_messages, "octets": facts.target_octets},
+        "balance": asdict(facts.balance),
+        "altered": facts.altered,
+        "mended": facts.mended,
+        "renamed_folders": [_plain(asdict(each)) for each in facts.renamed],
+        "problem_list": [_plain(asdict(problem)) for problem in facts.problems],
+        "notes": [{"text": text, "count": count} for text, count in facts.notes],
+        "leaves_behind": list(account.leaves_behind),
         "proof": _proof_json(account.proof) if account.proof else None,
     }
 
@@ -105,12 +125,22 @@ _ACCOUNT_COLUMNS = (
     "account",
     "target",
     "verdict",
+    "what to do",
     *(attribute.name for attribute in fields(AccountStatus) if not attribute.name.endswith("_address")),
+    "seconds",
+    "source octets",
+    "target messages",
+    "target octets",
+    *(f"ledger {attribute.name}" for attribute in fields(Balance)),
+    "ledger altered",
+    "ledger mended",
     "proven at",
     "full",
     *COUNTS,
     "root sha256",
 )
+
+_FOLDER_COLUMNS = ("account", "folder", "target folder", "rule", *COUNTS, "root sha256")
 
 _PROBLEM_COLUMNS = (
     "account",
@@ -119,6 +149,7 @@ _PROBLEM_COLUMNS = (
     "key",
     "date",
     "octets",
+    "message id",
     "reason",
     "remedy",
     "first",
@@ -127,18 +158,45 @@ _PROBLEM_COLUMNS = (
 
 
 def _account_cells(account: AccountReport) -> list[object]:
-    status = {name: value for name, value in asdict(account.status).items() if not name.endswith("_address")}
-    proof = account.proof
+    status = asdict(evolve(account.status, octets_per_second=account.octets_per_second))
+    facts, proof = account.facts, account.proof
     return [
         account.status.source_address,
         account.status.target_address,
         account.verdict.text,
-        *status.values(),
+        account.verdict.remedy,
+        *(value for name, value in status.items() if not name.endswith("_address")),
+        facts.seconds,
+        facts.source_octets,
+        facts.target_messages,
+        facts.target_octets,
+        *asdict(facts.balance).values(),
+        facts.altered,
+        facts.mended,
         proof.at if proof else None,
         proof.full if proof else None,
         *((account.total(name) if proof else None) for name in COUNTS),
         proof.root if proof else None,
     ]
+
+
+def _folder_rows(report: Report) -> Iterator[list[object]]:
+    """Give each folder that the ledger or the proof knows, with what both say of it."""
+    for account in report.accounts:
+        proven = {folder.source: folder for folder in (account.proof.folders if account.proof else ())}
+        for placed in account.facts.folders:
+            folder = proven.pop(placed.source, None)
+            yield [*_folder_place(account, placed.source, placed.target), placed.rule, *_folder_proof(folder)]
+        for folder in proven.values():
+            yield [*_folder_place(account, folder.source, folder.target), "", *_folder_proof(folder)]
+
+
+def _folder_place(account: AccountReport, *paths: tuple[str, ...]) -> list[object]:
+    return [account.status.source_address, *map(path_text, paths)]
+
+
+def _folder_proof(folder: FolderProof | None) -> list[object]:
+    return [getattr(folder, name, None) for name in (*COUNTS, "root")]
 
 
 def _problem_rows(report: Report) -> Iterator[list[object]]:
@@ -153,13 +211,20 @@ def _problem_rows(report: Report) -> Iterator[list[object]]:
                 problem.key,
                 problem.date,
                 problem.size,
+                problem.message_id,
                 problem.reason,
                 problem.remedy,
                 *(datetime.fromtimestamp(each, UTC) for each in times),
             ]
         at = account.proof.at if account.proof else None
         for path, finding in account.findings():
-            yield [name, finding.kind, path_text(path), finding.key, None, None, finding.text, "", at, at]
+            yield [name, finding.kind, path_text(path), finding.key, None, None, "", finding.text, "", at, at]
+
+
+def _note_rows(report: Report) -> Iterator[tuple[object, ...]]:
+    for account in report.accounts:
+        for text, count in account.otherwise().items():
+            yield account.status.source_address, text, count
 
 
 def _write_messages(path: Path, report: Report) -> Path:

@@ -1,205 +1,134 @@
-"""The report as one HTML page: no script, nothing loaded from elsewhere, nothing in it that is not escaped."""
+"""The report as one HTML page: no script, nothing loaded from elsewhere, nothing in it that is not escaped.
+
+A manager reads the first screen: the answer, the sums, what to do now. Then come the accounts and messages that need
+a look, and last, for an auditor, every account and the proof.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 
-from alimail_core.plan import NOT_MOVED
-from alimail_core.report import AccountReport, Report
-from alimail_core.text import html
+from alimail_core.markup import Markup, tag, together
+from alimail_core.report import AccountReport, Report, moment_text
+from alimail_core.report_audit import balance, every_account, proof, words
+from alimail_core.report_cells import Section, items, prose, section
+from alimail_core.report_chart import accounts_bar, progress_chart
+from alimail_core.report_problems import attention, changed, not_moved, problems, renamed
+from alimail_core.report_style import STYLE
+from alimail_core.units import count_text, octets_text
 
-SHOWN = 200
-"""Problems that the page shows of each account; the CSV file has them all."""
+LEVELS = {
+    "ok": "all there, proven",
+    "note": "under way, or not proven",
+    "warning": "not finished, or with problems",
+    "fault": "not all there",
+}
 
-_STYLE = """
-:root { color-scheme: light; }
-body { font: 15px/1.5 system-ui, "Noto Sans", "Noto Sans CJK SC", sans-serif; color: #1d2733; background: #fff;
-  max-width: 76rem; margin: 2rem auto; padding: 0 1.25rem; }
-h1 { font-size: 1.5rem; margin: 0; } h2 { font-size: 1.15rem; margin: 2.5rem 0 .5rem; }
-h3 { font-size: 1rem; margin: 1.5rem 0 .25rem; overflow-wrap: anywhere; }
-p.answer { font-size: 1.25rem; padding: .75rem 1rem; border-left: .4rem solid; border-radius: .2rem; }
-.ok { border-color: #1a7f4b; background: #eef8f2; } .note { border-color: #3a6ea5; background: #eef4fa; }
-.warning { border-color: #b7791f; background: #fdf6e7; } .fault { border-color: #b3261e; background: #fcefee; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th { text-align: left; font-weight: 600; color: #52606d; border-bottom: 2px solid #d5dbe1; }
-th, td { padding: .3rem .6rem; vertical-align: top; overflow-wrap: anywhere; }
-td { border-bottom: 1px solid #e8ecf0; } td.number, th.number { text-align: right; white-space: nowrap; }
-td.verdict { border-left: .3rem solid; } code { font-size: .85em; overflow-wrap: anywhere; }
-.quiet { color: #52606d; } footer { margin-top: 3rem; color: #52606d; font-size: .85rem; }
-"""
+STEPS = 6
+"""What there is to do that the first screen has room for."""
+
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
 def page(report: Report) -> str:
     """Write the page."""
-    title = html(f"Migration report: {report.migration}")
-    return "\n".join(
-        [
-            "<!DOCTYPE html>",
-            '<html lang="en"><head><meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">",
-            f"<title>{title}</title><style>{_STYLE}</style></head><body>",
-            f"<h1>{title}</h1>",
-            f'<p class="quiet">{_moment(report.written)}</p>',
-            *_answer(report),
-            *_accounts(report.accounts),
-            *_problems(report.accounts),
-            *_notes(report.accounts),
-            *_folders(report.accounts),
-            *_not_moved(),
-            "<footer>Written by alimail. The same is in report.json, accounts.csv and problems.csv; messages.csv "
-            "lists each message with its digest.</footer>",
-            "</body></html>",
-            "",
-        ]
+    title = f"Migration report: {report.migration}"
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+        tag("title", title),
+        tag("style", Markup(STYLE)),
+    )
+    sections = list(_sections(report.accounts))
+    contents = tag("nav", items(each.link for each in sections), aria_label="On this page")
+    main = tag("main", _summary(report), contents, (each.markup for each in sections))
+    footer = tag(
+        "footer",
+        "Written by alimail. With this page belong report.json for programs, and for spreadsheets accounts.csv, "
+        "folders.csv, problems.csv and messages.csv, which lists every message with its digest.",
+    )
+    header = tag("header", tag("h1", title), tag("p", moment_text(report.written), class_="quiet"))
+    return f"<!DOCTYPE html>\n{tag('html', head, tag('body', header, main, footer), lang='en')}\n"
+
+
+def _sections(accounts: Sequence[AccountReport]) -> Iterator[Section]:
+    parts = (attention, problems, not_moved, changed, renamed, balance, every_account, proof, words)
+    yield from filter(None, (part(accounts) for part in parts))
+
+
+# the first screen
+
+
+def _summary(report: Report) -> Markup:
+    return together(
+        _answer(report),
+        _sums(report.accounts),
+        accounts_bar(Counter(each.verdict.level for each in report.accounts), LEVELS),
+        _to_do(report.accounts),
+        _progress(report),
     )
 
 
-def _answer(report: Report) -> Iterator[str]:
+def _answer(report: Report) -> Markup:
     levels = [account.verdict.level for account in report.accounts]
     done = levels.count("ok")
     messages = sum(account.total("messages") for account in report.accounts)
     if report.complete:
-        text, level = f"All there: {messages:,} messages of {_count(done, 'account')}.", "ok"
+        text, level = f"All there: {messages:,} messages of {count_text(done, 'account')}.", "ok"
     elif "fault" in levels or not levels:
-        text, level = f"Not all there: {done:,} of {_count(len(levels), 'account')} are complete.", "fault"
+        text = f"Not all there: {done:,} of {count_text(len(levels), 'account')} are complete."
+        level = "fault"
     else:
-        text = f"Not proven yet: {done:,} of {_count(len(levels), 'account')} are proven complete."
+        text = f"Not proven yet: {done:,} of {count_text(len(levels), 'account')} are proven complete."
         level = "warning" if "warning" in levels else "note"
-    yield f'<p class="answer {level}"><strong>Is it all there?</strong> {html(text)}</p>'
+    return tag("p", tag("strong", "Is it all there?"), " ", text, class_=f"answer {level}")
 
 
-def _accounts(accounts: Sequence[AccountReport]) -> Iterator[str]:
-    yield "<h2>Accounts</h2>"
-    columns = ("Account", "Target", "Answer", "In the source", "There", "Octets written", "Left", "Problems")
-    yield from _table(columns, (_account_cells(account) for account in accounts), numbers=range(3, 8))
-
-
-def _account_cells(account: AccountReport) -> list[str]:
-    status, verdict = account.status, account.verdict
-    remedy = f'<br><span class="quiet">{html(status.remedy)}</span>' if status.remedy else ""
-    return [
-        f"<td>{html(status.source_address)}</td>",
-        f"<td>{html(status.target_address)}</td>",
-        f'<td class="verdict {html(verdict.level)}">{html(verdict.text)}{remedy}</td>',
-        _number(account.total("messages") if account.proof else None),
-        _number(status.settled_messages),
-        _number(status.written_octets),
-        _number(status.pending_messages),
-        _number(status.problems),
+def _sums(accounts: Sequence[AccountReport]) -> Markup:
+    facts = [each.facts for each in accounts]
+    source = sum(each.balance.messages for each in facts)
+    target = sum(each.target_messages for each in facts)
+    stays = sum(each.balance.refused + each.balance.unreadable for each in facts)
+    shown = [
+        ("In the old system", source, octets_text(sum(each.source_octets for each in facts))),
+        ("In the new system", target, octets_text(sum(each.target_octets for each in facts))),
+        ("Still to come", sum(each.balance.pending for each in facts), "messages known"),
+        ("Could not be carried", stays, "messages, named below" if stays else "messages"),
     ]
+    return tag(
+        "dl",
+        (tag("div", tag("dt", name), tag("dd", number, tag("small", unit))) for name, number, unit in shown),
+        class_="sums",
+    )
 
 
-def _problems(accounts: Sequence[AccountReport]) -> Iterator[str]:
-    yield "<h2>What was not carried, or is not as it was carried</h2>"
-    told = False
-    for account in accounts:
-        rows = [*_problem_rows(account)]
-        if not rows and not (account.proof and account.proof.remarks):
-            continue
-        told = True
-        yield f"<h3>{html(account.status.source_address)}</h3>"
-        for remark in account.proof.remarks if account.proof else ():
-            yield f'<p>{html(remark.text)}. <span class="quiet">{html(remark.remedy)}</span></p>'
-        if rows:
-            yield from _table(
-                ("Kind", "Folder", "Date", "Octets", "Reason", "What to do"), rows[:SHOWN], numbers=[3]
-            )
-        if len(rows) > SHOWN:
-            yield f'<p class="quiet">and {len(rows) - SHOWN:,} more in problems.csv</p>'
-    if not told:
-        yield "<p>Nothing.</p>"
+def _to_do(accounts: Sequence[AccountReport]) -> Markup:
+    """Write what to do now: the gravest first, accounts with the same remedy together."""
+    groups: dict[tuple[int, str], list[AccountReport]] = defaultdict(list)
+    gravity = {level: -place for place, level in enumerate(LEVELS)}
+    for each in accounts:
+        if each.verdict.remedy:
+            groups[gravity[each.verdict.level], each.verdict.remedy].append(each)
+    steps = [_step(remedy, groups[grade, remedy]) for grade, remedy in sorted(groups)[:STEPS]]
+    if len(groups) > STEPS:
+        steps.append(
+            tag("li", "More stands with ", tag("a", "the accounts that need a look", href="#attention"), ".")
+        )
+    steps.append(tag("li", tag("a", "Tell people what does not move with mail", href="#not-moved"), "."))
+    return section("to-do", "What to do now", tag("ol", steps)).markup
 
 
-def _problem_rows(account: AccountReport) -> Iterator[list[str]]:
-    for problem in account.problems:
-        yield [
-            f"<td>{html(problem.kind)}</td>",
-            f"<td>{_path(problem.folder)}</td>",
-            f"<td>{_moment(problem.date) if problem.date else ''}</td>",
-            _number(problem.size),
-            f"<td>{html(problem.reason)}</td>",
-            f"<td>{html(problem.remedy)}</td>",
-        ]
-    for path, finding in account.findings():
-        cells = (html(finding.kind), _path(path), "", "", html(finding.text), "")
-        yield [f"<td>{each}</td>" for each in cells]
+def _progress(report: Report) -> Markup:
+    drawn = progress_chart(report.progress, sum(each.facts.source_octets for each in report.accounts))
+    return section("progress", "How it went", drawn).markup if drawn else drawn
 
 
-def _notes(accounts: Sequence[AccountReport]) -> Iterator[str]:
-    rows = [
-        [f"<td>{html(account.status.source_address)}</td>", f"<td>{html(text)}</td>", _number(count)]
-        for account in accounts
-        for text, count in account.notes
-    ]
-    if rows:
-        yield "<h2>Worth knowing</h2>"
-        yield from _table(("Account", "What", "How often"), rows, numbers=[2])
-
-
-def _folders(accounts: Sequence[AccountReport]) -> Iterator[str]:
-    proven = [account for account in accounts if account.proof]
-    if proven:
-        yield "<h2>Proof, folder by folder</h2>"
-    for account in proven:
-        assert account.proof is not None
-        yield f"<h3>{html(account.status.source_address)}</h3>"
-        at = _moment(account.proof.at) if account.proof.at else ""
-        how = "every octet read back" if account.proof.full else "keys, sizes and flags compared"
-        yield f'<p class="quiet">{at}, {how}; root digest <code>{html(account.proof.root)}</code></p>'
-        yield from _table(_FOLDER_COLUMNS, _folder_rows(account), numbers=range(2, 2 + len(_FOLDER_COUNTS)))
-
-
-_FOLDER_COUNTS = (
-    "messages",
-    "proven",
-    "altered",
-    "moved",
-    "merged",
-    "left_out",
-    "quarantined",
-    "pending",
-    "missing",
-    "changed",
-    "extra",
-)
-_FOLDER_COLUMNS = ("Folder", "Goes to", *(name.capitalize().replace("_", " ") for name in _FOLDER_COUNTS))
-
-
-def _folder_rows(account: AccountReport) -> Iterator[list[str]]:
-    for folder in account.proof.folders if account.proof else ():
-        counts = [_number(getattr(folder, name)) for name in _FOLDER_COUNTS]
-        yield [f"<td>{_path(folder.source)}</td>", f"<td>{_path(folder.target)}</td>", *counts]
-
-
-def _not_moved() -> Iterator[str]:
-    yield "<h2>What does not move with mail</h2>"
-    yield f"<p>Make these anew in the new system: {html(', '.join(NOT_MOVED))}.</p>"
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Iterable[int]) -> Iterator[str]:
-    right = set(numbers)
-    yield '<div class="scroll"><table><thead><tr>'
-    for index, name in enumerate(columns):
-        yield f'<th class="number">{html(name)}</th>' if index in right else f"<th>{html(name)}</th>"
-    yield "</tr></thead><tbody>"
-    yield from (f"<tr>{''.join(row)}</tr>" for row in rows)
-    yield "</tbody></table></div>"
-
-
-def _number(value: int | None) -> str:
-    return f'<td class="number">{"" if value is None else f"{value:,}"}</td>'
-
-
-def _path(path: Sequence[str]) -> str:
-    return " / ".join(html(name) for name in path)
-
-
-def _moment(at: datetime) -> str:
-    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+def _step(remedy: str, concerned: Sequence[AccountReport]) -> Markup:
+    some = ", ".join(each.status.source_address for each in concerned[:3])
+    more = f" and {len(concerned) - 3:,} more" if len(concerned) > 3 else ""
+    who = f"{some}{more}: {concerned[0].verdict.text}" if len(concerned) == 1 else f"{some}{more}"
+    number = count_text(len(concerned), "account")
+    return tag("li", tag("strong", number), ": ", prose(remedy), " ", tag("span", f"({who})", class_="quiet"))

@@ -31,3 +31,34 @@ def parse_duration(text: str) -> float:
     if seconds < 1:
         raise ValueError("must be a time such as 90s, 5m or 2h")
     return seconds
+
+
+def octets_text(octets: float) -> str:
+    """Return a size in decimal units, such as ``3.4 MB``."""
+    if octets < 1_000:
+        return f"{octets:.0f} B"
+    for unit in ("kB", "MB", "GB"):
+        octets /= 1_000
+        if octets < 999.5:
+            return f"{octets:.1f} {unit}" if octets < 10 else f"{octets:.0f} {unit}"
+    return f"{octets / 1_000:.2f} TB"
+
+
+def duration_text(seconds: float) -> str:
+    """Return a time in the two units that matter, such as ``2 h 10 min``; never more exact than it can be."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{max(whole, 1)} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 24:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    days, hours = divmod(round(seconds / 3_600), 24)
+    return f"{days} d {hours} h" if hours else f"{days} d"
+
+
+def count_text(number: int, noun: str) -> str:
+    """Return a number with its noun, such as ``1 message`` or ``12,345 messages``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -24,6 +24,9 @@ def report(
             show_default=False,
         ),
     ] = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON Schema of `report.json`, and write nothing.")
+    ] = False,
     json: options.Json = False,
 ) -> int:
     """Write the report's files from the ledger and the last proof, and tell where they are. No server is asked.
@@ -33,10 +36,16 @@ def report(
       alimail report
       alimail verify --full && alimail report
       alimail report --folder /srv/www/migration --search @sales.example
+      alimail report --schema > report.schema.json
 
     \b
     JSON: {files: [text]}
     """
+    if schema:
+        from alimail_core.report_files import schema_text
+
+        say(*schema_text().splitlines())
+        return 0
     frame = Frame.of(context)
     with frame.migration(frame.load(config)) as migration:
         paths = migration.report(folder=folder, search=search)

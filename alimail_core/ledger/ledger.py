@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,6 @@ from alimail_core.errors import LeaseHeld, LedgerError
 from alimail_core.ledger import schema
 from alimail_core.ledger.book import Book
 from alimail_core.ledger.lease import is_alive, this_owner
-from alimail_core.ledger.rows import to_date
 from alimail_core.ledger.schema import (
     APPLICATION_ID,
     SCHEMA_VERSION,
@@ -28,7 +25,6 @@ from alimail_core.ledger.schema import (
     migration,
     problem,
 )
-from alimail_core.model import FolderPath
 from alimail_core.seam import Clock
 
 BUSY_SECONDS = 60.0
@@ -51,7 +47,7 @@ class AccountRow:
     octets: int
     owner: str
     heartbeat: float | None = None
-    seconds: float = 0.0
+    seconds: float | None = None
 
 
 @frozen
@@ -62,21 +58,6 @@ class ProblemRow:
     folder_id: int | None
     message_id: int | None
     kind: str
-    reason: str
-    remedy: str
-    first: float
-    last: float
-
-
-@frozen
-class NamedProblem:
-    """A problem as a person can look it up: the folder by its path, the message by its key at the source."""
-
-    kind: str
-    folder: FolderPath
-    key: str
-    size: int | None
-    date: datetime | None
     reason: str
     remedy: str
     first: float
@@ -136,7 +117,7 @@ class Ledger:
 
         A ledger that is whole is only read, so that nobody waits for a pass that is writing.
         """
-        with self._read() as connection:
+        with self.reading() as connection:
             made = sa.inspect(connection).has_table(migration.name)
             row = connection.execute(sa.select(migration)).first() if made else None
         if row is None:
@@ -184,7 +165,8 @@ class Ledger:
             connection.exec_driver_sql(f"SET LOCAL synchronous_commit = {'on' if sync else 'off'}")
 
     @contextmanager
-    def _read(self) -> Iterator[sa.Connection]:
+    def reading(self) -> Iterator[sa.Connection]:
+        """Give a connection for questions, in which nobody waits for a pass that is writing."""
         with self.told_plainly(), self.engine.connect() as connection:
             yield connection.execution_options(alimail_reading=True)
 
@@ -214,7 +196,7 @@ class Ledger:
         if search:
             either = account.c.source_address.icontains(search, autoescape=True)
             query = query.where(either | account.c.target_address.icontains(search, autoescape=True))
-        with self._read() as connection:
+        with self.reading() as connection:
             rows = connection.execute(query).mappings()
             return [AccountRow(**{**row, "enabled": bool(row["enabled"])}) for row in rows]
 
@@ -239,7 +221,7 @@ class Ledger:
             .where(message.c.folder_id.in_(mine))
             .group_by(message.c.state)
         )
-        with self._read() as connection:
+        with self.reading() as connection:
             return {State(row[0]).name: (int(row[1]), int(row[2])) for row in connection.execute(query)}
 
     def problems(self, account_id: int | None = None) -> list[ProblemRow]:
@@ -248,44 +230,15 @@ class Ledger:
         query = sa.select(*(problem.c[name] for name in names)).order_by(problem.c.id)
         if account_id is not None:
             query = query.where(problem.c.account_id == account_id)
-        with self._read() as connection:
+        with self.reading() as connection:
             return [ProblemRow(**row) for row in connection.execute(query).mappings()]
-
-    def named_problems(self, account_id: int) -> list[NamedProblem]:
-        """List what was not carried of an account, with folders and messages by their names, oldest first."""
-        p, f, m = problem.c, schema.folder.c, message.c
-        query = (
-            sa.select(p.kind, f.path, m.key, m.size, m.date, m.zone, p.reason, p.remedy, p.first, p.last)
-            .select_from(
-                problem.outerjoin(message, m.id == p.message_id).outerjoin(
-                    schema.folder, f.id == sa.func.coalesce(m.folder_id, p.folder_id)
-                )
-            )
-            .where(p.account_id == account_id)
-            .order_by(p.id)
-        )
-        with self._read() as connection:
-            return [
-                NamedProblem(
-                    row.kind,
-                    tuple(json.loads(row.path)) if row.path else (),
-                    row.key or "",
-                    row.size,
-                    to_date(row.date, row.zone),
-                    row.reason,
-                    row.remedy,
-                    row.first,
-                    row.last,
-                )
-                for row in connection.execute(query)
-            ]
 
     def notes(self, account_id: int) -> list[tuple[str, int]]:
         """List what cost no message and was counted, such as dropped keywords."""
         query = sa.select(schema.note.c.text, schema.note.c.count).where(
             schema.note.c.account_id == account_id
         )
-        with self._read() as connection:
+        with self.reading() as connection:
             return [
                 (str(text), int(count))
                 for text, count in connection.execute(query.order_by(schema.note.c.id))
@@ -293,7 +246,7 @@ class Ledger:
 
     def total_octets(self) -> int:
         """Return the octets that this migration has written, over all accounts."""
-        with self._read() as connection:
+        with self.reading() as connection:
             return int(connection.execute(sa.select(sa.func.sum(account.c.octets))).scalar() or 0)
 
     # books

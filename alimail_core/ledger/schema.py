@@ -93,9 +93,8 @@ account = Table(
     Column("started", Float),
     Column("ended", Float),
     Column("octets", BigInteger, nullable=False, server_default="0"),
-    Column(
-        "seconds", Float, nullable=False, server_default="0"
-    ),  # from each pass's begin to its last settled batch
+    # from the begin of each pass to its last settled batch; NULL: not known, the ledger is of an earlier version
+    Column("seconds", Float, default=0.0),
     Column("left_out_by", Text, nullable=False, server_default=""),  # what the last pass chose messages by
     Column("placed_by", Text, nullable=False, server_default=""),  # the folder policy of the last pass
     # the lease: every write of a pass carries the fence, so a pass that lost its lease stops
@@ -212,7 +211,7 @@ ADDED = (
     (account, "stop_fence", "INTEGER"),
     (account, "left_out_by", "TEXT NOT NULL DEFAULT ''"),
     (account, "placed_by", "TEXT NOT NULL DEFAULT ''"),
-    (account, "seconds", "FLOAT NOT NULL DEFAULT 0"),
+    (account, "seconds", "FLOAT"),
     (problem, "identifier", "TEXT NOT NULL DEFAULT ''"),
 )
 """Columns that a ledger of an earlier version may lack."""

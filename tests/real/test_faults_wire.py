@@ -19,7 +19,7 @@ from attrs import define, evolve
 
 from alimail_core.events import Event, Waiting
 from alimail_core.ledger import Ledger, State, schema
-from alimail_core.ledger.ledger import NamedProblem
+from alimail_core.ledger.facts import NamedProblem, facts
 from alimail_core.model import INBOX
 from alimail_core.options import TransferOptions
 from alimail_core.testing.faultproxy import FaultProxy, Moment, WireFault
@@ -167,7 +167,7 @@ class Trial:
     def problems(self) -> list[NamedProblem]:
         """Return what the ledger names."""
         with closing(Ledger.open(str(self.bench.ledger), "bench", self.bench.clock)) as ledger:
-            return ledger.named_problems(1)
+            return facts(ledger)[1].problems
 
     def _stored(self) -> int:
         """Return how many messages the ledger says are in the target."""

@@ -8,6 +8,13 @@ from __future__ import annotations
 from alimail_core import Clock, Credentials, Source, SourceKind, hookimpl
 from alimail_pop3.options import Pop3Options
 
+LEAVES_BEHIND = (
+    "folders other than the inbox, and with them sent mail and drafts",
+    "flags: which messages were answered or marked; old ones arrive as read, as `mark_seen` says",
+    "what mail programs have fetched and removed from the server: it lies in their local archives",
+)
+"""What POP3 shows nothing of."""
+
 
 @hookimpl
 def alimail_sources() -> list[SourceKind[Pop3Options]]:
@@ -19,6 +26,7 @@ def alimail_sources() -> list[SourceKind[Pop3Options]]:
             Pop3Options,
             _open_source,
             probe=_probe,
+            leaves_behind=LEAVES_BEHIND,
         )
     ]
 
