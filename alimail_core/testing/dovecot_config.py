@@ -59,6 +59,11 @@ protocol imap {{
 }}
 passdb {{
   driver = passwd-file
+  args = {run}/closed
+  deny = yes
+}}
+passdb {{
+  driver = passwd-file
   args = {run}/masters
   master = yes
   result_success = continue

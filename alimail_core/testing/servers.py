@@ -26,7 +26,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cache
@@ -154,9 +154,10 @@ class Dovecot:
         self._give_away(self.base / "mail")
         self.certificate = make_certificate(self._run)
         self.ca_file.chmod(0o644)
-        (self._run / "users").touch()
+        for name in ("users", "closed"):
+            (self._run / name).touch()
         (self._run / "masters").write_text(f"{self.master_user}:{{PLAIN}}{self.master_password}\n")
-        for name in ("users", "masters"):
+        for name in ("users", "closed", "masters"):
             self._protect(self._run / name)
 
     def _protect(self, file: Path) -> None:
@@ -318,19 +319,40 @@ class Dovecot:
     def set_quota(self, user: str, octets: int | None) -> None:
         """Change one mailbox's storage limit, ``None`` for no limit; it holds for sessions that begin later."""
         rule = f"*:bytes={octets or 0}"
-        file, replacement = self._run / "users", self._run / "users.new"
+        self._list(
+            "users",
+            user,
+            f"{user}::::::: userdb_quota_rule={rule}\n",
+            lambda: rule in self.doveadm("user", "-f", "quota_rule", user).split(),
+        )
+
+    def close_account(self, user: str) -> None:
+        """Take an account away: its sessions end and nobody can log in to it, as if there had never been one."""
+        self._list("closed", user, f"{user}:\n", lambda: not self._lets_in(user))
+        self.kill_connections(user)
+
+    def open_account(self, user: str) -> None:
+        """Put an account that was closed back, with its mail."""
+        self._list("closed", user, "", lambda: self._lets_in(user))
+
+    def _lets_in(self, user: str) -> bool:
+        return "auth succeeded" in self.doveadm("auth", "test", user, self.password, allow=(0, 77))
+
+    def _list(self, name: str, user: str, line: str, holds: Callable[[], bool]) -> None:
+        """Replace a user's line of a file that the server reads, and wait until the change holds."""
+        file, replacement = self._run / name, self._run / f"{name}.new"
         lines = file.read_text("utf-8").splitlines(keepends=True)
-        kept = "".join(line for line in lines if not line.startswith(f"{user}:"))
-        replacement.write_text(f"{kept}{user}::::::: userdb_quota_rule={rule}\n", "utf-8")
+        kept = "".join(each for each in lines if not each.startswith(f"{user}:"))
+        replacement.write_text(kept + line, "utf-8")
         self._protect(replacement)
         replacement.rename(file)
         # Dovecot looks at the file's date and size, at most once a second.
         for _ in range(1000):
-            if rule in self.doveadm("user", "-f", "quota_rule", user).split():
+            if holds():
                 return
             file.write_text(file.read_text("utf-8") + "#\n", "utf-8")
             time.sleep(0.02)
-        raise ServerError(f"the quota of {user} did not change\n{self.log_tail()}")
+        raise ServerError(f"the line of {user} in {name} did not take hold\n{self.log_tail()}")
 
     def kill_connections(self, user: str) -> None:
         """End all of a user's sessions at once."""

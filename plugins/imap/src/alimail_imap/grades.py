@@ -21,8 +21,9 @@ Make: TypeAlias = Callable[[str, str], AlimailError]
 
 QUOTA_REMEDY = "Make room in the mailbox or raise its quota, then run the same command again."
 LOGIN_REMEDY = (
-    "Check the user name (most servers want the whole address) and the password; where the server asks for a "
-    "password for applications or has IMAP switched off for the account, set that right first."
+    "See that the mailbox still exists. Check the user name (most servers want the whole address) and the password; "
+    "where the server asks for a password for applications or has IMAP switched off for the account, set that right "
+    "first."
 )
 LOG_REMEDY = "See the server's own log."
 LATER_REMEDY = "The server asks to try later; alimail does that by itself."
@@ -77,7 +78,10 @@ CODES: dict[str, list[Rule]] = {
     "EXPUNGEISSUED": [Rule(_refused("other"), "", _READ), Rule(_transient)],
     "AUTHENTICATIONFAILED": [Rule(_login_denied, LOGIN_REMEDY)],
     "AUTHORIZATIONFAILED": [
-        Rule(_denied, "Give the administrator (master_user) the right to act for this account.")
+        Rule(
+            _denied,
+            "See that the mailbox still exists, and give the administrator (master_user) the right to act for it.",
+        )
     ],
     "EXPIRED": [Rule(_login_denied, "The password has expired: set a new one.")],
     "PRIVACYREQUIRED": [Rule(_denied, "The server wants encryption: use tls = implicit or starttls.")],

@@ -20,8 +20,9 @@ LOCKED_REMEDY = (
     "mail moves; alimail tries again by itself."
 )
 LOGIN_REMEDY = (
-    "Check the user name (most servers want the whole address) and the password; where the server asks for a "
-    "password for applications or has POP3 switched off for the account, set that right first."
+    "See that the mailbox still exists. Check the user name (most servers want the whole address) and the password; "
+    "where the server asks for a password for applications or has POP3 switched off for the account, set that right "
+    "first."
 )
 OTHER_LOGIN_REMEDY = (
     "Make a password for applications at the provider and use that one, or use auth = xoauth2."
