@@ -19,11 +19,13 @@ from typing import Self
 from attrs import asdict, evolve, frozen
 
 from alimail_core.check import CheckResult, check_account
+from alimail_core.comparison import AccountComparison
 from alimail_core.ends import Ends, endpoint_name, written_in_order
 from alimail_core.errors import AlimailError, InputError, Interrupted, Unreached
 from alimail_core.events import Event, Noted, Observer, PassEnded
 from alimail_core.executors import in_order
 from alimail_core.governor import Governor
+from alimail_core.independent import compare_account
 from alimail_core.ledger import Ledger
 from alimail_core.model import Remark
 from alimail_core.plan import AccountPlan, override_of, plan_account
@@ -321,6 +323,25 @@ class Migration:
                     observe=self.observe,
                     tell_bug=self._bug_teller(account),
                 ),
+            )
+
+        yield from in_order(one, self._matching(search), self.spec.workers)
+
+    def compare(self, search: str = "", *, full: bool = False) -> Iterator[AccountComparison]:
+        """Hold both sides of every account that matches against each other; see ``alimail_core.independent``.
+
+        Neither the ledger nor an earlier proof is asked. Raises ``Interrupted``; never for one account.
+        """
+
+        def one(account: AccountSpec) -> AccountComparison:
+            return compare_account(
+                self._ends(account),
+                self.spec.policy,
+                self.spec.messages,
+                full=full,
+                collapse=self.spec.options.duplicates == "collapse",
+                observe=self.observe,
+                tell_bug=self._bug_teller(account),
             )
 
         yield from in_order(one, self._matching(search), self.spec.workers)

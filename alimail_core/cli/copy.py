@@ -21,23 +21,13 @@ if TYPE_CHECKING:
     from alimail_core.secrets import Secret
     from alimail_core.spec import Endpoint, MigrationSpec
 
-SecretOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="REF",
-        help="Where the password is: env:NAME, file:PATH, keyring:SERVICE/USER, command:PROGRAM ARGS, or prompt "
-        "(the default on a terminal).",
-        show_default=False,
-    ),
-]
-
 
 def copy(
     context: typer.Context,
     source_url: Annotated[str, typer.Argument(metavar="SOURCE_URL", help="Where the mail is.")],
     target_url: Annotated[str, typer.Argument(metavar="TARGET_URL", help="Where it goes.")],
-    source_secret: SecretOption = None,
-    target_secret: SecretOption = None,
+    source_secret: options.SecretReference = None,
+    target_secret: options.SecretReference = None,
     ledger: Annotated[
         Path | None,
         typer.Option(
@@ -69,6 +59,7 @@ def copy(
     """
     frame = Frame.of(context)
     spec = one_mailbox(frame, source_url, target_url, (source_secret, target_secret), ledger)
+    Path(spec.ledger).parent.mkdir(parents=True, exist_ok=True)
     code = carry(frame, spec, Looks(quiet, plain, log)).exit_code
     if verify and code in (0, 3):
         proven = prove(frame, spec, full=True, quiet=quiet, plain=plain)
@@ -85,9 +76,9 @@ def one_mailbox(
     source_url: str,
     target_url: str,
     secrets: tuple[str | None, str | None],
-    ledger: Path | None,
+    ledger: Path | None = None,
 ) -> MigrationSpec:
-    """Make a migration of one account from two URLs. Raises ``InputError``."""
+    """Make a migration of one account from two URLs; nothing is opened. Raises ``InputError``."""
     from alimail_core.sameness import is_own_target
     from alimail_core.spec import AccountSpec, MigrationSpec
     from alimail_core.urls import parse_url
@@ -112,7 +103,6 @@ def one_mailbox(
             remedy="Name another mailbox as the target.",
         )
     path = ledger or default_ledger(source_address, target_address)
-    path.parent.mkdir(parents=True, exist_ok=True)
     return MigrationSpec(f"copy {source_address} {target_address}", str(path), (account,), workers=1)
 
 

@@ -40,3 +40,12 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")]
 InLanguage = Annotated[
     Language, typer.Option("--language", help="The language of what is written for people.")
 ]
+SecretReference = Annotated[
+    str | None,
+    typer.Option(
+        metavar="REF",
+        help="Where the password is: env:NAME, file:PATH, keyring:SERVICE/USER, command:PROGRAM ARGS, or prompt "
+        "(the default on a terminal).",
+        show_default=False,
+    ),
+]

@@ -14,6 +14,7 @@ from alimail_core.cli.carry import ask_secrets, matching
 from alimail_core.cli.frame import Frame
 from alimail_core.cli.output import MANY, count_text, path_text, remark_lines, say, table, write_json
 from alimail_core.cli.output import plain as plain_data
+from alimail_core.errors import InputError
 
 if TYPE_CHECKING:
     from alimail_core.cli.progress import Progress
@@ -35,11 +36,23 @@ BESIDES = ("altered", "moved", "merged", "collapsed", "left_out", "extra")
 
 def verify(
     context: typer.Context,
+    source_url: Annotated[
+        str | None, typer.Argument(metavar="[SOURCE_URL", help="With --independent: where the mail was.")
+    ] = None,
+    target_url: Annotated[
+        str | None, typer.Argument(metavar="TARGET_URL]", help="And where it is now.")
+    ] = None,
     config: options.Config = options.CONFIG,
     search: options.Search = "",
+    independent: Annotated[
+        bool,
+        typer.Option("--independent", help="Compare the two mailboxes afresh, without the ledger."),
+    ] = False,
     full: Annotated[
         bool, typer.Option("--full", help="Read every message back from the target and compare its octets.")
     ] = False,
+    source_secret: options.SecretReference = None,
+    target_secret: options.SecretReference = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     plain: options.Plain = False,
@@ -49,11 +62,16 @@ def verify(
     Without --full, keys, sizes and flags are compared; with it, every octet is read back. Both sides stay as they
     are; the proof is kept for `alimail report`.
 
+    With --independent the ledger is not asked, and whatever has filled the target may be held against the source:
+    the mailboxes of the configuration, or two that are named by URLs, as for `alimail copy`.
+
     \b
     Examples:
       alimail verify
       alimail verify --full
       alimail verify --full --search anna@old.example --json > anna.json
+      alimail verify --independent
+      alimail verify --independent --full imap://anna@mail.old.example alimail://anna@new.example
 
     \b
     Each message in the source now is proven (in the target, as it was carried), or one of these:
@@ -70,16 +88,51 @@ def verify(
     Extra is what others have put into the target.
 
     \b
+    With --independent a message is known by Message-ID, Date, From and Subject, with --full by its octets. It is the
+    same, or altered, moved (in another folder), collapsed, left out; or missing, changed (another content under its
+    Message-ID) or unreadable. Extra is what only the target has; other flags and dates are told. Each is named by
+    folder, date, size and Message-ID, never by its subject. Nothing is kept for the report.
+
+    \b
     Exit code 0: all there; 3: something is not, and is named; 1: an account could not be looked at.
     JSON: {complete, full, accounts: [{account, target_address, complete, failed, root, remarks: [{level,
            text, remedy}], folders: [{source, target, messages, octets, proven, altered, moved, collapsed,
            left_out, quarantined, pending, missing, changed, merged, extra, gone, flags_changed, flags_pending,
            root, lost, findings: [{kind, key, target, text}]}]}]}
+    JSON with --independent: {complete, full, accounts: [{account, target_address, complete, failed, at, remarks:
+           [{level, text, remedy}], folders: [{target, sources, exists, messages, octets, there, same, altered,
+           moved, collapsed, left_out, missing, changed, unreadable, extra, flags, dates, mismatches: [{kind,
+           source, target, date, size, message_id, text}]}]}]}
     """
     frame = Frame.of(context)
-    spec = frame.load(config)
+    spec = _two_mailboxes(frame, source_url, target_url, (source_secret, target_secret), independent)
+    spec = spec or frame.load(config)
     ask_secrets(matching(spec, search))
+    if independent:
+        from alimail_core.cli.independent import compare
+
+        return compare(frame, spec, search=search, full=full, json=json, quiet=quiet, plain=plain)
     return prove(frame, spec, search=search, full=full, json=json, quiet=quiet, plain=plain)
+
+
+def _two_mailboxes(
+    frame: Frame,
+    source_url: str | None,
+    target_url: str | None,
+    secrets: tuple[str | None, str | None],
+    independent: bool,
+) -> MigrationSpec | None:
+    """Return a migration of the two mailboxes named; ``None``: none are named. Raises ``InputError``."""
+    from alimail_core.cli.copy import one_mailbox
+
+    if source_url is None and secrets == (None, None):
+        return None
+    if source_url is None or target_url is None or not independent:
+        raise InputError(
+            "two URLs, and a secret for them, go with --independent",
+            remedy="alimail verify --independent SOURCE_URL TARGET_URL --source-secret REF --target-secret REF",
+        )
+    return one_mailbox(frame, source_url, target_url, secrets)
 
 
 def prove(
