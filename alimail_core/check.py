@@ -59,11 +59,13 @@ def check_account(
     def source() -> Iterator[Remark]:
         yield from _secret_remarks(account.source_secret, leaves_process)
         with ends.source_alone() as side:
+            yield from ends.remarks_of_source()
             yield from _look_at_source(side, measured)
 
     def target() -> Iterator[Remark]:
         yield from _secret_remarks(account.target_secret, leaves_process)
         with ends.sink_alone() as side:
+            yield from ends.remarks_of_sink()
             yield from _look_at_sink(side, measured)
 
     for name, address, look in (

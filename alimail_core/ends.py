@@ -7,11 +7,13 @@ from typing import Any
 
 from attrs import Attribute, evolve, fields, frozen
 
-from alimail_core.contract import Credentials, Sink, Source
+from alimail_core.contract import Credentials, Sink, SinkKind, Source, SourceKind
 from alimail_core.governor import GovernedSink, GovernedSource, Governor
+from alimail_core.model import Remark
 from alimail_core.registry import Registry
 from alimail_core.seam import Clock
 from alimail_core.spec import AccountSpec, Endpoint
+from alimail_core.ways import Ways
 
 
 def endpoint_name(endpoint: Endpoint, user: str) -> str:
@@ -52,8 +54,11 @@ class Ends:
     registry: Registry
     governor: Governor
     clock: Clock
+    ways: Ways
     tell: Callable[[str], None] = lambda _: None
-    """Told in words when another pace holds for what is read."""
+    """Told in words when another pace holds for what is read, and what way in to a server was found."""
+    writes: bool = False
+    """Keep in the ledger what way was found."""
 
     def source(self) -> Source:
         """Open the source, with a slot for the sink kept free; not where a secret of either side is missing."""
@@ -93,20 +98,29 @@ class Ends:
     def _of_sink(self) -> str:
         return f"sink {self.account.target.kind} {self.account.target.options!r}"
 
+    def remarks_of_source(self) -> list[Remark]:
+        """Tell what was found out to open the source."""
+        return self.ways.remarks(self.account.source.kind, self.account.source.options)
+
+    def remarks_of_sink(self) -> list[Remark]:
+        """Tell what was found out to open the sink."""
+        return self.ways.remarks(self.account.target.kind, self.account.target.options)
+
     def _open_source(self) -> Source:
-        account = self.account
+        account, kind = self.account, self.registry.source(self.account.source.kind)
         login = Credentials(account.source_user, account.source_secret.get)
         side = self.governor.open(
-            self._of_source,
-            lambda: self.registry.source(account.source.kind).open(account.source.options, login, self.clock),
+            self._of_source, lambda: kind.open(self._options(kind, account.source), login, self.clock)
         )
         return GovernedSource(side, self.governor, self._of_source, self.tell)
 
     def _open_sink(self) -> Sink:
-        account = self.account
+        account, kind = self.account, self.registry.sink(self.account.target.kind)
         login = Credentials(account.target_user, account.target_secret.get)
         side = self.governor.open(
-            self._of_sink,
-            lambda: self.registry.sink(account.target.kind).open(account.target.options, login, self.clock),
+            self._of_sink, lambda: kind.open(self._options(kind, account.target), login, self.clock)
         )
         return GovernedSink(side, self.governor, self._of_sink, self.tell)
+
+    def _options(self, kind: SourceKind[Any] | SinkKind[Any], endpoint: Endpoint) -> Any:
+        return self.ways.options_for(kind, endpoint.options, self.tell, keep=self.writes)

@@ -41,6 +41,7 @@ from alimail_core.traces import trace_of
 from alimail_core.transfer import PassSummary, run_pass
 from alimail_core.undo import Undone, undo_account
 from alimail_core.verify import AccountProof, verify_account
+from alimail_core.ways import Ways
 
 __all__ = [
     "AccountPlan",
@@ -102,6 +103,7 @@ class Migration:
         self._observers = tuple(observers)
         self._observing = threading.RLock()
         self._governor = Governor(self.clock, self.stop, spec.pace)
+        self._ways = Ways(self._found_ledger)
         self._ledger: Ledger | None = None
         self._opening = threading.Lock()
 
@@ -167,7 +169,7 @@ class Migration:
         account_id = ledger.account(account.source_address, account.target_address)
         if not self.is_enabled(account):
             raise Interrupted("the account is disabled", remedy="`alimail enable` lets it go on.")
-        ends = self._ends(account)
+        ends = self._ends(account, writes=True)
         policy = self.spec.policy_of(account)
         return run_pass(
             account=account.source_address,
@@ -390,12 +392,18 @@ class Migration:
     def _bug_teller(self, account: AccountSpec) -> Callable[[Exception], None]:
         return lambda bug: self.tell_bug(account, bug)
 
-    def _ends(self, account: AccountSpec) -> Ends:
+    def _ends(self, account: AccountSpec, *, writes: bool = False) -> Ends:
         if self.spec.options.order == "strict":
             account = evolve(account, target=written_in_order(account.target))
         name = account.source_address
         return Ends(
-            account, self.registry, self._governor, self.clock, lambda text: self.observe(Noted(name, text))
+            account,
+            self.registry,
+            self._governor,
+            self.clock,
+            self._ways,
+            lambda text: self.observe(Noted(name, text)),
+            writes=writes,
         )
 
     def _matching(self, search: str) -> list[AccountSpec]:

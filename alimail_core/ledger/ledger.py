@@ -138,6 +138,7 @@ class Ledger:
 
     def _upgrade(self, version: int) -> None:
         with self._write() as connection:
+            schema.metadata.create_all(connection)
             for table, name, kind in schema.ADDED:
                 if name not in {column["name"] for column in sa.inspect(connection).get_columns(table.name)}:
                     connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {name} {kind}")
