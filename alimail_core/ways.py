@@ -60,7 +60,8 @@ class Ways:
                 way = keep_way(ledger, place, way)
                 self._kept.add(place)
             self._found[place] = way
-        return evolve(options, tls=way[0], port=way[1])
+        settled: Any = {"tls": way[0], "port": way[1]}
+        return evolve(options, **settled)
 
     def remarks(self, kind: str, options: Any) -> list[Remark]:
         """Tell what was found of an endpoint that was opened; nothing where nothing had to be."""

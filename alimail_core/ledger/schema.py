@@ -207,6 +207,17 @@ note = Table(
     UniqueConstraint("account_id", "text"),
 )
 
+server = Table(
+    "server",
+    metadata,
+    # what `tls = auto` was found to be, once, so that nobody on the way can talk us into less later
+    Column("kind", Text, primary_key=True),
+    Column("host", Text, primary_key=True),
+    Column("port", Integer, primary_key=True, autoincrement=False),  # as it was given; 0: it was left out
+    Column("tls", Text, nullable=False),
+    Column("found_port", Integer, nullable=False),
+)
+
 ADDED = (
     (account, "stop_fence", "INTEGER"),
     (account, "left_out_by", "TEXT NOT NULL DEFAULT ''"),
