@@ -292,6 +292,7 @@ class GovernedSource(Source):
                 if isinstance(answer, Message):
                     self._keep_pace(len(answer.octets))
                 yield answer
+                del answer  # it may be large, and the next one is read now
 
     def _keep_pace(self, octets: int) -> None:
         held = self._governor.keep_pace(octets)

@@ -17,6 +17,7 @@ Nothing here raises on any octets, and every cost is near-linear in its input.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -43,6 +44,9 @@ __all__ = [
 ]
 
 _CRLF = b"\r\n"
+_PIECE = 256 * 1024
+"""Octets that are rewritten at a time."""
+_CUT = re.compile(rb"[^\r\0]")
 
 
 @frozen
@@ -60,10 +64,18 @@ def digests(octets: bytes) -> Digests:
     lone LF, several CRs before an LF) as CRLF, and exactly one at the end. Octets that are canonical already
     are hashed once.
     """
-    exact = hashlib.sha256(octets).digest()
-    if _is_canonical(octets):
-        return Digests(exact, exact)
-    return Digests(exact, hashlib.sha256(_canonical(octets)).digest())
+    if b"\0" in octets or not _line_ends_are_clean(octets):
+        return Digests(hashlib.sha256(octets).digest(), _canonical_digest(octets))
+    text = _end_of_text(octets)
+    if text + len(_CRLF) == len(octets):
+        digest = hashlib.sha256(octets).digest()
+        return Digests(digest, digest)
+    view = memoryview(octets)
+    exact = hashlib.sha256(view[:text])
+    canonical = exact.copy()
+    exact.update(view[text:])
+    canonical.update(_CRLF)
+    return Digests(exact.digest(), canonical.digest())
 
 
 def _line_ends_are_clean(octets: bytes) -> bool:
@@ -71,13 +83,30 @@ def _line_ends_are_clean(octets: bytes) -> bool:
     return pairs == octets.count(b"\n") and pairs == octets.count(b"\r")
 
 
-def _is_canonical(octets: bytes) -> bool:
-    ends_once = octets.endswith(_CRLF) and not octets.endswith(b"\r\n\r\n")
-    return ends_once and b"\0" not in octets and _line_ends_are_clean(octets)
+def _end_of_text(octets: bytes) -> int:
+    """Return where the line ends and NULs at the end begin."""
+    end = len(octets)
+    while end > 0:
+        start = max(0, end - _PIECE)
+        kept = len(octets[start:end].rstrip(b"\r\n\0"))
+        if kept:
+            return start + kept
+        end = start
+    return 0
 
 
-def _canonical(octets: bytes) -> bytes:
-    return with_lf(octets.replace(b"\0", b"")).rstrip(b"\n").replace(b"\n", _CRLF) + _CRLF
+def _canonical_digest(octets: bytes) -> bytes:
+    """Hash the canonical form piece by piece: a message of 60 MB is not copied for it."""
+    hashed = hashlib.sha256()
+    begin, text = 0, _end_of_text(octets)
+    while begin < text:
+        # Nothing after an octet that is neither CR nor NUL belongs to a line end before it.
+        cut = _CUT.search(octets, min(begin + _PIECE, text) - 1, text)
+        end = cut.end() if cut else text
+        hashed.update(with_lf(octets[begin:end].replace(b"\0", b"")).replace(b"\n", _CRLF))
+        begin = end
+    hashed.update(_CRLF)
+    return hashed.digest()
 
 
 def mend(octets: bytes) -> bytes:

@@ -9,6 +9,7 @@ import hashlib
 import quopri
 import random
 import re
+import tracemalloc
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,7 @@ from email.generator import BytesGenerator
 from email.message import EmailMessage
 from io import BytesIO
 from typing import Any, Literal, overload
+from unittest.mock import patch
 
 import pytest
 from attrs import evolve
@@ -111,14 +113,31 @@ def respelt(octets: bytes, seed: int) -> bytes:
 
 
 @properly
-@given(hostile)
-def test_the_digest_is_of_the_octets_and_the_canonical_one_of_their_lines(octets: bytes) -> None:
-    """The canonical digest is that of the lines without NUL, CRLF between them and exactly one at the end."""
-    found = digests(octets)
+@given(hostile, st.integers(1, 5))
+def test_the_digest_is_of_the_octets_and_the_canonical_one_of_their_lines(octets: bytes, piece: int) -> None:
+    """The canonical digest is that of the lines without NUL, CRLF between them and exactly one at the end.
+
+    It is the same however small the pieces are in which a message is read.
+    """
+    with patch("alimail_core.identity._PIECE", piece):
+        found = digests(octets)
     parts = LINE_END.split(octets.replace(b"\0", b""))
     expected = re.sub(rb"(\r\n)+\Z", b"", b"\r\n".join(parts)) + b"\r\n"
     assert found.digest == hashlib.sha256(octets).digest()
     assert found.canonical == hashlib.sha256(expected).digest()
+
+
+@pytest.mark.parametrize("end", [b"\r\n", b"\r\n\r\n", b"\n", b"", b"\r"])
+def test_digests_copy_no_message(end: bytes) -> None:
+    """However the lines of a large message end, it is not rewritten in memory."""
+    octets = b"Subject: large\r\n\r\n".ljust(10_000_000, b"x") + end
+    tracemalloc.start()
+    try:
+        digests(octets)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < len(octets) / 5
 
 
 @properly

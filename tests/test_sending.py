@@ -1,15 +1,17 @@
-"""What can be seen of a batch while it is on its way."""
+"""What can be seen of a batch while it is on its way, and how much memory it takes."""
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
-from alimail_core.contract import Sink
+from alimail_core.contract import Sink, Source
 from alimail_core.events import BatchSettled, Event
-from alimail_core.model import Delivery, NotStored, Stored
+from alimail_core.model import Delivery, Message, NotStored, Stored
 from tests.organisation import Organisation, message
 
 
@@ -49,3 +51,50 @@ def test_slow_batch_is_seen_to_move(
         migration.run()
     assert [event.copied for event in office.events if isinstance(event, BatchSettled)] == seen
     assert in_ledger == [sum(seen[: count + 1]) for count in range(len(seen))]
+
+
+LARGE = 10_000_000
+
+
+def fetch_large(_: str, source: Source) -> Source:
+    """Let a source make large messages of small ones, each when it is asked for."""
+    fetch = source.fetch
+
+    def grown(requests: object) -> Iterator[object]:
+        for answer in fetch(requests):  # type: ignore[arg-type]
+            assert isinstance(answer, Message)
+            yield evolve(answer, octets=answer.octets.ljust(LARGE, b"x"))
+
+    source.fetch = grown  # type: ignore[method-assign,assignment]
+    return source
+
+
+def store_small(_: str, sink: Sink) -> Sink:
+    """Let a sink keep of each message its beginning alone."""
+    append = sink.append
+
+    def shrunk(batches: Iterable[list[Delivery]]) -> Iterator[Stored | NotStored]:
+        for batch in batches:
+            small = [evolve(delivery, octets=delivery.octets[:200]) for delivery in batch]
+            del batch
+            yield from append([small])
+
+    sink.append = shrunk  # type: ignore[method-assign,assignment]
+    return sink
+
+
+def test_of_large_messages_one_is_sent_and_one_is_read_meanwhile(tmp_path: Path) -> None:
+    """However many there are, no third one is in memory."""
+    office = Organisation(tmp_path)
+    office.give("anna", *(message(f"Message {number}") for number in range(8)))
+    office.wrap_source, office.wrap_sink = fetch_large, store_small
+    options = evolve(office.spec.options, read_ahead_octets=LARGE // 2, batch_octets=LARGE // 2)
+    with office.migration(options=options) as migration:
+        tracemalloc.start()
+        try:
+            [summary] = migration.run().accounts
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert (summary.state, summary.copied) == ("done", 8)
+    assert peak < 2.8 * LARGE, f"{peak / LARGE:.2f} times a message at once"

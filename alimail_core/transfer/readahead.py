@@ -13,8 +13,9 @@ T = TypeVar("T")
 class ReadAhead(Generic[T]):
     """Iterate over ``items`` in a thread of its own. ``weight`` tells an item's octets.
 
-    One item beyond the limit is always let in, so that a message larger than the limit passes. An exception of
-    the iterator is raised where the consumer has taken all that came before it. A limit of 0 reads in the
+    While less than the limit waits one more is read, whatever its size, so that a message larger than the limit
+    passes; and no item is held anywhere but in the queue. An exception of the iterator is raised where the consumer
+    has taken all that came before it. A limit of 0 reads in the
     consumer's own thread: no concurrency, for tests that must repeat exactly.
     """
 
@@ -33,14 +34,10 @@ class ReadAhead(Generic[T]):
 
     def _read(self) -> None:
         try:
-            for item in self._items:
-                with self._changed:
-                    self._changed.wait_for(lambda: self._octets < self._limit or self._ended)
-                    if self._ended:
-                        return
-                    self._queue.append(item)
-                    self._octets += self._weight(item)
-                    self._changed.notify_all()
+            while self._has_room():
+                self._put(next(self._items))
+        except StopIteration:
+            return
         except BaseException as error:  # noqa: BLE001 - carried over to the consumer's thread, whatever it is
             self._error = error
         finally:
@@ -51,20 +48,38 @@ class ReadAhead(Generic[T]):
                 self._ended = True
                 self._changed.notify_all()
 
+    def _has_room(self) -> bool:
+        """Wait until one more item may be read; return False once nobody wants any."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._octets < self._limit or self._ended)
+            return not self._ended
+
+    def _put(self, item: T) -> None:
+        with self._changed:
+            self._queue.append(item)
+            self._octets += self._weight(item)
+            self._changed.notify_all()
+
+    def _take(self) -> T:
+        with self._changed:
+            item = self._queue.popleft()
+            self._octets -= self._weight(item)
+            self._changed.notify_all()
+            return item
+
+    def _has_item(self) -> bool:
+        """Wait for an item; return False where none will come."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._queue or self._ended)
+            return bool(self._queue)
+
     def __iter__(self) -> Iterator[T]:
         """Give the items in their order."""
         if not self._limit:
             yield from self._items
             return
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._queue or self._ended)
-                if not self._queue:
-                    break
-                item = self._queue.popleft()
-                self._octets -= self._weight(item)
-                self._changed.notify_all()
-            yield item
+        while self._has_item():
+            yield self._take()
         if self._error is not None:
             raise self._error
 

@@ -141,6 +141,7 @@ class Sender:
                 yield _parcel(row, pair, answer)
             else:
                 yield _Missing(row, "" if isinstance(answer, Gone) else answer.reason)
+            del answer  # it may be large, and the next one is read now
         for row, _ in self._asked.values():
             yield _Missing(row, "the source gave no answer for this message")
 
@@ -206,6 +207,7 @@ class Sender:
                 self._halt = error
                 return
             yield deliveries
+            del batch, deliveries  # they are the sink's now
 
     def _next_batch(self, found: Iterator[Parcel | _Missing]) -> list[Parcel]:
         batch: list[Parcel] = []

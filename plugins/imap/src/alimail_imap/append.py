@@ -306,7 +306,7 @@ class _MultiRun(Run):
         groups: dict[bytes, list[Delivery]] = {}
         for delivery in batch:
             # An empty literal ends a MULTIAPPEND without effect (RFC 3502 §6.3.11).
-            if not delivery.octets or hash(delivery.octets) in self._alone:
+            if not delivery.octets or (self._alone and hash(delivery.octets) in self._alone):
                 yield [delivery]
             else:
                 groups.setdefault(self.link.mailbox(delivery.folder), []).append(delivery)

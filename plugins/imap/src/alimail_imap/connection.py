@@ -161,6 +161,7 @@ class Connection:
                 return self.end(response)
             if response.tag == b"*":
                 yield response
+                del response  # it may be large, and the next one is read now
             elif response.tag == b"+":
                 raise self.wire.fail("the server asked to go on where there was nothing to go on with")
             else:

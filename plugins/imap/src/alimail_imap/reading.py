@@ -149,12 +149,11 @@ class Reader:
         responses = self._connection.until(tag)
         while True:
             try:
-                response = next(responses)
+                fetched = _fetched(next(responses))
             except StopIteration as stop:
                 if job.opened and not stop.value.ok:
                     job.reason = _reason(stop.value)
                 return
-            fetched = _fetched(response)
             if fetched is not None and fetched.octets is not None and fetched.uid is not None:
                 entry = self._claim(fetched.uid, job, later)
                 if entry is not None:
@@ -299,9 +298,11 @@ def _jobs(requests: Iterable[tuple[Folder, Sequence[Entry]]]) -> Iterator[_Job]:
 
 
 def _answer(folder: Folder, entry: Entry, fetched: Fetched) -> Answer:
+    """Make the answer for an entry; the octets are taken out of ``fetched``, so that no idle frame keeps them."""
+    octets, fetched.octets = fetched.octets or b"", None
     if _differs(entry, fetched.size, fetched.internal_date):
         return Gone(folder.path, entry.key)
-    return Message(folder.path, entry.key, fetched.octets or b"", None, fetched.internal_date)
+    return Message(folder.path, entry.key, octets, None, fetched.internal_date)
 
 
 def _differs(entry: Entry, size: int | None, date: object) -> bool:

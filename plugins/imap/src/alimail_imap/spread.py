@@ -340,6 +340,7 @@ class _Spreading:
                         self._hand_back(delivery)
                     else:
                         self._told.put(outcome)
+                    del delivery  # its octets would stay as long as this lane has nothing to do
             except AlimailError as error:
                 self._leave(_Ended(error, main, connection.wire.broken))
                 return
@@ -366,6 +367,7 @@ class _Spreading:
             self._told.put(None)
             taken |= {delivery.id: delivery for delivery in group}
             yield group
+            del group
 
     def _hand_back(self, delivery: Delivery) -> None:
         """Leave to other lanes what certainly was not stored, as its octets were never sent."""

@@ -11,6 +11,7 @@ import select
 import socket
 import ssl
 from collections.abc import Iterable
+from io import BytesIO
 
 from alimail_core import Transient
 from alimail_imap.tokens import Response
@@ -102,16 +103,15 @@ class Wire:
             octets = bytes(memoryview(self._buffer)[self._place : self._place + size])
             self._place += size
             return octets
-        # Memory is taken as octets arrive, never because the server said so.
-        pieces = [bytes(memoryview(self._buffer)[self._place :])]
+        # Memory is taken as octets arrive, never because the server said so; and once: the buffer is handed out.
+        literal = BytesIO()
+        literal.write(memoryview(self._buffer)[self._place :])
         self._buffer.clear()
         self._place = 0
         missing = size - here
         while missing:
-            piece = self._receive(min(missing, _CHUNK))
-            pieces.append(piece)
-            missing -= len(piece)
-        return b"".join(pieces)
+            missing -= literal.write(self._receive(min(missing, _CHUNK)))
+        return literal.getvalue()
 
     def _fill(self) -> None:
         if self._place:
