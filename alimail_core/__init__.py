@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from alimail_core.check import CheckResult
+    from alimail_core.comparison import AccountComparison, FolderComparison, Mismatch
     from alimail_core.config import load, loads
     from alimail_core.contract import (
         Argument,
@@ -118,6 +119,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "check": "CheckResult",
     "config": "load loads",
+    "comparison": "AccountComparison FolderComparison Mismatch",
     "contract": (
         "Argument Command Credentials ExecutorKind MapContext Sink SinkKind Source SourceKind option"
     ),
@@ -160,6 +162,7 @@ _HOMES = {
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 
 __all__ = [
+    "AccountComparison",
     "AccountPlan",
     "AccountProof",
     "AccountSpec",
@@ -188,6 +191,7 @@ __all__ = [
     "Folder",
     "FolderListed",
     "FolderPath",
+    "FolderComparison",
     "FolderPlan",
     "FolderPolicy",
     "FolderProof",
@@ -212,6 +216,7 @@ __all__ = [
     "Migration",
     "MigrationSpec",
     "MigrationSummary",
+    "Mismatch",
     "Moved",
     "NoTls",
     "NobodyThere",

@@ -10,23 +10,23 @@ Both sides stay as they are, and memory does not grow with them: see ``alimail_c
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 
-from attrs import Factory, define, evolve
+from attrs import evolve
 
 from alimail_core.check import fault_of
 from alimail_core.compare import difference
-from alimail_core.comparison import KINDS, AccountComparison, FolderComparison, Mismatch
+from alimail_core.comparison import AccountComparison
 from alimail_core.contract import Sink, Source
 from alimail_core.ends import Ends
 from alimail_core.errors import AlimailError, Interrupted
 from alimail_core.events import MessagesProven, Observer, ProofEnded, ProofStarted
 from alimail_core.folders import FolderPolicy
 from alimail_core.header import fingerprint
-from alimail_core.ledger.rows import from_date, join_flags, split_flags, to_date
+from alimail_core.ledger.rows import from_date, join_flags
 from alimail_core.messages import MessageFilter
+from alimail_core.mismatches import ALONE, MISSING, Place, sum_up
 from alimail_core.model import (
     Changes,
     Folder,
@@ -44,8 +44,6 @@ from alimail_core.proof import MAX_FINDINGS
 
 _NO_FLAGS = frozenset({"\\deleted", "\\recent"})
 _NO_FIELDS = f"x'{fingerprint(b'').value.hex()}'"
-_ALONE = "partner IS NULL AND fault IS NULL"
-_MISSING = f"side = 0 AND {_ALONE} AND NOT unwanted"
 
 UNKNOWABLE = (
     Remark(
@@ -123,10 +121,8 @@ class _Comparer:
         self._collapse = collapse
         self._observe = observe
         self._account = ends.account.source_address
-        self._places: list[FolderPath] = []
-        """The target's folders, those not made yet too; their indexes are what ``Pairs`` calls places."""
-        self._sources: dict[int, list[FolderPath]] = {}
-        self._storable: dict[int, frozenset[str] | None] = {}
+        self._places: list[Place] = []
+        """Their indexes are what ``Pairs`` calls places."""
         self._remarks: list[Remark] = []
         self._failed = False
 
@@ -145,10 +141,9 @@ class _Comparer:
             Remark("note", f"the source's folder {_name(each.source)} is not compared: {each.reason}")
             for each in skipped
         ]
-        there = {folder.path for folder in targets}
         return evolve(
             told,
-            folders=tuple(self._sum_up(there)),
+            folders=sum_up(self._pairs, self._places, full=self._full, collapse=self._collapse),
             remarks=(*self._remarks, *self._unknown()),
             failed=self._failed,
         )
@@ -159,14 +154,17 @@ class _Comparer:
         self, sources: Sequence[Folder], targets: Sequence[Folder], going: dict[FolderPath, FolderPath]
     ) -> None:
         here = [folder for folder in targets if folder.selectable]
-        self._places = list(dict.fromkeys([*going.values(), *(folder.path for folder in here)]))
-        place = {path: number for number, path in enumerate(self._places)}
         moving = [folder for folder in sources if folder.selectable and folder.path in going]
+        paths = list(dict.fromkeys([*going.values(), *(folder.path for folder in here)]))
+        place = {path: number for number, path in enumerate(paths)}
+        self._places = [Place(path) for path in paths]
+        for folder in here:
+            self._places[place[folder.path]].exists = True
+        for folder in moving:
+            self._places[place[going[folder.path]]].sources.append(folder.path)
         drafts = {place[going[each.path]] for each in moving if each.special_use is SpecialUse.DRAFTS}
         drafts |= {place[each.path] for each in here if each.special_use is SpecialUse.DRAFTS}
-        for folder in moving:
-            self._sources.setdefault(place[going[folder.path]], []).append(folder.path)
-        self._list_side(THEIRS, here, {folder.path: place[folder.path] for folder in here}, drafts)
+        self._list_side(THEIRS, here, place, drafts)
         self._list_side(OURS, moving, {path: place[target] for path, target in going.items()}, drafts)
 
     def _list_side(
@@ -185,7 +183,7 @@ class _Comparer:
                 current = self._pairs.begin(side, page.folder, place, drafts=place in drafts)
             self._take(side, current, page)
             if side == THEIRS:
-                self._storable[place] = page.storable_flags
+                self._places[place].storable = page.storable_flags
             if page.cursor is not None:
                 current = None
 
@@ -213,10 +211,13 @@ class _Comparer:
         for side in (OURS, THEIRS):
             self._read_octets(side, shared) if self._full else self._read_headers(side, shared)
         self._settle(here=True)
-        if pairs.any(_MISSING):
-            self._read_headers(THEIRS, f"{_ALONE} AND fingerprint IS NULL")
+        if pairs.any(MISSING):
+            self._read_headers(THEIRS, f"{ALONE} AND fingerprint IS NULL")
             self._settle(here=False)
         self._settle_the_rest()
+        turns = "SELECT id, row_number() OVER (PARTITION BY place ORDER BY id) AS turn"
+        first = f"SELECT id FROM ({turns} FROM entry WHERE side = 1 AND {ALONE}) WHERE turn <= {MAX_FINDINGS}"
+        self._read_headers(THEIRS, f"fingerprint IS NULL AND id IN ({first})")  # to name them
 
     def _settle(self, *, here: bool) -> None:
         """Pair off by headers where they may decide, then by what the octets of those that are likely say."""
@@ -235,9 +236,9 @@ class _Comparer:
         """See of those without a partner which the filter does not want, and which are twins or other versions."""
         pairs = self._pairs
         if str(self._messages) and not self._sides[OURS].traits.lists_flags:
-            pairs.want(_MISSING)
+            pairs.want(MISSING)
         alike = "(folder, fingerprint) IN (SELECT folder, fingerprint FROM entry WHERE {})"
-        there, lonely = alike.format("side = 0 AND partner NOT NULL"), alike.format(_MISSING)
+        there, lonely = alike.format("side = 0 AND partner NOT NULL"), alike.format(MISSING)
         pairs.want(f"side = 0 AND canonical IS NULL AND {there} AND {lonely}")
         self._read_wanted()
         pairs.find_twins()
@@ -312,72 +313,6 @@ class _Comparer:
         flags = None if message.flags is None else _compared(message.flags)
         self._pairs.note(row, date=from_date(message.internal_date)[0], flags=flags, unwanted=unwanted)
 
-    # what came of it
-
-    def _sum_up(self, there: set[FolderPath]) -> list[FolderComparison]:
-        tallies = [
-            _Tally(path, tuple(self._sources.get(place, ())), path in there)
-            for place, path in enumerate(self._places)
-        ]
-        for place, messages in self._pairs.count("side = 0").items():
-            tallies[place].counts["messages"] = messages
-        for place, octets in self._pairs.count("side = 0", "total(size)").items():
-            tallies[place].counts["octets"] = int(octets)
-        for place, messages in self._pairs.count("side = 1").items():
-            tallies[place].counts["there"] = messages
-        for name, which in (("same", "how = 'same'"), ("left_out", f"{_ALONE} AND unwanted")):
-            for place, messages in self._pairs.count(f"side = 0 AND {which}").items():
-                tallies[place].counts[name] = messages
-        self._tell_alone(tallies)
-        self._tell_pairs(tallies)
-        return [tally.told() for tally in tallies]
-
-    def _tell_alone(self, tallies: Sequence[_Tally]) -> None:
-        """Tell who stands on one side alone, or was not given by it."""
-        pairs = self._pairs
-        for row in pairs.rows(OURS, _MISSING, "coalesce(how, '')"):
-            tally, twin = tallies[pairs.place_of(row)], row.text == "twin"
-            if twin and self._collapse:
-                tally.counts["collapsed"] += 1
-            else:
-                text = "the target has it fewer times than the source" if twin else "not in the target"
-                tally.find("missing", text, row, self._path(row))
-        for side in (OURS, THEIRS):
-            for row in pairs.rows(side, "partner IS NULL AND fault IS NOT NULL", "fault"):
-                text = f"the {('source', 'target')[side]} lists it and does not give it: {row.text}"
-                path = self._path(row) if side == OURS else None
-                tallies[pairs.place_of(row)].find("unreadable", text, row, path)
-        turns = "SELECT id, row_number() OVER (PARTITION BY place ORDER BY id) AS turn"
-        first = (
-            f"SELECT id FROM ({turns} FROM entry WHERE side = 1 AND {_ALONE}) WHERE turn <= {MAX_FINDINGS}"
-        )
-        self._read_headers(THEIRS, f"fingerprint IS NULL AND id IN ({first})")  # to name them
-        by = "canonical" if self._full else "fingerprint"
-        again = f"(place, {by}) IN (SELECT place, {by} FROM entry WHERE side = 1 AND partner IS NOT NULL)"
-        for row in pairs.rows(THEIRS, _ALONE, f"CASE WHEN {again} THEN 'twice' ELSE '' END"):
-            text = "a second copy, by all that was compared" if row.text else "not in the source"
-            tallies[pairs.place_of(row)].find("extra", text, row, None)
-
-    def _tell_pairs(self, tallies: Sequence[_Tally]) -> None:
-        """Tell who stands there otherwise, or elsewhere."""
-        pairs = self._pairs
-        for kind, text in _TEXTS.items():
-            for ours, theirs in pairs.matched(f"ours.how = '{kind}'"):
-                to = self._places[pairs.place_of(theirs)]
-                tallies[pairs.place_of(ours)].find(kind, text + _name(to), ours, self._path(ours), to)
-        for ours, theirs in pairs.matched("ours.how <> 'changed' AND ours.date <> theirs.date"):
-            text = f"the target has {to_date(theirs.date, 0):%Y-%m-%d %H:%M:%SZ}"
-            to = self._places[pairs.place_of(theirs)]
-            tallies[pairs.place_of(ours)].find("dates", text, ours, self._path(ours), to)
-        for ours, theirs in pairs.matched("ours.how <> 'changed' AND ours.flags <> theirs.flags"):
-            text = _flags_text(ours.flags, theirs.flags, self._storable.get(pairs.place_of(theirs)))
-            if text:
-                to = self._places[pairs.place_of(theirs)]
-                tallies[pairs.place_of(ours)].find("flags", text, ours, self._path(ours), to)
-
-    def _path(self, row: Row) -> FolderPath:
-        return self._pairs.folders[row.folder].path
-
     def _unknown(self) -> Iterable[Remark]:
         """Tell what this comparison cannot know."""
         yield from UNKNOWABLE
@@ -398,44 +333,6 @@ class _Comparer:
             )
 
 
-_TEXTS = {
-    "altered": "the target stores other octets, and a reader sees the same, in ",
-    "changed": "the target has another content under this Message-ID, in ",
-    "moved": "it stands in ",
-}
-"""What is said of pairs that are more than the same, before the name of the target's folder."""
-
-
-@define
-class _Tally:
-    """What is counted, and named, of one place."""
-
-    target: FolderPath
-    sources: tuple[FolderPath, ...]
-    exists: bool
-    counts: Counter[str] = Factory(Counter)
-    mismatches: list[Mismatch] = Factory(list)
-
-    def find(
-        self, kind: str, text: str, row: Row, source: FolderPath | None, target: FolderPath | None = None
-    ) -> None:
-        """Count a message under its kind, and name it."""
-        self.counts[kind] += 1
-        if self.counts[kind] <= MAX_FINDINGS:
-            message_id = (row.message_id or b"").decode("utf-8", "replace")
-            date = to_date(row.date, 0)
-            self.mismatches.append(
-                Mismatch(kind, source, target or self.target, date, row.size, message_id, text)
-            )
-
-    def told(self) -> FolderComparison:
-        """Sum up."""
-        ordered = sorted(self.mismatches, key=lambda each: KINDS.index(each.kind))
-        return FolderComparison(
-            self.target, self.sources, self.exists, mismatches=tuple(ordered), **self.counts
-        )
-
-
 def _name(path: FolderPath) -> str:
     return "/".join(path)
 
@@ -443,12 +340,3 @@ def _name(path: FolderPath) -> str:
 def _compared(flags: Iterable[str]) -> str:
     """Write flags as they compare: in one case, without those that are never carried."""
     return join_flags({flag.lower() for flag in flags} - _NO_FLAGS)
-
-
-def _flags_text(ours: str | None, theirs: str | None, storable: frozenset[str] | None) -> str:
-    """Say how flags differ in what the target can store; nothing where they do not."""
-    wanted, found = split_flags(ours), split_flags(theirs)
-    if storable is not None:
-        wanted &= {flag.lower() for flag in storable}
-    told = (("only at the source", wanted - found), ("only in the target", found - wanted))
-    return "; ".join(f"{where}: {join_flags(flags)}" for where, flags in told if flags)

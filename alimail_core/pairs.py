@@ -18,7 +18,7 @@ from alimail_core.content import content_digest
 from alimail_core.header import fingerprint
 from alimail_core.identity import digests
 from alimail_core.ledger.rows import from_date, to_date
-from alimail_core.model import Entry, Folder
+from alimail_core.model import Entry, Folder, FolderPath
 
 OURS, THEIRS = 0, 1
 """The two sides: the source, and the target."""
@@ -205,6 +205,10 @@ class Pairs:
     def place_of(self, row: Row) -> int:
         """Return where a row is compared."""
         return self._of_folder[row.folder][1]
+
+    def path_of(self, row: Row) -> FolderPath:
+        """Return the folder that a row stands in."""
+        return self.folders[row.folder].path
 
     def chunks(self, side: int, which: str, text: str = "''") -> Iterator[list[tuple[Folder, list[Row]]]]:
         """Give rows of a kind, so many at once, by folder. Rows may be changed between two chunks.

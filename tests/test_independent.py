@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from alimail_core.cli import main
 from alimail_core.comparison import AccountComparison, FolderComparison
+from alimail_core.contract import Source
 from alimail_core.events import MessagesProven, ProofEnded, ProofStarted
 from alimail_core.folders import FolderPolicy
 from alimail_core.header import fingerprint
@@ -416,7 +417,13 @@ def test_a_folder_that_cannot_be_listed_is_a_failure(tmp_path: Path) -> None:
 def test_one_account_that_cannot_be_opened_leaves_the_others(tmp_path: Path) -> None:
     """A bug and a refusal each end their own account."""
     office = Organisation(tmp_path, ("anna", "bert", "cleo"))
-    office.wrap_source = lambda name, side: side if name == "anna" else 1 / 0  # type: ignore[return-value]
+
+    def wrap(name: str, side: Source) -> Source:
+        if name != "anna":
+            raise ZeroDivisionError
+        return side
+
+    office.wrap_source = wrap
     with office.migration() as migration:
         told = list(migration.compare())
     assert [each.exit_code for each in told] == [0, 1, 1]

@@ -20,6 +20,7 @@ from alimail_core import (
     INBOX,
     PAGE,
     SYSTEM_FLAGS,
+    AccountComparison,
     AccountPlan,
     AccountProof,
     AccountSpec,
@@ -44,6 +45,7 @@ from alimail_core import (
     Finding,
     FlagChange,
     Folder,
+    FolderComparison,
     FolderListed,
     FolderPath,
     FolderPlan,
@@ -69,6 +71,7 @@ from alimail_core import (
     Migration,
     MigrationSpec,
     MigrationSummary,
+    Mismatch,
     Moved,
     NobodyThere,
     Noted,
@@ -385,6 +388,7 @@ def migrate(spec: MigrationSpec, registry: Registry, stop: Stop) -> None:
         assert_type(migration.status(), list[AccountStatus])
         assert_type(migration.enable("ann") + migration.disable("ann"), list[str])
         assert_type(list(migration.verify("ann", full=True)), list[AccountProof])
+        assert_type(list(migration.compare("ann", full=True)), list[AccountComparison])
         assert_type(migration.report(Path("report"), "ann"), list[Path])
         stop.set(15)
         assert_type(stop.is_set(), bool)
@@ -406,6 +410,13 @@ def read(plan: AccountPlan, proof: AccountProof, summary: MigrationSummary, chec
     assert_type(summary.accounts, tuple[PassSummary, ...])
     assert_type(summary.exit_code, int)
     assert_type(check.remarks, tuple[Remark, ...])
+
+
+def read_comparison(told: AccountComparison) -> None:
+    """Read what two mailboxes have in common."""
+    assert_type(told.folders, tuple[FolderComparison, ...])
+    assert_type(told.folders[0].mismatches, tuple[Mismatch, ...])
+    assert_type((told.complete, told.exit_code), tuple[bool, int])
 
 
 def fail(act: Callable[[], None]) -> int:
