@@ -37,7 +37,7 @@ def migrate(plugin: MemoryPlugin, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("OLD", PASSWORD)
     monkeypatch.setenv("NEW", PASSWORD)
     Path("alimail.toml").write_text(CONFIG)
-    return lambda *words: main(["migrate", *words], registry_of(plugin), FakeClock())
+    return lambda *words: main(["migrate", "--yes", *words], registry_of(plugin), FakeClock())
 
 
 def held(plugin: MemoryPlugin) -> list[int]:

@@ -144,7 +144,7 @@ def test_migration_runs_and_runs_again(
     run: Run, plugin: MemoryPlugin, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The mail is there, once, and a second run copies nothing."""
-    assert run("migrate") == 0
+    assert run("migrate", "--yes") == 0
     out = capsys.readouterr().out.splitlines()
     assert out[0].split() == ["Account", "State", "Copied", "Were", "there", "Octets", "Problems"]
     assert out[3].startswith("total")
@@ -153,14 +153,14 @@ def test_migration_runs_and_runs_again(
     for name in ("anna", "bert"):
         there = plugin.boxes[f"{name}@new.example"].everything()
         assert there == plugin.boxes[f"{name}@old.example"].everything()
-    assert run("migrate", "--quiet") == 0
+    assert run("migrate", "--yes", "--quiet") == 0
     assert capsys.readouterr().out == ""
     assert plugin.boxes["anna@new.example"].everything().total() == 3
 
 
 def test_progress_goes_to_standard_error_as_plain_lines(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     """Off a terminal, standard error has a line for each folder and account."""
-    assert run("migrate", "--search", "anna") == 0
+    assert run("migrate", "--yes", "--search", "anna") == 0
     error = capsys.readouterr().err
     assert "anna@old.example: INBOX: 3 messages" in error
     assert "anna@old.example: all there, 3 copied" in error
@@ -169,7 +169,7 @@ def test_progress_goes_to_standard_error_as_plain_lines(run: Run, capsys: pytest
 
 def test_log_has_each_event(run: Run) -> None:
     """A log holds the run as JSON lines, of one migration."""
-    assert run("migrate", "--log", "run.jsonl") == 0
+    assert run("migrate", "--yes", "--log", "run.jsonl") == 0
     events = [json.loads(line) for line in Path("run.jsonl").read_text().splitlines()]
     assert {"pass_started", "folder_listed", "batch_settled", "folder_settled", "pass_ended"} <= {
         each["event"] for each in events
@@ -182,7 +182,7 @@ def test_status_reads_the_ledger(run: Run, capsys: pytest.CaptureFixture[str]) -
     """Before a run nothing is there; after it, what was carried; as a table and as JSON."""
     assert run("status") == 0
     assert "not begun" in capsys.readouterr().out
-    run("migrate", "--quiet")
+    run("migrate", "--yes", "--quiet")
     assert run("status", "--search", "anna") == 0
     assert "1 account: 3 messages" in capsys.readouterr().out
     assert run("status", "--json") == 0
@@ -202,7 +202,7 @@ def test_status_can_be_asked_while_a_run_goes_on(
         assert run("status", "--json") == 0
 
     plugin.before_fetch.append(ask)
-    assert run("migrate", "--quiet", "--search", "anna") == 0
+    assert run("migrate", "--yes", "--quiet", "--search", "anna") == 0
     anna, bert = json.loads(capsys.readouterr().out)["accounts"]
     assert (anna["state"], anna["pending_messages"]) == ("running", 3)
     assert (bert["state"], bert["passes"]) == ("", 0)
@@ -223,6 +223,22 @@ def test_plan_shows_what_would_move_and_moves_nothing(
     assert ["项目", "a\x1bb"] in [each["source"] for each in anna["folders"]]
     assert not plugin.boxes["anna@new.example"].everything()
     assert not Path("alimail.db").exists()
+
+
+def test_plan_names_the_rule_that_decided(
+    run: Run, plugin: MemoryPlugin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each folder's line ends with why it goes where it goes; so does its JSON."""
+    for name in ("Projects", "Other"):
+        plugin.boxes["anna@old.example"].make((name,))
+    rules = '[folders]\nrules = [{source = "Projects", target = "Work"}]\n'
+    Path("alimail.toml").write_text(CONFIG.replace("[[account]]", f"{rules}[[account]]", 1))
+    assert run("plan", "--search", "anna") == 0
+    told = [line.split("  ")[-1].strip() for line in capsys.readouterr().out.splitlines()[1:5]]
+    assert run("plan", "--search", "anna", "--json") == 0
+    [anna] = json.loads(capsys.readouterr().out)["accounts"]
+    assert told == ["Because of", *(each["rule"] for each in anna["folders"])]
+    assert {each["rule"] for each in anna["folders"]} > {"inbox", "rule 1"}
 
 
 def test_check_names_the_side_that_fails(
@@ -247,13 +263,13 @@ def test_account_that_fails_is_told_and_the_others_go_on(
 ) -> None:
     """A refused login ends in exit code 1 with the server's words made harmless, and no password anywhere."""
     monkeypatch.setenv("NEW", "wrong")
-    assert run("migrate") == 1
+    assert run("migrate", "--yes") == 1
     told = capsys.readouterr()
     assert "WAITS for its password" in told.out
     assert "\\x1b]0;evil\\x07\\u202e[red]no" in told.out
     assert not evil(told.out + told.err)
     assert PASSWORD not in told.out + told.err
-    assert run("migrate", "--quiet") == 1
+    assert run("migrate", "--yes", "--quiet") == 1
     told = capsys.readouterr()
     assert told.out == ""
     assert told.err.count("refused") == 2
@@ -276,7 +292,7 @@ def test_accounts_without_a_password_wait_and_the_others_go_on(
         assert run("status", "--pending", "--json") == 0
         told = json.loads(capsys.readouterr().out)["accounts"]
         assert [each["source_address"] for each in told] == ["bert@old.example"]
-        assert run("migrate", "--quiet") == 3
+        assert run("migrate", "--yes", "--quiet") == 3
     assert plugin.boxes["anna@new.example"].everything().total() == 3
     assert not plugin.boxes["bert@new.example"].everything()
     capsys.readouterr()
@@ -288,7 +304,7 @@ def test_accounts_without_a_password_wait_and_the_others_go_on(
     Path("roster.csv").write_text(
         Path("roster.csv").read_text().replace("WRONG", "OLD").replace(",,", ",env:OLD,")
     )
-    assert run("migrate", "--quiet") == 0
+    assert run("migrate", "--yes", "--quiet") == 0
     capsys.readouterr()
     assert run("status", "--pending", "--json") == 0
     assert json.loads(capsys.readouterr().out) == {"accounts": []}
@@ -301,18 +317,18 @@ def test_disabled_accounts_do_not_run(
     """``disable`` keeps an account from running until ``enable`` lets it go on."""
     assert run("disable", "anna") == 0
     assert capsys.readouterr().out == "disabled: anna@old.example\n"
-    run("migrate", "--quiet")
+    run("migrate", "--yes", "--quiet")
     assert not plugin.boxes["anna@new.example"].everything()
     assert plugin.boxes["bert@new.example"].everything().total() == 3
     assert run("enable", "ALL") == 0
-    assert run("migrate", "--quiet") == 0
+    assert run("migrate", "--yes", "--quiet") == 0
     assert plugin.boxes["anna@new.example"].everything().total() == 3
     assert run("disable", "nobody@nowhere") == 2
 
 
 def test_verify_answers_first(run: Run, plugin: MemoryPlugin, capsys: pytest.CaptureFixture[str]) -> None:
     """The first line says whether it is all there, and the exit code says the same."""
-    run("migrate", "--quiet")
+    run("migrate", "--yes", "--quiet")
     capsys.readouterr()
     assert run("verify", "--full") == 0
     assert capsys.readouterr().out.startswith("All there: 6 messages of 2 accounts")
@@ -328,7 +344,7 @@ def test_verify_answers_first(run: Run, plugin: MemoryPlugin, capsys: pytest.Cap
 
 def test_verify_tells_how_far_it_is(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     """Off a terminal each account's proof is a line on standard error; --quiet and --json write none there."""
-    run("migrate", "--quiet")
+    run("migrate", "--yes", "--quiet")
     capsys.readouterr()
     assert run("verify") == 0
     told = capsys.readouterr()
@@ -384,7 +400,7 @@ def test_verify_of_many_accounts_shows_those_that_need_a_look(
 ) -> None:
     """Beyond twenty accounts the table has what is not all there, and the sum of all."""
     names = many(plugin, 21)
-    run("migrate", "--quiet")
+    run("migrate", "--yes", "--quiet")
     plugin.boxes[names[4]].deliver(INBOX, message("late"))
     capsys.readouterr()
     assert run("verify") == 3
@@ -411,7 +427,7 @@ def test_check_says_once_what_holds_for_many(
 
 def test_report_tells_where_it_is(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     """The report's files exist where the command says."""
-    run("migrate", "--quiet")
+    run("migrate", "--yes", "--quiet")
     capsys.readouterr()
     assert run("report", "--json") == 0
     files = json.loads(capsys.readouterr().out)["files"]
@@ -455,9 +471,19 @@ def test_migrate_shows_the_plan_and_asks(
     assert plugin.boxes["bert@new.example"].everything().total() == 3
 
 
+def test_migrate_does_not_wait_for_an_answer_that_nobody_can_give(
+    run: Run, plugin: MemoryPlugin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a terminal it says what to say, however it shall look, and moves nothing."""
+    for looks in ([], ["--quiet"], ["--plain"]):
+        assert run("migrate", *looks) == 2
+        assert "say --yes" in capsys.readouterr().err
+    assert not plugin.boxes["anna@new.example"].everything()
+
+
 def test_init_asks_for_what_it_is_not_told(run: Run, typed: Callable[[str], None]) -> None:
     """At a terminal each missing answer is asked for, with a default where there is one."""
-    typed("move\nmem\nold.example\nmem\nnew.example\n\n\n")
+    typed("move\nmem\nold.example\n\nmem\nnew.example\n\n\n\n\n\n")
     assert run("init", "-c", "new.toml") == 0
     text = Path("new.toml").read_text("utf-8")
     for line in ('name = "move"', 'host = "old.example"', 'host = "new.example"', 'region = "here"'):
@@ -642,10 +668,10 @@ def test_interrupted_run_says_how_to_go_on_and_goes_on(
         os.kill(os.getpid(), signal.SIGINT)
 
     plugin.before_fetch.append(press)
-    assert run("migrate") == 130
+    assert run("migrate", "--yes") == 130
     assert "`alimail migrate` goes on" in capsys.readouterr().err.splitlines()[-1]
     assert signal.getsignal(signal.SIGINT) is handler
-    assert run("migrate", "--quiet") == 0
+    assert run("migrate", "--yes", "--quiet") == 0
     for name in ("anna", "bert"):
         there = plugin.boxes[f"{name}@new.example"].everything()
         assert there == plugin.boxes[f"{name}@old.example"].everything()
@@ -666,7 +692,7 @@ plugin = MemoryPlugin()
 for number in range(1000):
     plugin.boxes["anna@old.example"].deliver(INBOX, message(f"Letter {number}"))
 plugin.before_fetch.append(press)
-sys.exit(main(["migrate", "--quiet"], registry_of(plugin)) + 100)
+sys.exit(main(["migrate", "--yes", "--quiet"], registry_of(plugin)) + 100)
 """
 
 
@@ -695,7 +721,7 @@ def test_bug_of_one_account_stops_no_other(
         raise ValueError("Dear Anna")
 
     plugin.before_fetch.append(broken)
-    assert run("migrate") == 1
+    assert run("migrate", "--yes") == 1
     told = capsys.readouterr()
     assert "1 of 2 accounts all there" in told.out
     assert told.err.count("a bug at the account") == 1
@@ -703,7 +729,7 @@ def test_bug_of_one_account_stops_no_other(
     (trace,) = Path("home").rglob("bugs.jsonl")
     assert "builtins.ValueError" in trace.read_text()
     assert "Dear" not in trace.read_text() + told.out + told.err
-    assert run("migrate", "--quiet") == 0
+    assert run("migrate", "--yes", "--quiet") == 0
 
 
 def test_bug_is_one_line_and_a_trace_without_content(
@@ -741,5 +767,5 @@ def test_run_with_processes_is_refused_for_prompts(run: Run, capsys: pytest.Capt
     Path("alimail.toml").write_text(
         CONFIG.replace('name = "test"', 'name = "test"\nexecutor = "processes"').replace("env:OLD", "prompt")
     )
-    assert run("migrate") == 2
+    assert run("migrate", "--yes") == 2
     assert "executor" in capsys.readouterr().err

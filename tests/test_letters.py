@@ -98,7 +98,7 @@ def test_letters_go_to_those_who_are_waited_for(
     lines = [f"{name}@old.example,{secret},{name}@new.example" for name, secret in rows]
     Path("roster.csv").write_text("\n".join(["source,source password,target", *lines]))
     Path("alimail.toml").write_text(CONFIG)
-    assert main(["migrate", "--quiet"], registry) == 3
+    assert main(["migrate", "--yes", "--quiet"], registry) == 3
     assert main(["letters", "-o", "out", "--language", "zh", "--give-to", "李"], registry) == 0
     assert "written: 2 letters to out" in capsys.readouterr().out
     assert sorted(path.name.split("@")[0] for path in Path("out").iterdir()) == ["bert", "carl"]

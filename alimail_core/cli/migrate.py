@@ -13,6 +13,7 @@ from alimail_core.cli.carry import Looks, ask_secrets, carry, matching
 from alimail_core.cli.frame import Frame
 from alimail_core.cli.output import say
 from alimail_core.cli.plan import show_plans
+from alimail_core.errors import InputError
 
 if TYPE_CHECKING:
     from alimail_core.cli.tally import Sizes
@@ -62,7 +63,8 @@ def migrate(
 ) -> int:
     """Move the mail. Run it again at any time, also after a crash: it goes on, and copies nothing twice.
 
-    On a terminal it first shows what would move and asks; elsewhere, or with --yes, it goes on by itself.
+    It first shows what would move to whom, and asks; with --yes it does neither, and without a terminal it must be
+    said. Look at `alimail plan` for each folder.
     Ctrl-C finishes the batches under way and stops; a second Ctrl-C ends at once, also without any loss.
 
     \b
@@ -70,9 +72,9 @@ def migrate(
       alimail migrate
       alimail migrate --trial 20                look at the target, then go on without --trial
       alimail migrate --only anna@old.example --only bert@old.example
-      alimail migrate --search @sales.example
+      alimail migrate --search @sales.example --yes
       alimail migrate --wave 1
-      alimail migrate --retry-problems
+      alimail migrate --retry-problems --yes
       alimail migrate -c branch.toml --yes --log branch.jsonl
       alimail migrate --refill --search anna    after Anna's new mailbox was made anew
     """
@@ -88,7 +90,7 @@ def migrate(
             say("No account has a problem.")
             return 0
     expected = None
-    if not (yes or quiet) and sys.stdin.isatty() and sys.stdout.isatty():
+    if not yes:
         expected = _ask(frame, spec, search, trial)
     summary = carry(
         frame,
@@ -123,13 +125,17 @@ def _with_problems(frame: Frame, spec: MigrationSpec) -> MigrationSpec:
 
 def _ask(frame: Frame, spec: MigrationSpec, search: str, trial: int | None) -> dict[str, Sizes]:
     """Show what would move and ask; return, by account, the messages and octets of each folder."""
+    if not sys.stdin.isatty():
+        raise InputError("migrate asks before it moves anything", remedy="Without a terminal, say --yes.")
     ask_secrets(matching(spec, search))
     with frame.migration(spec) as migration:
         plans = list(migration.plan(search))
     show_plans(plans)
     if trial:
         say(f"This is a trial: of these, the {trial:,} newest messages of each folder.")
-    if not typer.confirm("Move it?", default=True):
+    if not typer.confirm(
+        "Move it?", default=True, err=True
+    ):  # the question is seen where the plan goes to a file
         say("Nothing was moved.")
         raise typer.Exit(1)
     return {

@@ -24,7 +24,7 @@ def plan(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> int:
-    """Show which folder goes where, what still must travel, and what will not go. Nothing is written.
+    """Show which folder goes where and why, what still must travel, and what will not go. Nothing is written.
 
     What stands in the target already is found while migrating, and is not taken off here.
 
@@ -93,10 +93,11 @@ def _show_folders(plan: AccountPlan) -> None:
             "" if each.exists else "is made",
             each.messages,
             octets_text(each.octets),
+            each.rule,
         )
         for each in plan.folders
     ]
-    table(("  Folder", "Goes to", "", "Messages", "Octets"), rows)
+    table(("  Folder", "Goes to", "", "Messages", "Octets", "Because of"), rows)
     left_out = sum(each.left_out for each in plan.folders)
     say(*([f"  {count_text(left_out, 'message')} left out by the filter in [messages]"] if left_out else []))
     say(*(f"  {path_text(each.source)} is left out: {each.reason}" for each in plan.skipped), "")

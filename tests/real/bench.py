@@ -414,7 +414,7 @@ class Office:
         """Start ``alimail``; the caller waits for it or kills it."""
         command = [
             str(Path(sys.executable).with_name("alimail")),
-            *(words or ("migrate", "--log", "log.jsonl")),
+            *(words or ("migrate", "--yes", "--log", "log.jsonl")),
         ]
         secrets = {"SOURCE": self.source.server.password, "TARGET": self.target.server.password}
         return subprocess.Popen(

@@ -1,0 +1,209 @@
+"""``alimail init``: each question of the console's form can be answered by typing, by a flag, or not at all."""
+
+from __future__ import annotations
+
+import os
+import pty
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from alimail_core.cli import main
+from alimail_core.config import loads
+from alimail_core.errors import InputError
+from alimail_core.registry import Registry
+from alimail_core.spec import MigrationSpec
+
+REGISTRY = Registry.load(["imap", "pop3", "alimail"])
+
+Init = Callable[..., int]
+
+
+@pytest.fixture
+def init(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Init:
+    """Return the command in an empty folder called ``office``."""
+    (tmp_path / "office").mkdir()
+    monkeypatch.chdir(tmp_path / "office")
+    return lambda *words: main(["init", *words], REGISTRY)
+
+
+def written() -> dict[str, str]:
+    """Return what the configuration says, without its comments: key with table -> value as TOML."""
+    found, table = {}, ""
+    for line in Path("alimail.toml").read_text("utf-8").splitlines():
+        if line.startswith("["):
+            table = line.strip("[]")
+        elif line and not line.startswith("#"):
+            key, _, value = line.partition(" = ")
+            found[f"{table}.{key}"] = value
+    return found
+
+
+def spec(*rows: str) -> MigrationSpec:
+    """Read what was written, with these rows in the roster."""
+    roster = Path("accounts.csv")
+    roster.write_text(roster.read_text("utf-8-sig") + "\n".join(rows) + "\n", "utf-8")
+    return loads(Path("alimail.toml").read_text("utf-8"), REGISTRY, path=Path("alimail.toml"))
+
+
+ANSWERS = {
+    "A name for this migration": "move",
+    "Where the mail is now": "pop3",
+    "  host:": "pop.old.example",
+    "  port": "1110",
+    "  encryption": "auto",
+    "  log in without encryption": "true",
+    "  login there": "local-part",
+    "  domains that log in with the address": "b.example, c.example",
+    "Where it goes": "alimail",
+    "  region": "hk",
+    "Old mail goes": "folder",
+    "  that folder": "Archive/Old mail",
+    "How many octets": "500",
+    "The spreadsheet": "people.csv",
+    "  its headings": "zh",
+}
+"""The questions by their first words, in their order, and what is typed."""
+
+FLAGS = (
+    *("--name", "move", "--source-kind", "pop3", "--source-host", "pop.old.example", "--source-port", "1110"),
+    *("--source-tls", "auto", "--allow-plaintext-login", "--login", "local-part"),
+    *(
+        "--login-domain",
+        "b.example",
+        "--login-domain",
+        "c.example",
+        "--target-kind",
+        "alimail",
+        "--region",
+        "hk",
+    ),
+    *("--history", "folder", "--folder", "Archive/Old mail", "--limit", "500"),
+    *("--roster", "people.csv", "--language", "zh"),
+)
+
+WRITTEN = {
+    "migration.name": '"move"',
+    "migration.roster": '"people.csv"',
+    "source.kind": '"pop3"',
+    "source.login": '"local-part"',
+    "source.login_domains": '["b.example", "c.example"]',
+    "source.host": '"pop.old.example"',
+    "source.port": "1110",
+    "source.tls": '"auto"',
+    "source.allow_plaintext_login": "true",
+    "target.kind": '"alimail"',
+    "target.region": '"hk"',
+    "folders.history": '"folder"',
+    "folders.folder": '"Archive/Old mail"',
+    "transfer.limit_octets": "500",
+}
+
+
+def test_flags_answer_everything(init: Init) -> None:
+    """Scripts say all of it, and nothing is asked."""
+    assert init("--yes", *FLAGS) == 0
+    assert written() == WRITTEN
+    assert "原邮箱地址" in Path("people.csv").read_text("utf-8-sig")
+
+
+def test_questions_ask_everything(tmp_path: Path) -> None:
+    """On a real terminal each question comes in its turn, one that was answered wrongly again, with the reason."""
+    answers = [*ANSWERS.values()]
+    wrong = answers.index("1110")
+    typed = [*answers[:wrong], "eleven", *answers[wrong:]]
+    code, shown = on_a_terminal(tmp_path, typed)
+    assert code == 0, shown
+    assert "this must be a whole number" in shown
+    places = [shown.index(question) for question in ANSWERS]
+    assert places == sorted(places)
+    os.chdir(tmp_path)
+    assert written() == WRITTEN
+
+
+def on_a_terminal(folder: Path, typed: list[str]) -> tuple[int, str]:
+    """Run ``alimail init`` on a terminal of its own; type an answer whenever it asks."""
+    child, terminal = pty.fork()
+    if not child:
+        os.chdir(folder)
+        command = Path(sys.executable).with_name("alimail")
+        os.execv(command, [str(command), "init"])
+    shown, answered = b"", 0
+    while True:
+        try:
+            piece = os.read(terminal, 4096)
+        except OSError:  # the terminal ends with the program
+            break
+        shown += piece
+        # A question ends with ": " and no line end; what is typed is echoed with one.
+        if shown.endswith(b": ") and typed[answered:]:
+            os.write(terminal, typed[answered].encode() + b"\n")
+            answered += 1
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), shown.decode("utf-8", "replace")
+
+
+def test_defaults_are_those_of_the_configuration(init: Init) -> None:
+    """What nobody says stands there as a comment, and means what the reference says."""
+    assert init("--yes", "--source-host", "mail.old.example") == 0
+    assert written() == {
+        "migration.name": '"office"',
+        "migration.roster": '"accounts.csv"',
+        "source.kind": '"imap"',
+        "source.host": '"mail.old.example"',
+        "target.kind": '"alimail"',
+    }
+    made = spec("anna@old.example,,,anna@new.example,,,")
+    [account] = made.accounts
+    assert account.source_user == "anna@old.example"
+    assert (account.source.options.tls, account.source.options.port) == ("auto", None)
+    assert (made.policy.history, made.options.limit_octets) == ("original", 10**12)
+
+
+def test_what_is_written_is_read(init: Init) -> None:
+    """What the flags say is what the migration does."""
+    assert init("--yes", *FLAGS[:-4], "--roster", "accounts.csv") == 0
+    made = spec("anna@a.example,,,anna@new.example,,,", "bert@b.example,,,bert@new.example,,,")
+    assert [account.source_user for account in made.accounts] == ["anna", "bert@b.example"]
+    assert made.policy.folder == ("Archive", "Old mail")
+    assert made.options.limit_octets == 500
+    assert made.accounts[0].source.options.allow_plaintext_login
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--source-port", "eleven"), "[source] port must be a whole number"),
+        (("--source-tls", "ssl"), "[source] tls must be"),
+        (("--login", "domain"), "[source] login must be"),
+        (("--login", "address", "--login-domain", "a.example"), "[source] login_domains is for"),
+        (("--history", "outbox"), "[folders] history must be"),
+        (("--limit", "1TB"), "[transfer] limit_octets must be a whole number"),
+        (("--region", "mars"), "[target] region must be"),
+        (("--source-kind", "nonsense"), "nonsense"),
+    ],
+)
+def test_a_flag_that_does_not_fit_is_refused(
+    init: Init, words: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is named by its place in the configuration, and no file is written."""
+    assert init("--yes", "--source-host", "mail.old.example", *words) == 2
+    assert told in capsys.readouterr().err
+    assert not list(Path().iterdir())
+
+
+def test_who_names_a_folder_or_a_domain_means_it(init: Init) -> None:
+    """``--folder`` alone sends the history there, and ``--login-domain`` leaves the local part to the others."""
+    assert init("--yes", "--source-host", "h", "--folder", "Old", "--login-domain", "a.example") == 0
+    assert (written()["folders.history"], written()["folders.folder"]) == ('"folder"', '"Old"')
+    assert (written()["source.login"], written()["source.login_domains"]) == ('"local-part"', '["a.example"]')
+
+
+def test_a_fresh_configuration_lacks_only_its_accounts(init: Init) -> None:
+    """What ``init`` writes is without a fault, but for the rows that are still to come."""
+    assert init("--yes", "--source-host", "mail.old.example") == 0
+    with pytest.raises(InputError) as caught:
+        spec()
+    assert [fault.message for fault in caught.value.faults] == ["there is no account in it"]
