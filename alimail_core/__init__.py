@@ -19,11 +19,24 @@ if TYPE_CHECKING:
         Credentials,
         ExecutorKind,
         MapContext,
+        Provisioner,
+        ProvisionerKind,
         Sink,
         SinkKind,
         Source,
         SourceKind,
         option,
+    )
+    from alimail_core.directory import (
+        Department,
+        Directory,
+        Employee,
+        Group,
+        ProvisionerTraits,
+        Step,
+        StepDone,
+        StepNotDone,
+        Thing,
     )
     from alimail_core.errors import (
         AlimailError,
@@ -121,8 +134,10 @@ _HOMES = {
     "config": "load loads",
     "comparison": "AccountComparison FolderComparison Mismatch",
     "contract": (
-        "Argument Command Credentials ExecutorKind MapContext Sink SinkKind Source SourceKind option"
+        "Argument Command Credentials ExecutorKind MapContext Provisioner ProvisionerKind Sink SinkKind Source "
+        "SourceKind option"
     ),
+    "directory": ("Department Directory Employee Group ProvisionerTraits Step StepDone StepNotDone Thing"),
     "errors": (
         "AlimailError Denied Fault InDoubt InputError Interrupted LeaseHeld LeaseLost LedgerError LoginDenied "
         "OverQuota PluginError Refused Throttled Transient"
@@ -181,6 +196,9 @@ __all__ = [
     "Cursor",
     "Delivery",
     "Denied",
+    "Department",
+    "Directory",
+    "Employee",
     "Endpoint",
     "Entry",
     "Event",
@@ -198,6 +216,7 @@ __all__ = [
     "FolderRule",
     "FolderSettled",
     "Gone",
+    "Group",
     "Headers",
     "INBOX",
     "InDoubt",
@@ -238,6 +257,9 @@ __all__ = [
     "ProblemFound",
     "ProofEnded",
     "ProofStarted",
+    "Provisioner",
+    "ProvisionerKind",
+    "ProvisionerTraits",
     "Quota",
     "Refused",
     "Registry",
@@ -252,8 +274,12 @@ __all__ = [
     "Source",
     "SourceKind",
     "SpecialUse",
+    "Step",
+    "StepDone",
+    "StepNotDone",
     "Stop",
     "Stored",
+    "Thing",
     "Throttled",
     "Traits",
     "TransferOptions",

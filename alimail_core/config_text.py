@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from alimail_core.config_tables import TABLES
-from alimail_core.contract import ExecutorKind, SinkKind, SourceKind
+from alimail_core.contract import SinkKind, SourceKind
 from alimail_core.errors import PluginError
 from alimail_core.registry import Registry
 from alimail_core.structure import OptionRow, describe_options, toml_text
@@ -59,7 +59,7 @@ def _named() -> Iterator[tuple[str, type[Any]]]:
 def _ends(registry: Registry) -> Iterator[tuple[SourceKind[Any] | SinkKind[Any], list[str]]]:
     found: dict[tuple[str, type], tuple[SourceKind[Any] | SinkKind[Any], list[str]]] = {}
     for role, kind in registry.kinds():
-        if not isinstance(kind, ExecutorKind):
+        if isinstance(kind, SourceKind | SinkKind):
             entry = found.setdefault((kind.name, kind.options), (kind, []))
             entry[1].insert(0, "target" if role == "sink" else role)
     yield from sorted(found.values(), key=lambda entry: entry[0].name)

@@ -1,4 +1,4 @@
-"""What a source and a sink promise: the page that a plug-in author implements.
+"""What a source, a sink and a provisioner promise: the page that a plug-in author implements.
 
 Terminology
     account
@@ -29,7 +29,8 @@ Rules that hold for every method
     * Flags are spelt ``\\Seen``, ``\\Answered``, ``\\Flagged``, ``\\Draft`` (so capitalised), keywords as the
       server spells them. ``\\Recent`` is never told and never written.
 
-``alimail_core.testing`` ships ``SourceContract`` and ``SinkContract``, which try every promise of this page.
+``alimail_core.testing`` ships ``SourceContract``, ``SinkContract`` and ``ProvisionerContract``, which try every
+promise of this page.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from attrs import field, frozen
 
+from alimail_core.directory import Directory, ProvisionerTraits, Step, StepDone, StepNotDone, Thing
 from alimail_core.model import (
     Batch,
     Changes,
@@ -202,6 +204,66 @@ class Sink(Source):
         """
 
 
+class Provisioner(ABC):
+    """An organisation's directory at its mail service, open to be read and to take steps of a plan.
+
+    Names: a department is named by its path, an employee or group by its address; case and width tell no two apart
+    (``alimail_core.directory`` has the words). The engine writes every step to its ledger before it hands it over,
+    compares the directory anew after whatever went wrong, and never asks for anything to be deleted.
+    """
+
+    @property
+    @abstractmethod
+    def traits(self) -> ProvisionerTraits:
+        """What this directory can hold; nothing else is ever asked for."""
+
+    @abstractmethod
+    def read(self) -> Directory:
+        """Tell the whole directory as it is: called once before a plan, so pages and parallel requests pay.
+
+        A field that the service has and that is empty is ``""``; ``None`` only where it was not told. What a
+        directory holds beyond the model is left out, never changed.
+        """
+
+    @abstractmethod
+    def look(self, thing: Thing) -> Thing | None:
+        """Ask for one thing, by its name alone, as it is at this moment; ``None``: it is not there.
+
+        This decides about steps in doubt, so it MUST NOT answer from what ``read`` has told, and should ask in the
+        way that sees a change soonest.
+        """
+
+    @abstractmethod
+    def carry_out(self, steps: Iterable[Step]) -> Iterator[StepDone | StepNotDone]:
+        """Carry out steps that do not hang on one another; give exactly one outcome for each, in any order.
+
+        **Taking a step from ``steps`` is the permission to begin it**; several may be under way at once, as many as
+        the service bears. A step MUST set what it names and leave every other field, and sets only grow. What is
+        there already MUST NOT be made a second time, and what is not there MUST NOT be made by a change.
+
+        ``StepDone`` only on the server's word for all of the step. ``StepNotDone(Refused)`` where the server will
+        not, which stops no other step; ``StepNotDone(InDoubt)`` where it was asked and its answer never came, or
+        where only a part is certainly done; ``StepNotDone(Transient)`` where nothing can have been acted upon.
+        Nothing is sent twice, unless the server certainly did nothing. When the service is lost or nobody may go on,
+        what was taken is answered first, and then ``Transient``, ``Throttled`` or ``Denied`` is raised. A step
+        without outcome counts as in doubt.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the service. Idempotent; never raises."""
+
+    def __enter__(self) -> Self:
+        """Return the provisioner itself: opening happened in the factory."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close, whatever happened inside."""
+        self.close()
+
+
 @frozen
 class Credentials:
     """How an account logs in. ``password`` is asked at every connect, so that a token may be renewed."""
@@ -265,6 +327,20 @@ class SinkKind(Generic[Options]):
     open: Callable[[Options, Credentials, Clock], Sink]
     needs_secret: bool = True
     probe: Callable[[Options], Options] | None = None
+
+
+@frozen
+class ProvisionerKind(Generic[Options]):
+    """What a provisioner plug-in registers: a name, an attrs class of options, and a factory.
+
+    An organisation has one directory, so what it needs to get in is among the options (``option(secret=True)``).
+    """
+
+    name: str
+    summary: str
+    options: type[Options]
+    open: Callable[[Options, Clock], Provisioner]
+    """Get in. Raises ``Transient``, ``Denied`` or ``InputError``; called anew after each ``Transient``."""
 
 
 @frozen

@@ -20,10 +20,13 @@ from __future__ import annotations
 import enum
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 from attrs import evolve, field, frozen
+
+if TYPE_CHECKING:
+    from alimail_core.errors import InDoubt, Refused, Transient
 
 DepartmentPath: TypeAlias = tuple[str, ...]
 """A department's names from the outermost inwards; ``()`` is the organisation itself."""
@@ -143,17 +146,14 @@ class Step:
     """One thing to make or to change.
 
     ``thing`` holds the whole of what is made, and of what is changed just the fields that change: ``None`` leaves a
-    field as it is, and a set names what is added to it. ``before`` has the same fields as they were; ``None``: the
-    thing is made. A change of address is a step of its own.
+    field as it is, and a set names what is added to it. ``before`` names the thing as it is known until now, with
+    the same fields as they were; ``None``: it is made. A change of address is a step of its own.
     """
 
-    kind: Kind
-    key: str
-    """What the thing is known by as this step begins; see ``key_of``."""
     thing: Thing
     before: Thing | None = None
     password: Callable[[], str] | None = field(default=None, eq=False, repr=False)
-    """For an employee that is made: the first password, put in by who carries the plan out. No plan holds it."""
+    """For an employee who is made: the first password, put in by who carries the plan out. No plan holds it."""
 
     @property
     def makes(self) -> bool:
@@ -161,9 +161,38 @@ class Step:
         return self.before is None
 
     @property
+    def kind(self) -> Kind:
+        """Return what the step is about."""
+        return kind_of(self.thing)
+
+    @property
+    def key(self) -> str:
+        """Return what the thing is known by as the step begins."""
+        return key_of(self.before or self.thing)
+
+    @property
     def fields(self) -> tuple[str, ...]:
         """Name the fields that are set."""
         return tuple(each for each, value in fields_of(self.thing) if value not in (None, NOBODY))
+
+
+@frozen
+class StepDone:
+    """The provisioner's server said that it has the thing as the step wishes it."""
+
+    step: Step
+
+
+@frozen
+class StepNotDone:
+    """The step was not carried out, as far as is known. The error's grade says how far that is.
+
+    ``Refused``: the server will not, or has the thing already. ``InDoubt``: it may have done it. ``Transient``:
+    nothing of it was acted upon, it may be sent again at once.
+    """
+
+    step: Step
+    error: Refused | InDoubt | Transient
 
 
 @frozen

@@ -177,7 +177,7 @@ class _Planner:
 
     def _rename(self, old: str, wished: Employee) -> Step:
         before = Employee(self.actual.employees[old].address)
-        return Step(Kind.EMPLOYEE, old, Employee(wished.address), before)
+        return Step(Employee(wished.address), before)
 
     def judge(self) -> None:
         """Leave out what would take an address that somebody else has, or somebody else's mailbox."""
@@ -216,10 +216,7 @@ class _Planner:
             each for key, each in sorted(self.wished.departments.items()) if key not in self.now.departments
         ]
         depths = sorted({len(each.path) for each in new})
-        return [
-            [Step(Kind.DEPARTMENT, key_of(each), each) for each in new if len(each.path) == depth]
-            for depth in depths
-        ]
+        return [[Step(each) for each in new if len(each.path) == depth] for depth in depths]
 
     def accounts(self) -> list[Step]:
         """Plan employees, all but their managers, who may not be there yet."""
@@ -333,14 +330,13 @@ class _Planner:
 
 def _step(wished: Employee | Group, there: Employee | Group | None) -> Step | None:
     """Return the step that makes a thing, or gives it what it lacks; ``None``: it lacks nothing."""
-    kind, key = kind_of(wished), key_of(wished)
     if there is None:
-        return Step(kind, key, wished)
+        return Step(wished)
     news = missing(wished, there)
     if not news:
         return None
     before = {name: getattr(there, name) for name in news}
-    return Step(kind, key, type(there)(there.address, **news), type(there)(there.address, **before))
+    return Step(type(there)(there.address, **news), type(there)(there.address, **before))
 
 
 def _fitted(wished: Directory, actual: Directory, traits: ProvisionerTraits) -> Directory:

@@ -26,7 +26,7 @@ from typing import Any
 
 import pluggy
 
-from alimail_core.contract import Command, ExecutorKind, MapContext, SinkKind, SourceKind
+from alimail_core.contract import Command, ExecutorKind, MapContext, ProvisionerKind, SinkKind, SourceKind
 from alimail_core.events import Event
 from alimail_core.model import Folder, FolderPath
 
@@ -42,6 +42,11 @@ def alimail_sources() -> Iterable[SourceKind[Any]]:  # type: ignore[empty-body]
 @hookspec
 def alimail_sinks() -> Iterable[SinkKind[Any]]:  # type: ignore[empty-body]
     """Register where mail can go to. Called once, when the registry is made."""
+
+
+@hookspec
+def alimail_provisioners() -> Iterable[ProvisionerKind[Any]]:  # type: ignore[empty-body]
+    """Register where employees, departments and groups can be made. Called once, when the registry is made."""
 
 
 @hookspec

@@ -9,7 +9,16 @@ from typing import Any, Final
 
 import attrs
 
-from alimail_core.contract import Command, ExecutorKind, Sink, SinkKind, Source, SourceKind
+from alimail_core.contract import (
+    Command,
+    ExecutorKind,
+    Provisioner,
+    ProvisionerKind,
+    Sink,
+    SinkKind,
+    Source,
+    SourceKind,
+)
 from alimail_core.structure import can_structure, init_fields, is_secret
 from alimail_core.text import printable
 
@@ -23,7 +32,7 @@ def broken_promise(kind: object, kind_type: type) -> str:
     """Say which promise a registered ``kind`` breaks; empty where none is seen to be broken."""
     if not isinstance(kind, kind_type):
         return f"it gives {printable(type(kind).__name__)} where {kind_type.__name__} is due"
-    assert isinstance(kind, SourceKind | SinkKind | ExecutorKind | Command)
+    assert isinstance(kind, SourceKind | SinkKind | ProvisionerKind | ExecutorKind | Command)
     if not isinstance(kind.name, str) or not _NAME.fullmatch(kind.name):
         return f"{printable(repr(kind.name))} is no name: small letters, digits and hyphens"
     if isinstance(kind, Command):
@@ -65,9 +74,9 @@ def _option(field: attrs.Attribute[Any], type_: Any) -> str:
 def _opened(factory: Any, kind_type: type) -> str:
     """Look at what the factory says that it returns: a class of the plug-in's own can be held to the contract."""
     made = factory if isinstance(factory, type) else _return_type(factory)
-    if not isinstance(made, type) or made is Any or made in (Source, Sink):
+    if not isinstance(made, type) or made is Any or made in (Source, Sink, Provisioner):
         return ""
-    due = Sink if kind_type is SinkKind else Source
+    due = {SinkKind: Sink, ProvisionerKind: Provisioner}.get(kind_type, Source)
     if not issubclass(made, due):
         return f"{made.__name__} is not a {due.__name__}"
     missing = ", ".join(sorted(made.__abstractmethods__))

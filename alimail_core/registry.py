@@ -20,7 +20,7 @@ import pluggy
 from attrs import define, field, frozen
 
 from alimail_core import hookspec
-from alimail_core.contract import Command, ExecutorKind, MapContext, SinkKind, SourceKind
+from alimail_core.contract import Command, ExecutorKind, MapContext, ProvisionerKind, SinkKind, SourceKind
 from alimail_core.errors import PluginError
 from alimail_core.events import Event
 from alimail_core.kinds import broken_promise
@@ -46,11 +46,12 @@ HINTS: Final[Mapping[str, str]] = {
 _HOOKS: Final[Mapping[str, tuple[str, type]]] = {
     "source": ("alimail_sources", SourceKind),
     "sink": ("alimail_sinks", SinkKind),
+    "provisioner": ("alimail_provisioners", ProvisionerKind),
     "executor": ("alimail_executors", ExecutorKind),
     "command": ("alimail_commands", Command),
 }
 
-_Kind: TypeAlias = SourceKind[Any] | SinkKind[Any] | ExecutorKind | Command
+_Kind: TypeAlias = SourceKind[Any] | SinkKind[Any] | ProvisionerKind[Any] | ExecutorKind | Command
 
 _log = logging.getLogger(__name__)
 
@@ -161,14 +162,22 @@ class Registry:
         assert isinstance(kind, SinkKind)
         return kind
 
+    def provisioner(self, name: str) -> ProvisionerKind[Any]:
+        """Return the kind of provisioner called ``name``. Raises ``PluginError`` that tells what to install."""
+        kind = self._kind("provisioner", name)
+        assert isinstance(kind, ProvisionerKind)
+        return kind
+
     def executor(self, name: str) -> ExecutorKind:
         """Return the executor called ``name``. Raises ``PluginError`` that tells what to install."""
         kind = self._kind("executor", name)
         assert isinstance(kind, ExecutorKind)
         return kind
 
-    def kinds(self) -> Iterator[tuple[str, SourceKind[Any] | SinkKind[Any] | ExecutorKind]]:
-        """Give every kind that can be used, each with ``"source"``, ``"sink"`` or ``"executor"``, by name."""
+    def kinds(
+        self,
+    ) -> Iterator[tuple[str, SourceKind[Any] | SinkKind[Any] | ProvisionerKind[Any] | ExecutorKind]]:
+        """Give every kind that can be used, by name, each with its role, such as ``"source"``."""
         for (role, _), found in sorted(self._found.items(), key=lambda item: item[0]):
             kind = found[0][1]
             if len(found) == 1 and not isinstance(kind, Command):

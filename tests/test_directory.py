@@ -126,7 +126,7 @@ def test_every_step_finds_what_it_needs(wished: list[Thing], actual: Directory) 
     """Departments stand in others that are there, addresses are free, and members, owners and managers exist."""
     now = actual
     for wave in _rest(wished, actual).waves:
-        mailboxes = [*now.employees.values(), *now.groups.values()]
+        mailboxes: list[Employee | Group] = [*now.employees.values(), *now.groups.values()]
         taken = {fold(address) for each in mailboxes for address in addresses_of(each)}
         for step in wave:
             thing = step.thing
@@ -220,7 +220,7 @@ def test_a_new_address_with_a_known_number_is_a_rename() -> None:
         Employee("anna.new@x", number="7", title="Boss"),
         Group("g@x", members=frozenset({"anna.new@x"})),
     ]
-    there = [Employee("anna@x", number="7"), Group("g@x", members=frozenset({"anna@x"}))]
+    there: list[Thing] = [Employee("anna@x", number="7"), Group("g@x", members=frozenset({"anna@x"}))]
     assert _steps(wished, *there) == ["rename anna.new@x", "change anna.new@x title"]
 
 

@@ -37,6 +37,9 @@ from alimail_core import (
     Cursor,
     Delivery,
     Denied,
+    Department,
+    Directory,
+    Employee,
     Endpoint,
     Entry,
     Event,
@@ -54,6 +57,7 @@ from alimail_core import (
     FolderRule,
     FolderSettled,
     Gone,
+    Group,
     Headers,
     InDoubt,
     InputError,
@@ -92,6 +96,9 @@ from alimail_core import (
     ProblemFound,
     ProofEnded,
     ProofStarted,
+    Provisioner,
+    ProvisionerKind,
+    ProvisionerTraits,
     Quota,
     Refused,
     Registry,
@@ -105,8 +112,12 @@ from alimail_core import (
     Source,
     SourceKind,
     SpecialUse,
+    Step,
+    StepDone,
+    StepNotDone,
     Stop,
     Stored,
+    Thing,
     Throttled,
     Traits,
     TransferOptions,
@@ -290,6 +301,12 @@ def alimail_sinks() -> list[SinkKind[Options]]:
 
 
 @hookimpl
+def alimail_provisioners() -> list[ProvisionerKind[Options]]:
+    """Register a provisioner."""
+    return [ProvisionerKind("desk", "A desk.", Options, open_desk)]
+
+
+@hookimpl
 def alimail_executors() -> list[ExecutorKind]:
     """Register an executor."""
     return [ExecutorKind("mine", "Mine.", open_executor, same_process=True)]
@@ -410,6 +427,37 @@ def read(plan: AccountPlan, proof: AccountProof, summary: MigrationSummary, chec
     assert_type(summary.accounts, tuple[PassSummary, ...])
     assert_type(summary.exit_code, int)
     assert_type(check.remarks, tuple[Remark, ...])
+
+
+class Desk(Provisioner):
+    """A provisioner that holds nothing."""
+
+    @property
+    def traits(self) -> ProvisionerTraits:
+        """Hold names only."""
+        return ProvisionerTraits(employee_fields=frozenset({"name"}), renames=False, groups=False)
+
+    def read(self) -> Directory:
+        """Tell one of each."""
+        return Directory.of([Department(("A", "B")), Employee("a@b", name="A"), Group("g@b")])
+
+    def look(self, thing: Thing) -> Thing | None:
+        """Find nothing."""
+        return None
+
+    def carry_out(self, steps: Iterable[Step]) -> Iterator[StepDone | StepNotDone]:
+        """Do every other step."""
+        for step in steps:
+            assert_type(step.thing, Department | Employee | Group)
+            yield StepNotDone(step, Refused("no")) if step.makes else StepDone(step)
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def open_desk(options: Options, _clock: Clock) -> Desk:
+    """Open it."""
+    return Desk()
 
 
 def read_comparison(told: AccountComparison) -> None:

@@ -15,11 +15,11 @@ from alimail_core.cli.output import complain, say, table, write_json
 from alimail_core.errors import InputError, PluginError
 
 if TYPE_CHECKING:
-    from alimail_core.contract import Argument, Command, SinkKind, SourceKind
+    from alimail_core.contract import Argument, Command, ProvisionerKind, SinkKind, SourceKind
     from alimail_core.registry import Registry
     from alimail_core.structure import OptionRow
 
-    Kind = SourceKind[Any] | SinkKind[Any]
+    Kind = SourceKind[Any] | SinkKind[Any] | ProvisionerKind[Any]
 
 
 class Action(enum.StrEnum):
@@ -35,7 +35,7 @@ def plugins(
     name: Annotated[str, typer.Argument(help="The kind to show, such as imap.", show_default=False)] = "",
     json: options.Json = False,
 ) -> int:
-    """Tell which plug-ins there are, and every option of one kind of source or target.
+    """Tell which plug-ins there are, and every option of one kind of source, target or provisioner.
 
     \b
     Examples:

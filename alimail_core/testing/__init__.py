@@ -1,8 +1,8 @@
 """What plug-in authors test with: the contract's suites, ends in memory, faults, a clock, odd mail.
 
-``SourceContract`` and ``SinkContract`` try every promise of ``alimail_core.contract``; ``MemorySource`` and
-``MemorySink`` keep them. ``FaultProxy`` stands before a real IMAP server and breaks what it is told to. Install
-``alimail[testing]``.
+``SourceContract``, ``SinkContract`` and ``ProvisionerContract`` try every promise of ``alimail_core.contract``;
+``MemorySource``, ``MemorySink`` and ``MemoryProvisioner`` keep them. ``FaultProxy`` stands before a real IMAP server
+and breaks what it is told to. Install ``alimail[testing]``.
 """
 
 import sys
@@ -13,10 +13,12 @@ if "pytest" in sys.modules:
         "alimail_core.testing.asking",
         "alimail_core.testing.source_contract",
         "alimail_core.testing.sink_contract",
+        "alimail_core.testing.provisioner_contract",
     )
 
 from alimail_core.testing.asking import Mail
 from alimail_core.testing.clock import FakeClock
+from alimail_core.testing.directories import FaultingProvisioner, MemoryDirectory, MemoryProvisioner
 from alimail_core.testing.faultproxy import FaultProxy, Moment, WireFault
 from alimail_core.testing.faults import (
     Countdown,
@@ -28,6 +30,7 @@ from alimail_core.testing.faults import (
 )
 from alimail_core.testing.mail import message, odd_messages, odd_names, sound_messages
 from alimail_core.testing.memory import MemoryMailbox, MemorySink, MemorySource, MemoryTraits
+from alimail_core.testing.provisioner_contract import ProvisionerContract
 from alimail_core.testing.sink_contract import SinkContract
 from alimail_core.testing.source_contract import SourceContract, needs
 
@@ -36,15 +39,19 @@ __all__ = [
     "FakeClock",
     "FaultKind",
     "FaultProxy",
+    "FaultingProvisioner",
     "FaultingSink",
     "FaultingSource",
     "Killed",
     "Mail",
+    "MemoryDirectory",
     "MemoryMailbox",
+    "MemoryProvisioner",
     "MemorySink",
     "MemorySource",
     "MemoryTraits",
     "Moment",
+    "ProvisionerContract",
     "SinkContract",
     "SourceContract",
     "WireFault",
