@@ -6,10 +6,8 @@ import random
 import shutil
 import sqlite3
 import sys
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar, Never
 
@@ -36,11 +34,9 @@ from tests.real.bench import (
     assert_written_once,
     fill,
 )
+from tests.strikes import strikes
 
 pytestmark = pytest.mark.server
-
-SAMPLE = 9
-"""Without --long, one operation in so many is struck."""
 
 TARGETS = ("rich", "alibaba")
 KILLED = [kind for kind in FaultKind if kind.kills]
@@ -59,52 +55,49 @@ def server(request: pytest.FixtureRequest) -> Start:
 # at any operation
 
 
-@pytest.fixture
-def stride(request: pytest.FixtureRequest) -> Iterator[int]:
-    """Give the operations to strike: each one with --long, else a sample that differs from test to test."""
-    if request.config.getoption("--long"):
-        return count(1)
-    return count(1 + zlib.crc32(request.node.name.encode()) % SAMPLE, SAMPLE)
-
-
-@pytest.mark.timeout(1800)  # with --long some fifty runs on real servers
+@pytest.mark.timeout(1800)  # with --long some forty runs on real servers
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name.lower())
 def test_struck_at_any_operation(
     kind: FaultKind,
     target: str,
-    stride: Iterator[int],
+    request: pytest.FixtureRequest,
     source_server: Dovecot,
     server: Start,
     tmp_path: Path,
 ) -> None:
     """A pass that is struck at any operation ends complete, in the next pass at the latest, all written once."""
-    for at in stride:
-        bench = small(source_server, server(target), tmp_path / f"{at}.ledger")
-        plan = Countdown(at, kind, clock=bench.clock)  # type: ignore[arg-type]
-        run_until_killed(bench, plan)
-        bench.run()
-        plan.finish_late()
-        bench.assert_complete()
-        assert_written_once(bench.target)
-        if not plan.fired:
-            return
+    source = nine(source_server)
+    unharmed = strike(small(source, server(target), tmp_path / "ledger"), sys.maxsize, kind)
+    for at in strikes(request, kind, unharmed.operations):
+        assert strike(small(source, server(target), tmp_path / f"{at}.ledger"), at, kind).fired
 
 
-def small(source_server: Server, target_server: Server, ledger: Path) -> Bench:
-    """Make a source of nine messages, three of them identical, in two folders; batches of two; nobody waits."""
-    bench = Bench(
-        Place.at(source_server, "old"),
-        Place.at(target_server, "new"),
-        ledger,
-        FakeClock(),
-        TransferOptions(batch_messages=2, read_ahead_octets=0),
-    )
+def strike(bench: Bench, at: int, kind: FaultKind) -> Countdown:
+    """Make a struck pass and an unharmed one, and see that all is there, written once; return what was counted."""
+    plan = Countdown(at, kind, clock=bench.clock)  # type: ignore[arg-type]
+    run_until_killed(bench, plan)
+    bench.run()
+    plan.finish_late()
+    bench.assert_complete()
+    assert_written_once(bench.target)
+    return plan
+
+
+def nine(source_server: Dovecot) -> Place:
+    """Fill a source with nine messages, three of them identical, in two folders."""
+    source = Place.at(source_server, "old")
     for number in range(3):
-        bench.source.deliver(INBOX, message(f"inbox {number}", message_id=f"{number}@x"), flags=["\\Seen"])
-        bench.source.deliver(PROJECTS, message(f"work {number}", message_id=f"w{number}@x"), days=200)
-        bench.source.deliver(PROJECTS, message("thrice", message_id=None))
-    return bench
+        source.deliver(INBOX, message(f"inbox {number}", message_id=f"{number}@x"), flags=["\\Seen"])
+        source.deliver(PROJECTS, message(f"work {number}", message_id=f"w{number}@x"), days=200)
+        source.deliver(PROJECTS, message("thrice", message_id=None))
+    return source
+
+
+def small(source: Place, target_server: Server, ledger: Path) -> Bench:
+    """Carry a source in batches of two, in turn; nobody waits."""
+    options = TransferOptions(batch_messages=2, read_ahead_octets=0)
+    return Bench(source, Place.at(target_server, "new"), ledger, FakeClock(), options)
 
 
 def run_until_killed(bench: Bench, plan: Countdown) -> None:
@@ -177,7 +170,7 @@ class PowerLoss(Countdown):
 def test_power_loss(seed: int, target: str, source_server: Dovecot, server: Start, tmp_path: Path) -> None:
     """With the ledger's unsynced tail lost twice, in two passes, nothing is lost and nothing written again."""
     draw = random.Random(f"power {seed}")
-    bench = small(source_server, server(target), tmp_path / "power.ledger")
+    bench = small(nine(source_server), server(target), tmp_path / "power.ledger")
     fill(bench.source, seed, 30, odd=False)
     plans = []
     for _ in range(2):
