@@ -205,6 +205,19 @@ class Queries:
         ]
         return {row.key: row for row in rows if row.key is not None}
 
+    def by_ids(self, row_ids: Sequence[int]) -> dict[int, Row]:
+        """Return messages as they are on record now, by id."""
+        found = [row for chunk in chunks(row_ids) for row in self._rows(message.c.id.in_(chunk))]
+        return {row.id: row for row in found}
+
+    def misplaced(self) -> list[Row]:
+        """List our own copies that stand in another folder than where their messages' folder goes."""
+        c = message.c
+        goal = sa.select(folder.c.target_id).where(folder.c.id == c.folder_id).scalar_subquery()
+        seen = sa.and_(c.target_key.is_not(None), c.target_size.is_not(None))
+        ours = sa.and_(c.gone == 0, c.origin.in_((Origin.APPENDED, Origin.FOUND)))
+        return self._rows(self._here, _STANDS, seen, ours, c.target_id != goal)
+
     def by_target_keys(self, target_id: int, keys: Sequence[str]) -> dict[str, list[Row]]:
         """Return what claims these entries of a target folder, by key; of two claims the earlier comes first."""
         c = message.c
@@ -385,7 +398,10 @@ class Queries:
         )
 
     def gone_rows(self) -> list[Row]:
-        """List messages that the target has and the source has no more, but for what stands for a twin there."""
+        """List messages that the target has and the source has no more.
+
+        But for what stands for a twin there, and what may be a message that the source does not give just now.
+        """
         c, twin = message.c, message.alias()
         into = sa.select(folder.c.id).where(folder.c.target_id == c.target_id, folder.c.side == "source")
         stood_for = sa.select(twin.c.id).where(
@@ -394,7 +410,14 @@ class Queries:
             twin.c.gone == 0,
             content_of(twin.c) == content_of(c),
         )
-        return self._rows(self._here, c.gone == 1, _STANDS, ~stood_for.exists())
+        unread = message.alias()
+        perhaps = sa.select(unread.c.id).where(
+            unread.c.folder_id.in_(self._mine("source")),
+            unread.c.state == State.UNREADABLE,
+            unread.c.gone == 0,
+            sa.or_(unread.c.size == c.size, unread.c.size.is_(None), c.size.is_(None)),
+        )
+        return self._rows(self._here, c.gone == 1, _STANDS, ~stood_for.exists(), ~perhaps.exists())
 
     def gone_sizes(self) -> set[int | None]:
         """Return the sizes of what the source has no more, to tell moves from new messages cheaply.

@@ -5,7 +5,7 @@ Only what is provably ours and still as we wrote it is touched in the target.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
 from alimail_core.errors import InDoubt, Refused, Transient
@@ -29,7 +29,7 @@ def follow_moves(p: Pass) -> None:
     _take_over(
         p, [(departed[claim.stranger], arrived[claim.wanted]) for claim in _moved(p, arrived, departed)]
     )
-    finish_moves(p)
+    move_copies(p)
 
 
 def _moved(p: Pass, arrived: Sequence[Row], departed: Sequence[Row]) -> list[Claim]:
@@ -48,23 +48,59 @@ def _moved(p: Pass, arrived: Sequence[Row], departed: Sequence[Row]) -> list[Cla
 
 
 def _take_over(p: Pass, moved: Sequence[tuple[Row, Row]]) -> None:
-    """Let known messages stand where the source has them now, and move our copies where that is right."""
+    """Let known messages stand where the source has them now; what gets no place here is copied again.
+
+    That is a copy which stands in another folder and must not be moved: by wish, or because it is not our work.
+    """
     goals = {pair.id: pair.target.id for pair in p.pairs}
+    apart = [old for old, new in moved if _stands(old) and old.target_id != goals[new.folder_id]]
+    seen = _seen(p, apart)
     places: list[tuple[Row, Row, dict[str, Any]]] = []
-    movable: dict[int, list[tuple[Row, Row]]] = {}
     for old, new in moved:
-        if old.state != State.STORED or old.target_gone or old.target_id == goals[new.folder_id]:
+        now = seen.get(old.id, old)
+        if not _stands(now) or now.target_id == goals[new.folder_id] or _may_move(p, now):
             places.append((old, new, _kept_flags(p, old)))
-        elif p.options.moves == "follow" and p.sink.traits.moves and old.target_id in p.targets:
-            movable.setdefault(old.target_id, []).append((old, new))
-    for here, pairs in movable.items():
-        ours = {row.id for row in still_as_written(p, p.targets[here], [old for old, _ in pairs]).values()}
-        places += [
-            (old, new, _kept_flags(p, old) | {"state": State.MOVING, "moving_to": goals[new.folder_id]})
-            for old, new in pairs
-            if old.id in ours
-        ]
     p.book.take_places(places)
+
+
+def _stands(row: Row) -> bool:
+    return row.state == State.STORED and not row.target_gone
+
+
+def _follows(p: Pass) -> bool:
+    return p.options.moves == "follow" and p.sink.traits.moves
+
+
+def _may_move(p: Pass, row: Row) -> bool:
+    """Tell whether a copy is ours to move. Its key may not be known: then it is moved once it was found."""
+    return _follows(p) and row.origin != Origin.ADOPTED
+
+
+def _seen(p: Pass, rows: Sequence[Row]) -> dict[int, Row]:
+    """Return, by id, copies as the ledger has them once it was made sure that they stand where it says.
+
+    One that is not there under its key was moved or removed by its user, or its folder was renumbered or made anew:
+    a look at the whole folder tells.
+    """
+    lost = [row for here, group in _by_target(rows).items() for row in _not_as_written(p, here, group)]
+    if lost:
+        reconcile(p, [p.targets[here] for here in _by_target(lost) if here in p.targets])
+        nowhere = [row.id for row in lost if row.target_id not in p.targets]  # gone with its whole folder
+        p.book.update([{"_id": row_id, "target_gone": 1} for row_id in nowhere])
+    known = p.book.by_ids([row.id for row in lost])
+    return {row.id: known.get(row.id, row) for row in rows}
+
+
+def _by_target(rows: Iterable[Row]) -> dict[int, list[Row]]:
+    groups: dict[int, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row.target_id or 0, []).append(row)
+    return groups
+
+
+def _not_as_written(p: Pass, here: int, rows: Sequence[Row]) -> list[Row]:
+    standing = still_as_written(p, p.targets[here], rows) if here in p.targets else {}
+    return [row for row in rows if row.target_key not in standing]
 
 
 def _kept_flags(p: Pass, old: Row) -> dict[str, Any]:
@@ -72,41 +108,35 @@ def _kept_flags(p: Pass, old: Row) -> dict[str, Any]:
     return {} if p.source.traits.lists_flags else {"flags": old.flags}
 
 
-def finish_moves(p: Pass) -> None:
-    """Carry out the moves that were begun, in this pass or in one that was cut off."""
-    moving = p.book.rows(states=[State.MOVING])
-    if not moving:
-        return
-    # What was moved before a crash stands at its goal as a stranger, and claims it there.
-    goals = {row.moving_to for row in moving}
-    reconcile(p, [p.targets[goal] for goal in goals if goal in p.targets])
+def move_copies(p: Pass) -> None:
+    """Move our copies to where their messages belong now, also those whose move was begun and cut off."""
+    begun = p.book.rows(states=[State.MOVING])
+    if begun:
+        # What was moved before it was cut off stands at its goal as a stranger, and claims it there.
+        places = dict.fromkeys(place for row in begun for place in (row.moving_to, row.target_id))
+        reconcile(p, [p.targets[place] for place in places if place in p.targets])
+    if _follows(p):
+        goals = {pair.id: pair.target.id for pair in p.pairs}
+        misplaced = [row for row in p.book.misplaced() if row.folder_id in goals]
+        p.book.update(
+            [{"_id": row.id, "state": State.MOVING, "moving_to": goals[row.folder_id]} for row in misplaced],
+            sync=bool(misplaced),
+        )
     groups: dict[tuple[int, int], list[Row]] = {}
     for row in p.book.rows(states=[State.MOVING]):
         groups.setdefault((row.target_id or 0, row.moving_to or 0), []).append(row)
     for (here, goal), rows in groups.items():
-        if here in p.targets and goal in p.targets:
-            _move(p, p.targets[here], p.targets[goal], rows)
+        if here in p.targets and goal in p.targets and p.sink.traits.moves:
+            _move(p, p.targets[here], p.targets[goal], rows, {row.id for row in begun})
         else:
             _stay(p, rows)
 
 
-def _move(p: Pass, here: Target, goal: Target, rows: Sequence[Row]) -> None:
-    if not p.sink.traits.moves:  # another target than the one where the move was begun
-        _stay(p, rows)
-        return
+def _move(p: Pass, here: Target, goal: Target, rows: Sequence[Row], begun: Container[int]) -> None:
     ours = still_as_written(p, here, rows)
-    p.book.update(
-        [
-            {"_id": row.id, "state": State.STORED, "moving_to": None, "target_gone": 1}
-            for row in rows
-            if row.target_key not in ours
-        ]
-    )
-    if not ours:
-        return
     moved = 0
     try:
-        for answer in p.sink.move(here.folder, list(ours), goal.folder):
+        for answer in p.sink.move(here.folder, list(ours), goal.folder) if ours else ():
             row = ours[answer.key]
             place = {"target_id": goal.id, "target_key": answer.new_key, "target_gone": 0, "moving_to": None}
             origin = Origin.FOUND if answer.new_key is not None else row.origin
@@ -114,24 +144,30 @@ def _move(p: Pass, here: Target, goal: Target, rows: Sequence[Row]) -> None:
             moved += 1
     except Refused as error:
         p.problem("folder", f"copies could not be moved in the target: {error}", remedy=error.remedy)
-        _stay(
-            p,
-            [
-                row
-                for row in p.book.rows(states=[State.MOVING])
-                if row.id in {one.id for one in ours.values()}
-            ],
-        )
     except InDoubt as error:
         # The rows stay MOVING, and the next attempt looks where the copies are.
         raise Transient(str(error), remedy=error.remedy) from error
     if moved:
         p.note("copies moved in the target, because their messages were moved at the source", moved)
+    # A move that was begun earlier may have happened, unseen where one of its folders cannot be listed now.
+    seen = here.surveyed is not None and goal.surveyed is not None
+    left = p.book.by_ids([row.id for row in rows if seen or row.id not in begun]).values()
+    _stay(p, [row for row in left if row.state == State.MOVING])
 
 
 def _stay(p: Pass, rows: Iterable[Row]) -> None:
-    """One of the two folders is gone from the target: leave the copy where it is, or was."""
-    p.book.update([{"_id": row.id, "state": State.STORED, "moving_to": None} for row in rows])
+    """Leave copies where they are, or were: if their folder is there, the next look at it tells."""
+    p.book.update(
+        [
+            {
+                "_id": row.id,
+                "state": State.STORED,
+                "moving_to": None,
+                "target_gone": int(row.target_gone or row.target_id not in p.targets),
+            }
+            for row in rows
+        ]
+    )
 
 
 def carry_flags(p: Pass) -> None:
