@@ -49,6 +49,10 @@ class ServerOptions:
     """The port of the protocol within TLS."""
     cleartext_port: ClassVar[int]
     """The port where the protocol begins in clear."""
+    service: ClassVar[str] = ""
+    """The protocol in SRV records (RFC 6186) and autoconfigurations: its servers can then be looked for."""
+    usual_names: ClassVar[tuple[str, ...]] = ()
+    """What such servers are often called, such as ``imap`` for ``imap.example.org``."""
 
     host: str = option("The server's name, as its certificate has it.")
     port: int | None = option(

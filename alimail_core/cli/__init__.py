@@ -17,6 +17,7 @@ from alimail_core.cli import (
     check,
     copy,
     cutover,
+    discover,
     init,
     letters,
     migrate,
@@ -60,6 +61,7 @@ NO_COLOR, a dumb terminal or a pipe get plain lines. `alimail VERB --help` shows
 """
 
 VERBS: dict[str, tuple[Callable[..., int], str]] = {
+    "discover": (discover.discover, "Find the servers of mailboxes by their addresses."),
     "init": (init.init, "Write a configuration and a roster to fill in."),
     "roster": (roster.roster, "Write a spreadsheet of the accounts, to fill in."),
     "letters": (letters.letters, "Ask people for the passwords that are missing."),

@@ -13,7 +13,7 @@ _KEY = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days
 
 @frozen
 class Certificate:
-    """What a server on loopback shows (``localhost``, 127.0.0.1), and the authority that vouches for it."""
+    """What a server on loopback shows (``localhost``, 127.0.0.1, and names it was asked for), and its authority."""
 
     ca_file: Path
     """PEM: what a client must trust."""
@@ -27,8 +27,9 @@ class Certificate:
         return context
 
 
-def make_certificate(folder: Path) -> Certificate:
-    """Make an authority and a certificate for loopback, valid for three days, as files in ``folder``."""
+def make_certificate(folder: Path, *names: str) -> Certificate:
+    """Make an authority and a certificate for loopback and ``names``, valid three days, as files in ``folder``."""
+    alternatives = ",".join(["DNS:localhost", "IP:127.0.0.1", *(f"DNS:{name}" for name in names)])
     made = Certificate(folder / "ca.pem", folder / "certificate.pem", folder / "key.pem")
     ca_key = folder / "ca.key"
     _openssl(
@@ -40,7 +41,7 @@ def make_certificate(folder: Path) -> Certificate:
         *_KEY,
         *("-subj", "/CN=localhost", "-out", made.file, "-keyout", made.key_file),
         *("-CA", made.ca_file, "-CAkey", ca_key),
-        *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
+        *("-addext", f"subjectAltName={alternatives}"),
         *("-addext", "basicConstraints=critical,CA:FALSE"),
     )
     ca_key.unlink()

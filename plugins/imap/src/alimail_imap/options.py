@@ -15,6 +15,8 @@ class ImapOptions(ServerOptions):
 
     implicit_port = 993
     cleartext_port = 143
+    service = "imap"
+    usual_names = ("imap", "mail")
 
     auth: Literal["auto", "login", "plain", "xoauth2"] = option(
         "How to log in. `auto` takes SASL PLAIN where the server offers it and it is needed, otherwise LOGIN. "

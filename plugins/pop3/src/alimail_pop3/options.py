@@ -15,6 +15,8 @@ class Pop3Options(ServerOptions):
 
     implicit_port = 995
     cleartext_port = 110
+    service = "pop3"
+    usual_names = ("pop3", "pop", "mail")
 
     auth: Literal["auto", "user", "apop", "plain", "xoauth2"] = option(
         "How to log in. `auto` takes APOP where the connection is not encrypted and the server offers it, SASL PLAIN "
