@@ -255,6 +255,36 @@ def test_what_servers_do_to_octets_is_altered(tmp_path: Path, full: bool) -> Non
     assert (at(told).altered, at(told).changed, told.exit_code) == (1, 0, 0)
 
 
+class Forgetful(MemorySink):
+    """A sink that gives a header without what it cannot read: of one message the subject, of another everything."""
+
+    def headers(self, folder: Folder, entries: Sequence[Entry]) -> Iterator[Headers]:
+        """Leave out."""
+        for found in super().headers(folder, entries):
+            octets = re.sub(rb"Subject: .*\r\n", b"", found.octets)
+            yield Headers(found.key, b"\r\n" if b"none@x" in octets else octets)
+
+
+def test_a_server_that_reads_headers_otherwise_is_asked_for_the_message(tmp_path: Path) -> None:
+    """A Message-ID, or size and date, are reason enough to look at the octets."""
+    office = Organisation(tmp_path)
+    fill(office, [letter("a@x"), letter("none@x")], [letter("none@x")])
+    office.targets["anna"].deliver(INBOX, letter("a@x", body="Dear all\r\n"), (), DAY + timedelta(days=1))
+    office.wrap_sink = lambda name, _: Forgetful(office.targets[name])
+    found = at(compare(office))
+    assert (found.same, found.missing, found.changed, found.extra) == (2, 0, 0, 0)
+
+
+def test_a_twin_of_what_is_there_is_no_changed_message(tmp_path: Path) -> None:
+    """Nor is what the filter does not want: another version in the target is extra then."""
+    office = Organisation(tmp_path, messages=MessageFilter(since=date(2024, 1, 1)))
+    fill(office, [letter(), letter()], [letter(), letter(body="Another")])
+    office.sources["anna"].deliver(INBOX, letter("b@x"), (), datetime(2020, 1, 1, tzinfo=UTC))
+    office.targets["anna"].deliver(INBOX, letter("b@x", body="Another"))
+    found = at(compare(office, full=True))
+    assert (found.same, found.missing, found.changed, found.left_out, found.extra) == (1, 1, 0, 1, 2)
+
+
 def test_versions_of_a_draft_are_read_also_in_the_quick_form(tmp_path: Path) -> None:
     """Drafts share their headers, so these decide nothing."""
     office = Organisation(tmp_path)
