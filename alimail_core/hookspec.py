@@ -72,5 +72,6 @@ def alimail_map_folder(folder: Folder, context: MapContext) -> FolderPath | None
 def alimail_observe(event: Event) -> None:
     """See everything that happens (``alimail_core.events``), in the thread in which it happens.
 
+    Where accounts run in other processes, it is seen in the process that began the run, if they can reach it.
     Return quickly. An exception raised here is logged and does not stop the migration.
     """

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from attrs import asdict, evolve, frozen
 
@@ -42,6 +42,9 @@ from alimail_core.transfer import PassSummary, run_pass
 from alimail_core.undo import Undone, undo_account
 from alimail_core.verify import AccountProof, verify_account
 from alimail_core.ways import Ways
+
+if TYPE_CHECKING:
+    from alimail_core.telling import Line
 
 __all__ = [
     "AccountPlan",
@@ -430,15 +433,31 @@ class Migration:
         return self._made_ledger() if is_there else None
 
 
-def run_account(spec: MigrationSpec, wish: Wish = ORDINARY) -> PassSummary:
+class _Elsewhere(Migration):
+    """A migration in a worker process: what happens is observed where the run was begun, if that can be reached."""
+
+    tell: Observer | None = None
+
+    def observe(self, event: Event) -> None:
+        """Tell it there."""
+        (self.tell or super().observe)(event)
+
+
+def run_account(spec: MigrationSpec, wish: Wish = ORDINARY, line: Line | None = None) -> PassSummary:
     """Make one pass over a migration's only account, in a process that has nothing but this plain data.
 
-    It builds its own registry of the installed plug-ins, reads the secrets and opens the ledger. Ctrl-C reaches
-    every process of a terminal; who has started the workers decides, so they leave it to them.
+    It builds its own registry of the installed plug-ins, reads the secrets, opens the ledger, and tells over the
+    line how it goes. Ctrl-C reaches every process of a terminal; who has started the workers decides, so they leave
+    it to them.
     """
     if threading.current_thread() is threading.main_thread() and multiprocessing.parent_process() is not None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with Migration(spec, Registry.load()) as migration:
+    from alimail_core.telling import contact  # with all of multiprocessing: only for a worker
+
+    with ExitStack() as stack:
+        tell = stack.enter_context(contact(line)) if line is not None else None
+        migration = stack.enter_context(_Elsewhere(spec, Registry.load()))
+        migration.tell = tell
         return migration.try_account(spec.accounts[0], wish)
 
 

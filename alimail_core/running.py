@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from attrs import define, evolve, field, frozen
@@ -17,7 +18,7 @@ from attrs import define, evolve, field, frozen
 from alimail_core.check import prompt_remark
 from alimail_core.contract import ExecutorKind
 from alimail_core.errors import AlimailError, Denied, Unreached
-from alimail_core.events import Waiting
+from alimail_core.events import Event, PassEnded, Waiting
 from alimail_core.executors import LOOK
 from alimail_core.model import Remark
 from alimail_core.pace import shared
@@ -27,6 +28,7 @@ from alimail_core.transfer import PassSummary
 
 if TYPE_CHECKING:
     from alimail_core.migration import Migration
+    from alimail_core.telling import Line
 
 LITTLE_PATIENCE = 60.0
 """Seconds for which a server that nobody has reached yet is waited for, once nothing else is left to do."""
@@ -74,8 +76,9 @@ class Running:
     kind: ExecutorKind
     accounts: Sequence[AccountSpec]
     wish: Wish
-    elsewhere: Callable[[MigrationSpec, Wish], PassSummary]
-    """What makes one pass over a migration's only account in another process."""
+    elsewhere: Callable[[MigrationSpec, Wish, Line | None], PassSummary]
+    """What makes one pass over a migration's only account in another process, and tells over the line how it goes."""
+    _line: Line | None = field(default=None, init=False)
     _futures: dict[Future[PassSummary], _Turn] = field(factory=dict, init=False)
     _away: list[_Turn] = field(factory=list, init=False)
     """Those whose server cannot be reached, until they are tried again."""
@@ -84,7 +87,13 @@ class Running:
     def finish(self) -> list[PassSummary]:
         """Run them all; return the summaries in the accounts' order."""
         turns = [_Turn(account) for account in self.accounts]
-        with self.kind.open(max(self.migration.spec.workers, 1)) as executor:
+        with ExitStack() as stack:
+            if not self.kind.same_process:
+                # With all of multiprocessing: only for who has workers elsewhere.
+                from alimail_core.telling import Listening
+
+                self._line = stack.enter_context(Listening(self._hear)).line
+            executor = stack.enter_context(self.kind.open(max(self.migration.spec.workers, 1)))
             try:
                 for turn in turns:
                     self._begin(executor, turn)
@@ -111,7 +120,12 @@ class Running:
         # The account alone: a thousand accounts would otherwise each carry all thousand along.
         spec = self.migration.spec
         alone = evolve(spec, accounts=(account,), pace=shared(spec.pace, spec.workers))
-        return executor.submit(self.elsewhere, alone, self.wish)
+        return executor.submit(self.elsewhere, alone, self.wish, self._line)
+
+    def _hear(self, event: Event) -> None:
+        """Let the observers see what a worker tells; of an account's end its summary tells."""
+        if not isinstance(event, PassEnded):
+            self.migration.observe(event)
 
     def _ended(self) -> Iterator[Future[PassSummary]]:
         """Give the passes that have ended, after a short wait; ask those elsewhere to stop if somebody wishes."""

@@ -19,16 +19,12 @@ from alimail_core.events import BatchSettled, Event, PassEnded, PassStarted
 from alimail_core.ledger import Ledger
 from alimail_core.ledger.schema import account as accounts
 from alimail_core.logs import JsonLog
-from alimail_core.migration import Migration, MigrationSummary
+from alimail_core.migration import MigrationSummary
 from alimail_core.model import Batch, Folder, NotStored, Stored
 from alimail_core.registry import Registry
 from alimail_core.secrets import Secret
-from alimail_core.spec import AccountSpec, Endpoint, MigrationSpec
 from alimail_core.testing.memory import MemoryMailbox, MemorySink, MemoryTraits
-from alimail_core.testing.oracle import digests
-from alimail_core.testing.servers import Dovecot
 from alimail_core.transfer import PassSummary
-from alimail_imap.options import ImapOptions
 from tests.organisation import Organisation, account, message
 
 
@@ -462,48 +458,3 @@ def test_a_wish_to_stop_ends_with_the_pass_that_it_reached(tmp_path: Path) -> No
     with office.migration() as migration:
         assert migration.status()[0].enabled
         assert states(migration.run()) == {"anna": "done"}
-
-
-@pytest.mark.server
-def test_processes_carry_accounts_between_real_servers(
-    tmp_path: Path, source_server: Dovecot, target_server: Dovecot
-) -> None:
-    """Workers in other processes build plug-ins, secrets and ledger from plain data, and everything is proven."""
-    pairs = [(source_server.new_user(), target_server.new_user()) for _ in range(3)]
-    for user, _ in pairs:
-        for number in range(4):
-            source_server.deliver(user, ("Projects", "2024"), message(f"{user} {number}"))
-    spec = MigrationSpec(
-        name="real",
-        ledger=str(tmp_path / "real.ledger"),
-        accounts=tuple(_real_account(source_server, target_server, *pair) for pair in pairs),
-        workers=2,
-        executor="processes",
-    )
-    events: list[Event] = []
-    with Migration(spec, Registry.load(), observers=[events.append]) as migration:
-        summary = migration.run()
-        assert [(each.state, each.copied) for each in summary.accounts] == [("done", 4)] * 3
-        assert all(proof.complete for proof in migration.verify(full=True))
-        assert [each.copied for each in migration.run().accounts] == [0, 0, 0]
-    for source, target in pairs:
-        carried = digests(target_server.snapshot(target))
-        assert carried == digests(source_server.snapshot(source))
-    assert sum(isinstance(event, PassEnded) for event in events) == 6
-
-
-def _real_account(source: Dovecot, target: Dovecot, user: str, goes_to: str) -> AccountSpec:
-    return AccountSpec(
-        f"{user}@old.example",
-        f"{goes_to}@new.example",
-        _endpoint(source),
-        _endpoint(target),
-        user,
-        goes_to,
-        Secret.literal(source.password),
-        Secret.literal(target.password),
-    )
-
-
-def _endpoint(server: Dovecot) -> Endpoint:
-    return Endpoint("imap", ImapOptions(host=server.host, port=server.imap_port, tls="none"))

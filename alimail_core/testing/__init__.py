@@ -1,8 +1,8 @@
 """What plug-in authors test with: the contract's suites, ends in memory, faults, a clock, odd mail.
 
-``SourceContract``, ``SinkContract`` and ``ProvisionerContract`` try every promise of ``alimail_core.contract``;
-``MemorySource``, ``MemorySink`` and ``MemoryProvisioner`` keep them. ``FaultProxy`` stands before a real IMAP server
-and breaks what it is told to. Install ``alimail[testing]``.
+``SourceContract``, ``SinkContract``, ``ProvisionerContract`` and ``ExecutorContract`` try every promise of
+``alimail_core.contract``; ``MemorySource``, ``MemorySink`` and ``MemoryProvisioner`` keep them. ``FaultProxy`` stands
+before a real IMAP server and breaks what it is told to. Install ``alimail[testing]``.
 """
 
 import sys
@@ -11,6 +11,7 @@ import sys
 if "pytest" in sys.modules:
     sys.modules["pytest"].register_assert_rewrite(
         "alimail_core.testing.asking",
+        "alimail_core.testing.executor_contract",
         "alimail_core.testing.source_contract",
         "alimail_core.testing.sink_contract",
         "alimail_core.testing.provisioner_contract",
@@ -19,6 +20,7 @@ if "pytest" in sys.modules:
 from alimail_core.testing.asking import Mail
 from alimail_core.testing.clock import FakeClock
 from alimail_core.testing.directories import FaultingProvisioner, MemoryDirectory, MemoryProvisioner
+from alimail_core.testing.executor_contract import ExecutorContract
 from alimail_core.testing.faultproxy import FaultProxy, Moment, WireFault
 from alimail_core.testing.faults import (
     Countdown,
@@ -36,6 +38,7 @@ from alimail_core.testing.source_contract import SourceContract, needs
 
 __all__ = [
     "Countdown",
+    "ExecutorContract",
     "FakeClock",
     "FaultKind",
     "FaultProxy",
