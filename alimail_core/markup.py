@@ -63,7 +63,10 @@ class Column:
 def table(
     caption: str, columns: Sequence[Column], rows: Iterable[Sequence[Content]], **attributes: str
 ) -> Markup:
-    """Write a table. The first cell of a row is its heading, by which a screen reader names the row."""
+    """Write a table. The first cell of a row is its heading, by which a screen reader names the row.
+
+    Each cell also carries its column's heading, for a screen on which there is no room for columns.
+    """
     heads = [tag("th", column.heading, scope="col", **_class(column)) for column in columns]
     body = (tag("tr", *_cells(columns, row)) for row in rows)
     return tag(
@@ -74,7 +77,7 @@ def table(
 def _cells(columns: Sequence[Column], row: Sequence[Content]) -> Iterator[Markup]:
     yield tag("th", row[0], scope="row")
     for column, cell in zip(columns[1:], row[1:], strict=True):
-        yield tag("td", cell, **_class(column))
+        yield tag("td", cell, data_label=column.heading, **_class(column)) if cell != "" else tag("td")
 
 
 def _class(column: Column) -> dict[str, str]:

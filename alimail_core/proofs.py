@@ -76,11 +76,12 @@ class ProofStore:
             ) from error
 
     def messages(self, source_address: str, target_address: str) -> Iterator[str]:
-        """Give the lines of an account's list of messages, which has ``MESSAGE_COLUMNS``; none where none is kept."""
+        """Give the text of an account's list of messages, which has ``MESSAGE_COLUMNS``; none where none is kept."""
         path = self._stem(source_address, target_address).with_suffix(".csv")
         if path.exists():
             with path.open(encoding="utf-8", newline="") as file:
-                yield from file
+                while text := file.read(1 << 20):
+                    yield text
 
     def _stem(self, source_address: str, target_address: str) -> Path:
         pair = hashlib.sha256(f"{source_address}\0{target_address}".encode()).hexdigest()

@@ -89,7 +89,7 @@ def proof(accounts: Sequence[AccountReport]) -> Section | None:
     proven = [account for account in accounts if account.proof]
     if not proven:
         return None
-    columns = [Column("Account"), Column("Proven"), Column("Root digest")]
+    columns = [Column("Account"), Column("Root digest, time and kind of the proof")]
     return section(
         "proof",
         "The proof",
@@ -100,7 +100,7 @@ def proof(accounts: Sequence[AccountReport]) -> Section | None:
             "SHA-256 over the SHA-256 digests of its messages, 32 octets each, sorted, one after the other. Anybody "
             "can compute it again from messages.csv, with nothing but Python:",
         ),
-        tag("pre", tag("code", RECIPE)),
+        tag("pre", tag("code", ((line, Markup("\n")) for line in RECIPE.splitlines()))),
         tag(
             "p",
             "The digest of one message is that of its octets, as IMAP gives them with ",
@@ -116,7 +116,7 @@ def _proof_row(account: AccountReport) -> tuple[Content, ...]:
     assert account.proof is not None
     how = "every octet read back" if account.proof.full else "keys, sizes and flags compared"
     at = moment_text(account.proof.at) if account.proof.at else ""
-    return name_of(account), lines(at, how), tag("code", account.proof.root)
+    return name_of(account), lines(tag("code", account.proof.root), quiet(f"{at}, {how}"))
 
 
 def _folders(proven: Sequence[AccountReport]) -> Markup:

@@ -46,7 +46,7 @@ def verdict_of(account: AccountReport) -> Markup:
     """Write the answer for an account in its colour, which is never all that tells it."""
     verdict = account.verdict
     disabled = "" if account.status.enabled else " (disabled)"
-    return tag("b", verdict.text + disabled, class_=verdict.level)
+    return tag("b", prose(verdict.text + disabled), class_=verdict.level)
 
 
 def items(contents: Iterable[Content]) -> Markup:
@@ -54,9 +54,9 @@ def items(contents: Iterable[Content]) -> Markup:
     return tag("ul", (tag("li", each) for each in contents))
 
 
-def quiet(text: str) -> Markup | str:
+def quiet(text: str) -> Markup:
     """Write what is beside the point; nothing where there is no text."""
-    return tag("span", text, class_="quiet") if text else ""
+    return tag("span", text, class_="quiet") if text else Markup("")
 
 
 def path_of(path: Sequence[str]) -> str:
@@ -70,6 +70,8 @@ def rest(left: int, file: str) -> Markup:
 
 
 def prose(text: str) -> Markup:
-    """Write a remedy, with what stands between backticks as code."""
+    """Write our own words, with what stands between backticks as code."""
     parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return together(text)  # somebody else's backtick is among them
     return together(tag("code", part) if index % 2 else part for index, part in enumerate(parts))

@@ -107,16 +107,15 @@ def _sums(accounts: Sequence[AccountReport]) -> Markup:
 
 def _to_do(accounts: Sequence[AccountReport]) -> Markup:
     """Write what to do now: the gravest first, accounts with the same remedy together."""
-    groups: dict[tuple[int, str], list[AccountReport]] = defaultdict(list)
-    gravity = {level: -place for place, level in enumerate(LEVELS)}
+    groups: dict[tuple[str, str], list[AccountReport]] = defaultdict(list)
     for each in accounts:
         if each.verdict.remedy:
-            groups[gravity[each.verdict.level], each.verdict.remedy].append(each)
-    steps = [_step(remedy, groups[grade, remedy]) for grade, remedy in sorted(groups)[:STEPS]]
+            groups[each.verdict.level, each.verdict.remedy].append(each)
+    gravity = list(LEVELS).index
+    first = sorted(groups, key=lambda group: (-gravity(group[0]), -len(groups[group]), group))
+    steps = [_step(remedy, groups[level, remedy]) for level, remedy in first[:STEPS]]
     if len(groups) > STEPS:
-        steps.append(
-            tag("li", "More stands with ", tag("a", "the accounts that need a look", href="#attention"), ".")
-        )
+        steps.append(tag("li", "There is more: see ", tag("a", "every account", href="#accounts"), "."))
     steps.append(tag("li", tag("a", "Tell people what does not move with mail", href="#not-moved"), "."))
     return section("to-do", "What to do now", tag("ol", steps)).markup
 
@@ -129,6 +128,8 @@ def _progress(report: Report) -> Markup:
 def _step(remedy: str, concerned: Sequence[AccountReport]) -> Markup:
     some = ", ".join(each.status.source_address for each in concerned[:3])
     more = f" and {len(concerned) - 3:,} more" if len(concerned) > 3 else ""
-    who = f"{some}{more}: {concerned[0].verdict.text}" if len(concerned) == 1 else f"{some}{more}"
+    who = f"{some}{more}" if len(concerned) > 1 else f"{some}: {concerned[0].verdict.text}"
     number = count_text(len(concerned), "account")
-    return tag("li", tag("strong", number), ": ", prose(remedy), " ", tag("span", f"({who})", class_="quiet"))
+    return tag(
+        "li", tag("strong", number), ": ", prose(remedy), " ", tag("span", prose(f"({who})"), class_="quiet")
+    )

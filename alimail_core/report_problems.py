@@ -70,19 +70,19 @@ def problems(accounts: Sequence[AccountReport]) -> Section:
 def _problem_rows(account: AccountReport) -> Iterator[tuple[Content, ...]]:
     address = account.status.source_address
     for each in account.problems:
-        measures = [
-            *([moment_text(each.date)] if each.date else []),
-            *([octets_text(each.size)] if each.size is not None else []),
-        ]
-        what = lines(tag("b", each.kind), ", ".join(measures), each.message_id, _key(each.key))
-        yield lines(address, path_of(each.folder)), what, lines(each.reason, quiet(each.remedy))
+        when = moment_text(each.date) if each.date else ""
+        size = "" if each.size is None else octets_text(each.size)
+        measures = ", ".join(filter(None, (when, size)))
+        what = lines(tag("b", each.kind), measures, each.message_id, _key(each.key))
+        why = lines(each.reason, tag("span", prose(each.remedy), class_="quiet"))
+        yield lines(address, path_of(each.folder)), what, why
     for path, finding in account.findings():
         if finding.kind in ("missing", "changed", "pending"):
             what = lines(tag("b", finding.kind), _key(finding.key))
             yield lines(address, path_of(path)), what, finding.text
 
 
-def _key(key: str) -> Markup | str:
+def _key(key: str) -> Markup:
     return quiet(f"key {key}" if key else "")
 
 

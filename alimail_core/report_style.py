@@ -50,9 +50,15 @@ thead th { font-weight: 600; color: var(--quiet); border-bottom-width: 2px; } tb
 dl.words dt { font-weight: 600; margin-top: .5rem; } dl.words dd { margin: 0; max-width: 46rem; }
 footer { margin-top: 3rem; padding-top: .75rem; border-top: 1px solid var(--line); color: var(--quiet);
   font-size: .9rem; }
-@media (max-width: 40rem) {
-  body { padding: 1rem .9rem 2rem; font-size: 14px; } table { font-size: .88rem; line-height: 1.4; }
-  th, td { padding-right: .45rem; } .sums { grid-template-columns: 1fr 1fr; gap: .5rem; }
+@media screen and (max-width: 40rem) {
+  body { padding: 1rem .9rem 2rem; font-size: 14px; } .sums { grid-template-columns: 1fr 1fr; gap: .5rem; }
+  h2 { margin-top: 2.25rem; } nav ul { display: block; }
+  table, caption, tbody, tr, th, td { display: block; } thead { position: absolute; clip-path: inset(50%); }
+  tr { border-top: 1px solid var(--line); padding: .45rem 0; } tbody th, td { border: 0; padding: .05rem 0; }
+  tbody th { font-weight: 600; } th .quiet { font-weight: 400; } td.number { text-align: left; }
+  td:empty { display: none; }
+  td::before { content: attr(data-label) ": "; color: var(--quiet); }
+  td.number div, td > div:first-child { display: inline; } td.number div + div::before { content: ", "; }
 }
 @media print {
   :root { color-scheme: light; --text: #000; --quiet: #444; --page: #fff; --line: #bbb; --soft: #f4f6f8;
@@ -61,6 +67,6 @@ footer { margin-top: 3rem; padding-top: .75rem; border-top: 1px solid var(--line
   body { font-size: 10pt; padding: 0; max-width: none; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   table { font-size: 8.5pt; line-height: 1.35; } nav { display: none; } a { color: inherit; text-decoration: none; }
   thead { display: table-header-group; } tr, figure, .sums, .answer, li { break-inside: avoid; }
-  h2, h3, caption { break-after: avoid; } h2 { margin-top: 1.5rem; }
+  h2, h3, caption { break-after: avoid; } h2 { margin-top: 1.25rem; } .plot svg { height: 6.5rem; }
 }
 """

@@ -51,20 +51,23 @@ def status_of(
     accounts: Iterable[AccountSpec], ledger: Ledger | None, search: str = "", *, now: datetime
 ) -> list[AccountStatus]:
     """Tell the state of the accounts given, then of those that only the ledger knows."""
-    rows = (
-        {(row.source_address, row.target_address): row for row in ledger.accounts(search)} if ledger else {}
-    )
+    found = ledger.accounts(search) if ledger else []
+    rows = {(row.source_address, row.target_address): row for row in found}
+    counts = ledger.counts_of([row.id for row in found]) if ledger else {}
+    problems = ledger.problem_counts() if ledger else {}
+
+    def known(row: AccountRow, *, in_roster: bool) -> AccountStatus:
+        return _status(row, counts[row.id], problems.get(row.id, 0), now, in_roster=in_roster)
+
     told = []
     for account in accounts:
         row = rows.pop((account.source_address, account.target_address), None)
-        if ledger is not None and row is not None:
-            status = _status(ledger, row, now, in_roster=True)
+        if row is not None:
+            status = known(row, in_roster=True)
         else:
             status = AccountStatus(account.source_address, account.target_address)
         told.append(_with_secrets(status, account))
-    if ledger is not None:
-        told += [_status(ledger, row, now, in_roster=False) for row in rows.values()]
-    return told
+    return told + [known(row, in_roster=False) for row in rows.values()]
 
 
 def _with_secrets(status: AccountStatus, account: AccountSpec) -> AccountStatus:
@@ -77,8 +80,9 @@ def _with_secrets(status: AccountStatus, account: AccountSpec) -> AccountStatus:
     return evolve(status, state="pending", reason=reason, remedy=missing[0].remedy)
 
 
-def _status(ledger: Ledger, row: AccountRow, now: datetime, *, in_roster: bool) -> AccountStatus:
-    counts = ledger.counts(row.id)
+def _status(
+    row: AccountRow, counts: dict[str, tuple[int, int]], problems: int, now: datetime, *, in_roster: bool
+) -> AccountStatus:
     settled, pending = _sum(counts, _SETTLED), _sum(counts, _OPEN)
     return AccountStatus(
         row.source_address,
@@ -95,7 +99,7 @@ def _status(ledger: Ledger, row: AccountRow, now: datetime, *, in_roster: bool) 
         pending_octets=pending[1],
         left_out=counts.get("LEFT_OUT", (0, 0))[0],
         quarantined=counts.get("REFUSED", (0, 0))[0],
-        problems=len(ledger.problems(row.id)),
+        problems=problems,
         written_octets=row.octets,
         octets_per_second=_pace(row, now),
         reason=row.reason,

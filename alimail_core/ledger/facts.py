@@ -36,8 +36,8 @@ class NamedProblem:
     reason: str
     """In the server's own words, where it was a server that said so."""
     remedy: str
-    first: float
-    last: float
+    first: datetime
+    last: datetime
 
 
 @frozen
@@ -241,8 +241,8 @@ def _named(row: Any) -> NamedProblem:
         row.identifier,
         row.reason,
         row.remedy,
-        row.first,
-        row.last,
+        datetime.fromtimestamp(row.first, UTC),
+        datetime.fromtimestamp(row.last, UTC),
     )
 
 

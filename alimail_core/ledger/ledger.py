@@ -16,6 +16,7 @@ from alimail_core.errors import LeaseHeld, LedgerError
 from alimail_core.ledger import schema
 from alimail_core.ledger.book import Book
 from alimail_core.ledger.lease import is_alive, this_owner
+from alimail_core.ledger.queries import chunks
 from alimail_core.ledger.schema import (
     APPLICATION_ID,
     SCHEMA_VERSION,
@@ -216,14 +217,28 @@ class Ledger:
 
     def counts(self, account_id: int) -> dict[str, tuple[int, int]]:
         """Return messages and octets by state, such as ``{"STORED": (120, 4711)}``."""
-        mine = sa.select(schema.folder.c.id).where(schema.folder.c.account_id == account_id)
+        return self.counts_of([account_id])[account_id]
+
+    def counts_of(self, account_ids: Sequence[int]) -> dict[int, dict[str, tuple[int, int]]]:
+        """Return the same of many accounts, by their ids."""
+        owner, octets = schema.folder.c.account_id, sa.func.coalesce(sa.func.sum(message.c.size), 0)
         query = (
-            sa.select(message.c.state, sa.func.count(), sa.func.coalesce(sa.func.sum(message.c.size), 0))
-            .where(message.c.folder_id.in_(mine))
-            .group_by(message.c.state)
+            sa.select(owner, message.c.state, sa.func.count(), octets)
+            .join(schema.folder, schema.folder.c.id == message.c.folder_id)
+            .group_by(owner, message.c.state)
         )
+        told: dict[int, dict[str, tuple[int, int]]] = {account_id: {} for account_id in account_ids}
         with self.reading() as connection:
-            return {State(row[0]).name: (int(row[1]), int(row[2])) for row in connection.execute(query)}
+            for part in chunks(account_ids):
+                for account_id, state, number, size in connection.execute(query.where(owner.in_(part))):
+                    told[account_id][State(state).name] = int(number), int(size)
+        return told
+
+    def problem_counts(self) -> dict[int, int]:
+        """Count what was not carried, by account; one that has nothing of it is left out."""
+        query = sa.select(problem.c.account_id, sa.func.count()).group_by(problem.c.account_id)
+        with self.reading() as connection:
+            return {int(account_id): int(number) for account_id, number in connection.execute(query)}
 
     def problems(self, account_id: int | None = None) -> list[ProblemRow]:
         """List what was not carried, oldest first."""
