@@ -37,31 +37,45 @@ SILENCE_SECONDS = 1.0
 SILENCE = (WireFault.STALLED, WireFault.SILENT)
 DATE = datetime(2024, 2, 29, 12, tzinfo=UTC)
 
-READING = [
-    Moment.CONNECT,
-    Moment.TLS,
-    Moment.GREETING,
+BEGINNING = (Moment.CONNECT, Moment.TLS, Moment.GREETING)
+FETCHING = (Moment.FETCH_BEFORE, Moment.FETCH_WITHIN, Moment.FETCH_AFTER)
+APPENDING = (Moment.APPEND_BEFORE, Moment.APPEND_WITHIN, Moment.APPEND_AFTER)
+READING = (
+    *BEGINNING,
     Moment.LOGIN,
     Moment.LIST,
     Moment.SELECT,
     Moment.LISTING,
     Moment.HEADERS,
-    Moment.FETCH_BEFORE,
-    Moment.FETCH_WITHIN,
-    Moment.FETCH_AFTER,
+    *FETCHING,
     Moment.LOGOUT,
     Moment.OTHER,
-]
-WRITING = [
-    *READING,
-    Moment.CREATE,
-    Moment.APPEND_BEFORE,
-    Moment.APPEND_WITHIN,
-    Moment.APPEND_AFTER,
-    Moment.SETTLE,
+)
+CHANGING = (Moment.CREATE, *APPENDING, Moment.OTHER)
+
+AT_TARGETS = [
+    *(("alibaba", moment) for moment in (*READING, Moment.CREATE, *APPENDING, Moment.SETTLE)),
+    # Others are read as any source is; what they are asked for differs in these:
+    *(("rich", moment) for moment in (Moment.SELECT, Moment.LISTING, *CHANGING, Moment.SETTLE)),
+    # And this one differs in how messages are sent.
+    *(("pipelined", moment) for moment in (*APPENDING, Moment.SETTLE)),
 ]
 
-TARGETS = ("rich", "pipelined", "alibaba")
+
+def faults_at(moment: Moment) -> list[WireFault]:
+    """Return the faults to try at a moment, one of those that look the same to a client."""
+    same = set()
+    if moment not in CHANGING:
+        same |= {WireFault.LOST, WireFault.LATE}  # as CUT: nothing happens that nobody hears of
+    if moment in BEGINNING:
+        same |= {WireFault.SILENT}  # as STALLED: nothing else is said that could still be heard
+    if moment is Moment.TLS:
+        same |= {
+            WireFault.BAD,
+            WireFault.BYE,
+            WireFault.UNASKED,
+        }  # as NO and GARBAGE: words, and no handshake
+    return [fault for fault in WireFault if fault not in same]
 
 
 @pytest.fixture(scope="module")
@@ -124,9 +138,10 @@ class Trial:
         left, written_now = self._prove_one(summary)
         assert written_now - written == total(missing) - total(left)
         assert total(left) == len([each for each in self.problems() if each.kind == "refused"])
-        settled = self.bench.run()
-        assert (settled.state, settled.copied, settled.adopted) == (summary.state, 0, 0)
-        assert self._prove_one(settled) == (left, written_now)
+        if summary.copied or summary.adopted:
+            settled = self.bench.run()
+            assert (settled.state, settled.copied, settled.adopted) == (summary.state, 0, 0)
+            assert self._prove_one(settled) == (left, written_now)
 
     def _prove_one(self, summary: PassSummary) -> tuple[Snapshot, int]:
         """Hold a pass against both sides; return what is missing, and how many messages were ever written."""
@@ -185,10 +200,10 @@ def total(snapshot: Snapshot) -> int:
 
 
 @pytest.fixture
-def drawn(request: pytest.FixtureRequest) -> tuple[Sequence[WireFault], random.Random]:
+def drawn(request: pytest.FixtureRequest, moment: Moment) -> tuple[Sequence[WireFault], random.Random]:
     """Give the faults to try, all of them with --long, and what else there is to draw."""
     draw = random.Random(f"{request.config.getoption('--sample-seed')} {request.node.name}")
-    faults = list(WireFault)
+    faults = faults_at(moment)
     return (faults if request.config.getoption("--long") else [draw.choice(faults)]), draw
 
 
@@ -212,11 +227,12 @@ def before(place: Place) -> FaultProxy:
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("moment", WRITING, ids=lambda moment: moment.name.lower())
+@pytest.mark.parametrize(
+    ("target", "moment"), AT_TARGETS, ids=lambda each: each.name.lower() if isinstance(each, Moment) else each
+)
 def test_every_fault_of_a_target(
-    moment: Moment,
     target: str,
+    moment: Moment,
     drawn: Drawn,
     source_server: Dovecot,
     server: Callable[[str], Server],
