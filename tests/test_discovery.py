@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -420,3 +422,29 @@ def test_nobody_to_look_for_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     """Without plug-ins for mail servers there is nothing to find, and it is said what to install."""
     assert main(["discover", "anna@old.example"], Registry()) == 2
     assert "pip install alimail-imap" in capsys.readouterr().err
+
+
+def test_the_guide_can_be_followed(
+    registry: Registry,
+    certificate: Certificate,
+    mail: Dovecot,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its commands run, and the first says what the guide says."""
+    guide = (Path(__file__).parent.parent / "docs" / "guides" / "discover.md").read_text("utf-8")
+    commands = re.findall(r"^```console\n\$ alimail (.*?)\n```$", guide, re.MULTILINE)
+    (shown,) = re.findall(r"^```text\n(.*?)^```$", guide, re.MULTILINE | re.DOTALL)
+    (table,) = re.findall(r"^```toml\n(.*?)^```$", guide, re.MULTILINE | re.DOTALL)
+    records = zone(MX=["10 mail.old.example."], imaps=["0 1 993 mail.old.example."])
+    del records["imap.old.example", "A"]
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.ca_file))
+    with internet(records, certificate) as world:
+        world.ports |= {
+            ("mail.old.example", 993): mail.imaps_port,
+            ("mail.old.example", 995): mail.pop3s_port,
+        }
+        assert [main(shlex.split(command), registry) for command in commands[:1]] == [0]
+        assert capsys.readouterr().out.strip() == shown.strip()
+        assert [main(shlex.split(command), registry) for command in commands[1:]] == [0]
+    assert table in shown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -54,6 +55,7 @@ class Server:
 
     def _probe(self, options: Options) -> Options:
         self.asked += 1
+        time.sleep(0.01)  # so that others, if they may, come in meanwhile
         return evolve(options, tls=self.tls, port=evolve(options, tls=self.tls).address[1])
 
 
