@@ -127,8 +127,9 @@ def mend(octets: bytes) -> bytes:
 class Evidence:
     """What is known of one message while two sides are matched; ``None``: not known.
 
-    ``message_id`` may be any hash of it, the same on both sides. ``internal_date`` is aware. The last three
-    need the message's octets: ``digest``, ``canonical`` and ``content``, 32 octets each.
+    ``message_id`` may be any hash of it, the same on both sides. ``internal_date`` is aware. The last four
+    need the message's octets: ``digest``, ``canonical``, ``content``, and ``mended``, the content of what a strict
+    server has of a message with NULs; 32 octets each.
     """
 
     fingerprint: bytes | None = None
@@ -138,6 +139,7 @@ class Evidence:
     digest: bytes | None = None
     canonical: bytes | None = None
     content: bytes | None = None
+    mended: bytes | None = None
 
 
 @frozen
@@ -247,15 +249,17 @@ def claim_by_bodies(
 ) -> list[Claim]:
     """Claim by what the bodies say, beyond ``claims``; return the new claims in the order of ``wanted``.
 
-    The same digest first, then the same canonical digest, then the same content digest, each as multisets: of
-    ``n`` equal messages and ``m`` equal entries, the first ``min(n, m)`` messages claim. Among equal entries a
-    message prefers its own size and internal date, then its own size, then the order of ``found``. Equal octets
-    need no fingerprint to agree: a server may have given us other headers than the message has.
+    The same digest first, then the same canonical digest, then the same content digest, and last the content with
+    its NULs taken out, each as multisets: of ``n`` equal messages and ``m`` equal entries, the first ``min(n, m)``
+    messages claim. Among equal entries a message prefers its own size and internal date, then its own size, then the
+    order of ``found``. Equal octets need no fingerprint to agree: a server may have given us other headers than the
+    message has.
     """
     matching = _Matching(wanted, found, claims)
     matching.claim(lambda of: of.digest)
     matching.claim(lambda of: of.canonical)
     matching.claim(lambda of: of.content)
+    matching.claim(lambda of: of.mended or of.content)
     return matching.claims()
 
 

@@ -22,6 +22,7 @@ from alimail_core.identity import (
     content_digest,
     digests,
     fingerprint,
+    mend,
     names,
     nominees,
 )
@@ -338,7 +339,10 @@ def read_bodies(side: Source, folder: Folder, entries: Sequence[Entry]) -> dict[
             if isinstance(answer, Message):
                 exact = digests(answer.octets)
                 found[answer.key] = Evidence(
-                    digest=exact.digest, canonical=exact.canonical, content=content_digest(answer.octets)
+                    digest=exact.digest,
+                    canonical=exact.canonical,
+                    content=content_digest(answer.octets),
+                    mended=content_digest(mend(answer.octets)) if b"\0" in answer.octets else None,
                 )
     return found
 
@@ -352,6 +356,7 @@ def _with_body(evidence: Evidence, body: Evidence | None) -> Evidence:
         digest=evidence.digest or body.digest,
         canonical=evidence.canonical or body.canonical,
         content=body.content,
+        mended=body.mended,
     )
 
 
