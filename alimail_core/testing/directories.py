@@ -38,12 +38,19 @@ class MemoryDirectory:
     passwords: dict[str, str] = field(factory=dict)
     """By key of the employee."""
     steps_done: int = 0
+    asked: int = 0
+    """Steps that it was asked for: what was sent twice counts twice, though it is refused."""
+    refuse: dict[str, str] = field(factory=dict)
+    """What to refuse, by key, and why."""
 
     def carry_out(self, step: Step) -> None:
         """Do one step. Raises ``Refused``."""
+        self.asked += 1
         there = self.directory.find(step.kind, step.key)
         if step.makes == (there is not None):
             raise Refused("409 it exists already" if step.makes else "404 there is no such thing")
+        if key_of(step.thing) in self.refuse:
+            raise Refused(self.refuse[key_of(step.thing)])
         self._judge(step)
         self.directory = carried_out(self.directory, [step])
         self.steps_done += 1

@@ -1,0 +1,289 @@
+"""Carry out what leads from the actual directory to the wished one, so that every step happens once.
+
+Each attempt reads the directory anew, plans anew, and carries out wave after wave. A step is in the ledger before it
+is begun. What is in doubt is looked up when all else of its wave is done, and begun again only when the service can
+no longer finish the first attempt. In the end the directory is read once more: what counts is what stands there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+from attrs import define, evolve, field, frozen
+
+from alimail_core.contract import Provisioner
+from alimail_core.directory import Directory, Employee, Kind, Step, StepDone, StepNotDone, done, fold, name_of
+from alimail_core.directory_plan import Plan, Problem, plan
+from alimail_core.errors import AlimailError, Interrupted, Refused, Throttled, Transient
+from alimail_core.ledger import Ledger
+from alimail_core.ledger.steps import StepBook, StepRow, StepState
+from alimail_core.passwords import PasswordFile
+from alimail_core.seam import PATIENCE, Clock, Stop
+from alimail_core.secrets import Secret
+
+AHEAD: Final = 40
+"""Steps that one write of the ledger covers: about what a service takes in a second."""
+
+SETTLE_SECONDS: Final = 30.0
+"""How long the service may still take to finish a step whose connection has ended, or to show one that is done."""
+
+LONGEST_PAUSE: Final = 60.0
+
+_Doubt = tuple[Kind, str, bool]
+"""A step that may have happened: what it is about, and whether it makes that."""
+
+
+@frozen
+class Wish:
+    """What an organisation shall have, and what ``plan`` needs to know besides."""
+
+    directory: Directory
+    freeze: Collection[str] = ()
+    passwords: Mapping[str, Secret] = field(factory=dict, repr=False)
+    """By key: the first passwords that the roster gives; all others are made."""
+
+
+@frozen
+class Provisioned:
+    """How a run ended. ``left`` is the plan that is left: empty where all is as wished, and was read there."""
+
+    done: int
+    found: int
+    """Steps that a look found done: after a crash, a lost answer, or somebody else's work."""
+    refused: tuple[Problem, ...]
+    left: Plan
+
+    @property
+    def complete(self) -> bool:
+        """Tell whether everything stands as wished."""
+        return not self.refused and not self.left.problems and not self.left.waves
+
+
+def plan_for(wish: Wish, provisioner: Provisioner) -> Plan:
+    """Read the directory and plan. Nothing is changed. Raises what ``Provisioner.read`` raises."""
+    return plan(wish.directory, provisioner.read(), provisioner.traits, wish.freeze)
+
+
+def provision(
+    wish: Wish,
+    open_provisioner: Callable[[], Provisioner],
+    ledger: Ledger,
+    passwords: PasswordFile,
+    *,
+    clock: Clock | None = None,
+    stop: Stop | None = None,
+    tell: Callable[[Step, StepState, str], None] = lambda _step, _state, _reason: None,
+    settle_seconds: float = SETTLE_SECONDS,
+) -> Provisioned:
+    """Make the organisation as wished, as far as that is possible; run again, it goes on.
+
+    ``tell`` is called with each step as it ends. Raises ``Denied`` where nobody may go on, ``Transient`` where the
+    service stays away, ``Interrupted`` where ``stop`` was set, and ``LeaseHeld`` where another process is at it.
+    """
+    with StepBook.lease(ledger) as book:
+        book.end_open()
+        run = _Run(
+            wish, open_provisioner, book, passwords, clock or Clock(), stop or Stop(), tell, settle_seconds
+        )
+        try:
+            return run.until_settled()
+        finally:
+            book.flush()
+
+
+@define
+class _Run:
+    wish: Wish
+    open_provisioner: Callable[[], Provisioner]
+    book: StepBook
+    passwords: PasswordFile
+    clock: Clock
+    stop: Stop
+    tell: Callable[[Step, StepState, str], None]
+    settle_seconds: float
+    done: int = 0
+    found: int = 0
+    refused: dict[Step, str] = field(factory=dict)
+    """Steps that this run does not begin again, with the reason."""
+    said: set[Step] = field(factory=set)
+    """Steps that are done by the service's word; those that are planned again do not show yet."""
+    has_waited: bool = False
+
+    def until_settled(self) -> Provisioned:
+        """Make attempts until one finds nothing that could be done; reading again is the proof."""
+        failures, since = 0, 0.0
+        while True:
+            before = self._progress()
+            try:
+                left = self._attempt()
+            except Transient as error:
+                self.book.end_open()
+                failures = 1 if self._progress() > before else failures + 1
+                since = self.clock.monotonic() if failures == 1 else since
+                if self.clock.monotonic() - since >= PATIENCE:
+                    raise
+                self._wait(_pause(failures, error))
+            else:
+                if left is not None:
+                    return Provisioned(self.done, self.found, tuple(self._refusals()), left)
+
+    def _progress(self) -> int:
+        return self.done + self.found + len(self.refused)
+
+    def _attempt(self) -> Plan | None:
+        """Read, plan and carry out in one session; return what is left where nothing more can be done."""
+        with self.open_provisioner() as provisioner:
+            made = plan_for(self.wish, provisioner)
+            self._settle_found(made)
+            if self._due(made.steps()):
+                for wave in made.waves:
+                    self._carry_out(provisioner, self._due(wave))
+                return None
+        unseen = [step for step in made.steps() if step in self.said]
+        if unseen and not self.has_waited:
+            self.has_waited = True
+            self._wait(self.settle_seconds)
+            return None
+        for step in unseen:
+            self.refused[step] = "the service said that it is done, and does not show it"
+        return made
+
+    def _due(self, steps: Iterable[Step]) -> list[Step]:
+        return [step for step in steps if step not in self.refused and step not in self.said]
+
+    def _settle_found(self, made: Plan) -> None:
+        """Settle what was in doubt and needs no step any more: it stands there, or is not wished now."""
+        planned = {_doubt(step) for step in made.steps()}
+        for doubt, rows in self._doubts().items():
+            if doubt not in planned:
+                self.found += 1
+                for row in rows:
+                    self.book.settle(row.id, StepState.DONE, "found there, or not wished any more")
+        self.book.flush()
+
+    def _doubts(self) -> dict[_Doubt, list[StepRow]]:
+        self.book.flush()
+        doubts: dict[_Doubt, list[StepRow]] = {}
+        for row in self.book.rows([StepState.SENT]):
+            doubts.setdefault((Kind(row.kind), row.key, row.makes), []).append(row)
+        return doubts
+
+    def _carry_out(self, provisioner: Provisioner, steps: Sequence[Step]) -> None:
+        """Carry out one wave until each step has ended: what is in doubt comes after all else."""
+        if not steps:
+            return
+        doubts = self._doubts()
+        self._send(provisioner, [step for step in steps if _doubt(step) not in doubts])
+        self.book.end_open()
+        doubts = self._doubts()
+        left = [step for step in steps if not self._is_there(provisioner, step, doubts.get(_doubt(step)))]
+        if left:
+            rows = [row for step in left for row in doubts[_doubt(step)]]
+            over = max(row.ended or 0.0 for row in rows) + self.settle_seconds
+            self._wait(over - self.clock.now().timestamp())
+            left = [step for step in left if not self._is_there(provisioner, step, doubts[_doubt(step)])]
+            for row in (row for step in left for row in doubts[_doubt(step)]):
+                self.book.settle(row.id, StepState.UNDONE)
+            self._send(provisioner, left)
+
+    def _is_there(self, provisioner: Provisioner, step: Step, rows: Sequence[StepRow] | None) -> bool:
+        """Tell whether a step is settled: not in doubt, or found there now."""
+        if rows is None:
+            return True
+        there = done(step, provisioner.look(step.thing))
+        for row in rows if there else ():
+            self._found(step, row.id)
+        return there
+
+    def _send(self, provisioner: Provisioner, steps: Sequence[Step]) -> None:
+        """Send steps, each after its intent, and note every outcome. What was taken and gets none is in doubt."""
+        ids: dict[Step, int] = {}
+        taken: set[Step] = set()
+        try:
+            for outcome in provisioner.carry_out(self._intended(steps, ids, taken)):
+                self._note(provisioner, outcome, ids[outcome.step])
+        finally:
+            for step in ids.keys() - taken:
+                self.book.settle(ids[step], StepState.UNDONE)
+        if self.stop.is_set():
+            raise self._interrupted()
+
+    def _intended(self, steps: Sequence[Step], ids: dict[Step, int], taken: set[Step]) -> Iterator[Step]:
+        for at in range(0, len(steps), AHEAD):
+            if self.stop.is_set():
+                return
+            chunk = self._with_passwords(steps[at : at + AHEAD])
+            ids.update(zip(chunk, self.book.intend(chunk), strict=True))
+            for step in chunk:
+                taken.add(step)
+                yield step
+
+    def _with_passwords(self, steps: Sequence[Step]) -> list[Step]:
+        """Give new employees their passwords; those that are made are in their file before any account is begun."""
+        given = self.wish.passwords
+        new = [step.thing for step in steps if step.makes and isinstance(step.thing, Employee)]
+        self.passwords.make(each.address for each in new if fold(each.address) not in given)
+
+        def password(address: str) -> Callable[[], str]:
+            own = given.get(fold(address))
+            return own.get if own is not None else lambda: self.passwords.get(address)
+
+        return [
+            evolve(step, password=password(step.thing.address))
+            if step.makes and isinstance(step.thing, Employee)
+            else step
+            for step in steps
+        ]
+
+    def _note(self, provisioner: Provisioner, outcome: StepDone | StepNotDone, step_id: int) -> None:
+        step = outcome.step
+        if isinstance(outcome, StepDone):
+            self.done += 1
+            self.said.add(step)
+            self._settle(step, step_id, StepState.DONE)
+        elif isinstance(outcome.error, Transient):
+            self.book.settle(step_id, StepState.UNDONE)
+        elif isinstance(outcome.error, Refused):
+            if done(
+                step, provisioner.look(step.thing)
+            ):  # made by somebody else, or by an attempt that was thought lost
+                self._found(step, step_id)
+            else:
+                self.refused[step] = str(outcome.error)
+                self._settle(step, step_id, StepState.REFUSED, str(outcome.error))
+
+    def _found(self, step: Step, step_id: int) -> None:
+        self.found += 1
+        self.said.add(step)
+        self._settle(step, step_id, StepState.DONE, "found there")
+
+    def _settle(self, step: Step, step_id: int, state: StepState, reason: str = "") -> None:
+        self.book.settle(step_id, state, reason)
+        self.tell(step, state, reason)
+
+    def _wait(self, seconds: float) -> None:
+        if seconds > 0:
+            self.clock.sleep(seconds, self.stop.event)
+        if self.stop.is_set():
+            raise self._interrupted()
+
+    def _interrupted(self) -> Interrupted:
+        remedy = "Run the same command again."
+        return Interrupted("stopped between two steps", signal=self.stop.signal, remedy=remedy)
+
+    def _refusals(self) -> Iterator[Problem]:
+        for step, reason in self.refused.items():
+            yield Problem(
+                step.kind, name_of(step.thing), f"was refused: {reason}", "mend that, then run again"
+            )
+
+
+def _doubt(step: Step) -> _Doubt:
+    return step.kind, step.key, step.makes
+
+
+def _pause(failures: int, error: AlimailError) -> float:
+    if isinstance(error, Throttled) and error.retry_after is not None:
+        return max(error.retry_after, 0.1)
+    return float(min(LONGEST_PAUSE, 2.0 ** min(failures, 12)))
