@@ -10,6 +10,7 @@ from attrs import Attribute, evolve, fields, frozen
 from alimail_core.contract import Credentials, Sink, SinkKind, Source, SourceKind
 from alimail_core.governor import GovernedSink, GovernedSource, Governor
 from alimail_core.model import Remark
+from alimail_core.network import NobodyThere, NoTls
 from alimail_core.registry import Registry
 from alimail_core.seam import Clock
 from alimail_core.spec import AccountSpec, Endpoint
@@ -109,18 +110,23 @@ class Ends:
     def _open_source(self) -> Source:
         account, kind = self.account, self.registry.source(self.account.source.kind)
         login = Credentials(account.source_user, account.source_secret.get)
-        side = self.governor.open(
-            self._of_source, lambda: kind.open(self._options(kind, account.source), login, self.clock)
-        )
+        side = self.governor.open(self._of_source, lambda: self._opened(kind, account.source, login))
         return GovernedSource(side, self.governor, self._of_source, self.tell)
 
     def _open_sink(self) -> Sink:
         account, kind = self.account, self.registry.sink(self.account.target.kind)
         login = Credentials(account.target_user, account.target_secret.get)
-        side = self.governor.open(
-            self._of_sink, lambda: kind.open(self._options(kind, account.target), login, self.clock)
-        )
+        side = self.governor.open(self._of_sink, lambda: self._opened(kind, account.target, login))
         return GovernedSink(side, self.governor, self._of_sink, self.tell)
 
-    def _options(self, kind: SourceKind[Any] | SinkKind[Any], endpoint: Endpoint) -> Any:
-        return self.ways.options_for(kind, endpoint.options, self.tell, keep=self.writes)
+    def _opened(self, kind: SourceKind[Any] | SinkKind[Any], endpoint: Endpoint, login: Credentials) -> Any:
+        options = self.ways.options_for(kind, endpoint.options, self.tell, keep=self.writes)
+        try:
+            return kind.open(options, login, self.clock)
+        except (NobodyThere, NoTls) as error:
+            if options is not endpoint.options:
+                error.remedy += (
+                    f" It was found earlier for tls = auto ({options.tls}, port {options.port}), and is kept: if the "
+                    "server has changed, say tls and port in the configuration."
+                )
+            raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Iterator, Mapping
@@ -59,6 +60,7 @@ def internet(zone: Zone, certificate: Certificate, *, silent: bool = False) -> I
             with (
                 mock.patch.object(dns.resolver, "default_resolver", resolver),
                 mock.patch.object(socket, "getaddrinfo", elsewhere),
+                mock.patch.dict(os.environ, {"no_proxy": "*"}),
             ):
                 yield world
         finally:

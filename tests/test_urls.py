@@ -64,6 +64,16 @@ def _faults(text: str, side: Literal["source", "target"] = "source") -> list[str
     return [fault.message for fault in caught.value.faults]
 
 
+def test_encryption_is_found_where_it_is_not_told() -> None:
+    """Of a mail server the URL need tell neither port nor encryption; it may also say so in so many words."""
+    registry = Registry.load(["imap", "pop3"])
+    for kind in ("imap", "pop3"):
+        left_out, _ = parse_url(f"{kind}://anna@mail.old.example", registry, "source")
+        said, _ = parse_url(f"{kind}://anna@mail.old.example?tls=auto", registry, "source")
+        assert left_out == said
+        assert (said.options.tls, said.options.port) == ("auto", None)
+
+
 def test_a_server_has_host_port_and_options() -> None:
     """Query values become the plug-in's types; the user is decoded."""
     endpoint, user = parse_url(

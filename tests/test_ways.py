@@ -207,4 +207,5 @@ def test_a_migration_finds_the_way_tells_it_and_keeps_to_it(tmp_path: Path) -> N
             (summary,) = moving.run().accounts
         assert summary.state == "failed"
         assert "offers no STARTTLS" in summary.reason
+        assert f"(starttls, port {stripped.port}), and is kept" in summary.remedy
         assert not stripped.commands(b"LOGIN")

@@ -55,6 +55,7 @@ def copy(
     \b
     URLs: KIND://USER@HOST:PORT?OPTION=VALUE. A user with an @ in it is written with %40, except in alimail URLs,
     where the address is the user. `alimail plugins list` names the kinds, `alimail plugins show KIND` its options.
+    Port and encryption are found by trying where a URL does not tell them (?tls=auto): the best that the server has.
     Quote a URL with ? or & in it, or your shell reads it.
     """
     frame = Frame.of(context)
