@@ -1,10 +1,11 @@
 # Everything here sets itself up: see tools/setup.
 PY := .venv/bin
 
-.PHONY: help setup demo check test test-long soak bench
+.PHONY: help setup demo demo-organisation check test test-long soak bench
 
 help:
 	@echo "make demo       move a small organisation between two real servers, and prove it"
+	@echo "make demo-organisation  thirty accounts, two in trouble, killed, mended, cut over, proven"
 	@echo "make test       everything that CI runs (real Dovecots on loopback)"
 	@echo "make test-long  the same with all seeds of the long tests"
 	@echo "make bench      side by side with mbsync, doveadm and others: WORK=alibaba50 RUNS=3 TLS=off WRITE=1"
@@ -16,6 +17,9 @@ setup:
 
 demo: setup
 	@$(PY)/python -m tools.demo
+
+demo-organisation: setup
+	@$(PY)/python -m tools.demo.organisation
 
 check: setup
 	$(PY)/ruff check .

@@ -15,6 +15,7 @@ from attrs import evolve
 
 from alimail_core.testing.oracle import Kept, Snapshot
 from tools.demo import proof
+from tools.demo.company import GONE, MISTYPED
 from tools.demo.office import altered
 
 ROOT = Path(__file__).parents[1]
@@ -84,16 +85,44 @@ def test_demo_keeps_its_promises(tmp_path: Path) -> None:
     _assert_secrets_kept(folder, done.stdout + done.stderr)
 
 
+@pytest.mark.server
+def test_the_company_moves_until_the_old_systems_can_end(tmp_path: Path) -> None:
+    """Thirty accounts by two protocols, two in trouble, a kill, a repair, the change: proven, and nothing told."""
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "tools.demo.organisation", "--small", "--folder", str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    told, _, proven = done.stdout.partition("Proven, by reading all servers without alimail:\n")
+    text = " ".join(proven.split())
+    assert "30 mailboxes moved, 20 by IMAP and 10 by POP3" in text
+    assert re.search(r"- \d\d\d messages stand in the target: 0 missing, 0 doubled\.", text)
+    for person in (MISTYPED, GONE):
+        assert re.search(rf"{person.old} +WAITS for its password", told)
+    rosters = [folder / name / "accounts.csv" for name in ("head-office", "branch")]
+    secrets = {password for roster in rosters for password in _passwords(roster)}
+    assert len(secrets) == 3
+    _assert_kept_in(rosters, secrets, folder, done.stdout + done.stderr)
+
+
 def _assert_secrets_kept(folder: Path, told: str) -> None:
     """No password was shown or written anywhere but into the two files that only their owner can read."""
-    secrets = {(folder / "old-master.secret").read_text().strip()}
-    with (folder / "accounts.csv").open(encoding="utf-8-sig", newline="") as file:
-        headings, *rows = (row for row in csv.reader(file) if not row[0].startswith("#"))
-    passwords = {row[headings.index("Target password")] for row in rows}
-    secrets |= {password for password in passwords if not password.startswith("env:")}
+    master, roster = folder / "old-master.secret", folder / "accounts.csv"
+    secrets = {master.read_text().strip(), *_passwords(roster)}
     assert len(secrets) == 2
+    _assert_kept_in([master, roster], secrets, folder, told)
+
+
+def _passwords(roster: Path) -> set[str]:
+    with roster.open(encoding="utf-8-sig", newline="") as file:
+        headings, *rows = (row for row in csv.reader(file) if not row[0].startswith("#"))
+    columns = [headings.index("Source password"), headings.index("Target password")]
+    cells = {row[column] for row in rows for column in columns}
+    return {cell for cell in cells if cell and not cell.startswith("env:")}
+
+
+def _assert_kept_in(files: list[Path], secrets: set[str], folder: Path, told: str) -> None:
     holders = {path for path in folder.rglob("*") if path.is_file() and _holds(path, secrets)}
-    assert holders == {folder / "old-master.secret", folder / "accounts.csv"}
+    assert holders == set(files)
     assert {path.stat().st_mode & 0o777 for path in holders} == {0o600}
     assert not any(secret in told for secret in secrets)
 

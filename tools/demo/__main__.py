@@ -155,7 +155,7 @@ def main(words: Sequence[str]) -> int:
         "--folder", type=Path, default=ROOT / "demo-run", help="where the report lies afterwards"
     )
     wishes = parser.parse_args(words)
-    signal.signal(signal.SIGTERM, _interrupted)
+    signal.signal(signal.SIGTERM, interrupted)
     try:
         with on_stage(wishes.folder.absolute()) as stage:
             Play(stage, SMALL_SCALE if wishes.small else SCALE).perform()
@@ -168,7 +168,7 @@ def main(words: Sequence[str]) -> int:
     return 0
 
 
-def _interrupted(*_: Any) -> None:
+def interrupted(*_: Any) -> None:
     raise KeyboardInterrupt
 
 

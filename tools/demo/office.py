@@ -45,11 +45,12 @@ class Person:
     name: str
     local: str
     folders: Mapping[FolderPath, int]
+    domain: str = OLD_DOMAIN
 
     @property
     def old(self) -> str:
         """The address at the source."""
-        return f"{self.local}@{OLD_DOMAIN}"
+        return f"{self.local}@{self.domain}"
 
     @property
     def new(self) -> str:
@@ -162,11 +163,16 @@ class Writer:
 
 def fill(server: Dovecot, writer: Writer, scale: int) -> None:
     """Put the organisation's mail into the source; ``scale`` multiplies its amount."""
-    for person in PEOPLE:
-        for path, share in person.folders.items():
-            _fill_folder(server, writer, person, path, share * scale)
+    fill_folders(server, writer, PEOPLE, scale)
     _keywords(server, writer)
     _odd_mail(server)
+
+
+def fill_folders(server: Dovecot, writer: Writer, people: Iterable[Person], scale: int) -> None:
+    """Put ordinary mail into people's folders."""
+    for person in people:
+        for path, share in person.folders.items():
+            _fill_folder(server, writer, person, path, share * scale)
 
 
 def _fill_folder(server: Dovecot, writer: Writer, person: Person, path: FolderPath, count: int) -> None:
@@ -208,10 +214,10 @@ class LastWeek:
     deleted: int
 
 
-def work_on(server: Dovecot, writer: Writer) -> LastWeek:
+def work_on(server: Dovecot, writer: Writer, people: Iterable[Person] = PEOPLE) -> LastWeek:
     """Let people work at the source: new mail, other flags, mail moved, a folder renamed, mail deleted."""
-    done = Counter[str]()
-    for person in PEOPLE:
+    done = Counter[str](renamed=0)
+    for person in people:
         for path in (INBOX, INBOX, INBOX, ("Sent",)):
             server.deliver(person.old, path, writer.mail(person, writer.today), date=writer.today)
             done["arrived"] += 1

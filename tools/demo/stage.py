@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -65,11 +65,16 @@ class Stage:
                 process.terminate()
                 process.wait()
 
-    def run_and_kill(self, *words: str, arrived: int) -> int:
-        """Run a command until so many messages stand in the target, and kill it; return how many stand there."""
+    def run_and_kill(self, *words: str, arrived: int, meanwhile: Callable[[], None] = lambda: None) -> int:
+        """Run a command until so many messages stand in the target, and kill it; return how many stand there.
+
+        ``meanwhile`` happens once half of them do.
+        """
         with self.running(*words) as process:
-            while self.arrived() < arrived and process.poll() is None:
-                time.sleep(_POLL_SECONDS)
+            for wanted, act in ((arrived // 2, meanwhile), (arrived, lambda: None)):
+                while self.arrived() < wanted and process.poll() is None:
+                    time.sleep(_POLL_SECONDS)
+                act()
             process.kill()
             code = process.wait()
         if self.console.is_terminal:
@@ -90,7 +95,7 @@ class Stage:
         """
         shutil.copy(self.source.ca_file, self.folder / "old-ca.pem")
         shutil.copy(self.target.ca_file, self.folder / "new-ca.pem")
-        self._write_secret("old-master.secret", self.source.master_password)
+        self.write_secret("old-master.secret", self.source.master_password)
         roster = self.folder / "accounts.csv"  # made by init with mode 0600
         rows = (f"{person.old},,,{person.new},{self.target.password},\n" for person in PEOPLE)
         with roster.open("a", encoding="utf-8") as file:
@@ -106,12 +111,12 @@ class Stage:
             "transfer": {"settle_seconds": "3.0"},
         }
         config = self.folder / "alimail.toml"
-        config.write_text(_changed(config.read_text("utf-8"), changes), "utf-8")
+        config.write_text(changed(config.read_text("utf-8"), changes), "utf-8")
         return [
             f"  [{table}] {key} = {value}" for table, keys in changes.items() for key, value in keys.items()
         ]
 
-    def _write_secret(self, name: str, value: str) -> None:
+    def write_secret(self, name: str, value: str) -> None:
         with open(os.open(self.folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(value + "\n")
 
@@ -119,13 +124,13 @@ class Stage:
 @contextmanager
 def on_stage(folder: Path, *, round_trip: float = 0.0) -> Iterator[Stage]:
     """Start both servers over an empty folder, the target so many seconds away; end them however the block ends."""
-    _make_empty(folder)
+    make_empty(folder)
     stage = Stage(folder, AlibabaServer(round_trip=round_trip))
     with stage.source, stage.target:
         yield stage
 
 
-def _make_empty(folder: Path) -> None:
+def make_empty(folder: Path) -> None:
     """Throw away what an earlier demo left, and nothing that is not a demo's. Raises ``BrokenPromise``."""
     if folder.exists() and any(folder.iterdir()):
         if not (folder / MARKER).exists():
@@ -140,7 +145,7 @@ def environment() -> Mapping[str, str]:
     return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
 
 
-def _changed(text: str, changes: Mapping[str, Mapping[str, str]]) -> str:
+def changed(text: str, changes: Mapping[str, Mapping[str, str]]) -> str:
     """Give keys of a configuration that ``init`` wrote, where they stand commented out, their values."""
     head, *tables = re.split(r"(?m)^(?=\[)", text)
     for index, table in enumerate(tables):

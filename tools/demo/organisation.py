@@ -1,0 +1,276 @@
+"""``make demo-organisation``: a company of thirty moves, with trouble on the way, until the old systems can end.
+
+Two old systems, IMAP and POP3, one new one; a password is wrong and a mailbox is deleted in the middle of it; the
+process is killed; people go on working; the two are mended; the mail exchanger is changed; and it is proven.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from attrs import define, evolve, field
+
+from alimail_core.testing.servers import ServerError
+from tools.demo import proof
+from tools.demo.__main__ import ROOT, interrupted
+from tools.demo.company import (
+    BRANCH,
+    BRANCH_PEOPLE,
+    GONE,
+    HEAD,
+    HEAD_PEOPLE,
+    MISTYPED,
+    PEOPLE,
+    CompanyStage,
+    company_on_stage,
+)
+from tools.demo.office import INBOX, LastWeek, Person, Writer, work_on
+from tools.demo.stage import BrokenPromise
+
+SCALE, SMALL_SCALE = 2, 1
+
+
+@define
+class Move:
+    """The move, scene by scene; each raises ``BrokenPromise`` where something is not as promised."""
+
+    stage: CompanyStage
+    scale: int
+    begun: float = field(factory=time.monotonic)
+    writer: Writer = field(factory=lambda: Writer(random.Random(3), datetime.now(UTC).replace(microsecond=0)))
+
+    def perform(self) -> None:
+        """Play it all."""
+        self.prepare()
+        self.look()
+        killed_at = self.carry()
+        carried = [person for person in HEAD_PEOPLE if person not in (MISTYPED, GONE)]
+        before = self.head_office(carried)
+        week = self.delta()
+        self.mend()
+        self.prove("After the repair all thirty are in sync", proof.expected(self.source(), before))
+        arrived = self.cut_over()
+        wanted = proof.expected(self.source(), before) + arrived
+        last = self.prove("The same after the change, with what came to the new system by itself", wanted)
+        self.end()
+        self.tell_end(killed_at, week, last)
+
+    def alimail(self, verb: str, *words: str, at: Sequence[str] = (HEAD, BRANCH), expect: int = 0) -> None:
+        """Run a verb of alimail for one or both migrations."""
+        for name in at:
+            self.stage.run("alimail", verb, *self.stage.config(name), *words, expect=expect)
+
+    def prepare(self) -> None:
+        """Fill the old servers; write configurations and rosters."""
+        stage = self.stage
+        stage.tell(
+            f"Three mail servers run on loopback: the head office's old one (IMAP, {len(HEAD_PEOPLE)} people), the "
+            f"branch's old one (POP3, {len(BRANCH_PEOPLE)} people), and one that presents itself as Alibaba Mail. "
+            "The old ones are being filled."
+        )
+        stage.fill(self.writer, self.scale)
+        stage.make_folders()
+        stage.tell("Each old system has a migration of its own: a folder with a configuration and a roster.")
+        for name, kind, port in (
+            (HEAD, "imap", stage.source.imaps_port),
+            (BRANCH, "pop3", stage.branch.pop3s_port),
+        ):
+            stage.run(
+                *("alimail", "init", "--yes", *stage.config(name), "--name", name, "--source-kind", kind),
+                *("--source-host", "127.0.0.1", "--source-port", str(port), "--target-host", "127.0.0.1"),
+            )
+        lines = stage.fill_in_files()
+        stage.tell(
+            "Filled in with an editor: the rosters, with everybody's passwords (one of them with a slip), and in "
+            "both configurations"
+        )
+        stage.console.print(*lines, sep="\n")
+
+    def look(self) -> None:
+        """Check and plan: nothing is written yet, and the wrong password is found."""
+        self.stage.tell(
+            f"Can everything be reached? The password of {MISTYPED.old} is wrong, and `check` says so."
+        )
+        self.alimail("check", at=[HEAD], expect=3)
+        self.alimail("check", at=[BRANCH])
+        self.stage.tell("What will be done to whom? The one with the wrong password is named again.")
+        self.alimail("plan", "--quiet", at=[HEAD], expect=3)
+        self.alimail("plan", "--quiet", at=[BRANCH])
+
+    def carry(self) -> int:
+        """Move the head office, with a kill and a mailbox deleted in the middle, then the branch.
+
+        Return how many messages stood in the target when the process was killed.
+        """
+        stage, wanted = self.stage, 240 * self.scale
+        stage.tell(
+            f"Now move the head office. Half-way, the old system's administrator deletes the mailbox of {GONE.old}. "
+            f"Once {wanted} messages have arrived, the process is killed (SIGKILL)."
+        )
+        killed_at = stage.run_and_kill(
+            *("alimail", "migrate", *stage.config(HEAD), "--yes"),
+            arrived=wanted,
+            meanwhile=lambda: stage.source.close_account(GONE.old),
+        )
+        stage.tell(
+            f"Killed, with {killed_at:,} messages in the target. The same command goes on; two accounts cannot, and "
+            "hold up nobody."
+        )
+        self.alimail("migrate", "--yes", at=[HEAD], expect=3)
+        stage.tell("The branch, by POP3:")
+        self.alimail("migrate", "--yes", at=[BRANCH])
+        stage.tell("Who waits for a password, and to whom would one write?")
+        self.alimail("status", "--pending", at=[HEAD])
+        return killed_at
+
+    def delta(self) -> LastWeek:
+        """Let people go on working at the old systems, and carry what they did."""
+        stage = self.stage
+        people = [person for person in HEAD_PEOPLE if person is not GONE]
+        week = work_on(stage.source, self.writer, people)
+        for person in BRANCH_PEOPLE:
+            stage.branch.deliver(person.old, INBOX, self.writer.mail(person, self.writer.today))
+        week = evolve(week, arrived=week.arrived + len(BRANCH_PEOPLE))
+        stage.tell(
+            f"Meanwhile people went on: {week.arrived} messages arrived, {week.flagged} were marked, {week.moved} "
+            f"moved, {week.renamed} are in folders that were renamed, {week.deleted} were deleted. The same command "
+            "carries that."
+        )
+        self.alimail("migrate", "--yes", at=[HEAD], expect=3)
+        self.alimail("migrate", "--yes", at=[BRANCH])
+        return week
+
+    def mend(self) -> None:
+        """Correct the password, put the mailbox back, and carry the two accounts."""
+        stage = self.stage
+        stage.tell(
+            f"The slip in the roster is corrected, and the mailbox of {GONE.old} is put back from the old system's "
+            "backup. Only who had trouble is carried:"
+        )
+        stage.write_roster(HEAD, HEAD_PEOPLE)
+        stage.source.open_account(GONE.old)
+        self.alimail("migrate", "--yes", "--retry-problems", at=[HEAD])
+
+    def cut_over(self) -> proof.Mail:
+        """Show the checklist, change the exchanger, and carry the last delta; return what came to the new system."""
+        stage = self.stage
+        stage.tell("Ready for the change? The checklist is made from the true state, and kept.")
+        self.alimail("cutover")
+        arrived = stage.change_exchanger(self.writer)
+        late = HEAD_PEOPLE[:5]
+        for person in late:
+            stage.source.deliver(person.old, INBOX, self.writer.mail(person, self.writer.today))
+        stage.tell(
+            f"The MX record points to the new system now: {arrived.total()} messages arrive there, one for each "
+            f"person, and {len(late)} more at the old one, whose senders still had the old record. The final delta:"
+        )
+        self.alimail("migrate", "--yes")
+        return arrived
+
+    def end(self) -> None:
+        """Prove by alimail's own means, see that nothing is left, disable the accounts and write the reports."""
+        before = self.target()
+        self.stage.tell("Is it all there? Every octet is read back from the target.")
+        self.alimail("verify", "--full", "--quiet")
+        self.stage.tell("Once more: there is nothing to do, and nothing is written.")
+        self.alimail("migrate", "--yes", "--quiet")
+        if self.target() != before:
+            raise BrokenPromise("a pass with nothing to do has changed the target")
+        self.stage.tell(
+            "The old systems can be switched off: no account runs any longer, and the reports are written."
+        )
+        self.alimail("disable", "ALL")
+        self.alimail("report")
+
+    def head_office(self, people: Iterable[Person] = HEAD_PEOPLE) -> proof.Office:
+        """Read mailboxes of the head office's old system."""
+        return proof.read(self.stage.source.snapshot, {person.local: person.old for person in people})
+
+    def source(self) -> proof.Office:
+        """Read all mailboxes of both old systems."""
+        branch = proof.read(
+            self.stage.branch.snapshot, {person.local: person.old for person in BRANCH_PEOPLE}
+        )
+        return {**self.head_office(), **branch}
+
+    def target(self) -> proof.Office:
+        """Read all mailboxes of the new system."""
+        return proof.read(self.stage.target.snapshot, {person.local: person.new for person in PEOPLE})
+
+    def prove(self, claim: str, wanted: proof.Mail) -> proof.Findings:
+        """Hold the target against what it must hold. Raises ``BrokenPromise`` where anything differs."""
+        target = self.target()
+        findings = proof.compare(wanted, target)
+        marked = proof.compare(_of(HEAD_PEOPLE, wanted), _only(HEAD_PEOPLE, target)).marked_otherwise
+        self.stage.tell(
+            f"{claim}: all servers were read by another program (Python's imaplib). {findings.messages:,} messages "
+            f"stand in the target; {findings.missing} are missing, {findings.doubled} doubled. At the head office "
+            f"{marked} have other flags or another date; POP3 tells neither."
+        )
+        if findings.missing or findings.doubled or marked:
+            raise BrokenPromise(f"the target differs from the source: {findings}")
+        return findings
+
+    def tell_end(self, killed_at: int, week: LastWeek, last: proof.Findings) -> None:
+        """Sum up what was proven, and say where the reports lie."""
+        pages = [self.stage.folder / name / "alimail-report" / "report.html" for name in (HEAD, BRANCH)]
+        if missing := [page for page in pages if not page.exists()]:
+            raise BrokenPromise(f"there is no report at {missing[0]}")
+        self.stage.tell("Proven, by reading all servers without alimail:")
+        for line in (
+            f"- {len(PEOPLE)} mailboxes moved, {len(HEAD_PEOPLE)} by IMAP and {len(BRANCH_PEOPLE)} by POP3, through "
+            f"a kill when {killed_at:,} messages had arrived: each message is there once, with the same octets.",
+            "- A wrong password and a mailbox that was deleted meanwhile stopped their two accounts and no other; "
+            "mended, they were carried with --retry-problems.",
+            f"- The last week was followed: {week.arrived} messages new, {week.flagged} marked, "
+            f"{week.moved + week.renamed} moved, {week.deleted} deleted (these are kept in the target).",
+            f"- The change was made: what {len(PEOPLE)} people got at the new system by itself was left alone, and "
+            "what came late to the old one was carried.",
+            f"- {last.messages:,} messages stand in the target: 0 missing, 0 doubled. One more run changed nothing.",
+            f"It took {time.monotonic() - self.begun:.0f} seconds. The reports:",
+        ):
+            self.stage.console.print(line)
+        for page in pages:
+            self.stage.console.print(page, soft_wrap=True)
+
+
+def _only(people: Iterable[Person], office: proof.Office) -> proof.Office:
+    return {person.local: office[person.local] for person in people}
+
+
+def _of(people: Iterable[Person], mail: proof.Mail) -> proof.Mail:
+    locals_ = {person.local for person in people}
+    return Counter({place: times for place, times in mail.items() if place[0] in locals_})
+
+
+def main(words: Sequence[str]) -> int:
+    """Play; return 0 where everything was as promised."""
+    parser = argparse.ArgumentParser(prog="python -m tools.demo.organisation", description=__doc__)
+    parser.add_argument("--small", action="store_true", help="half of the mail")
+    parser.add_argument(
+        "--folder", type=Path, default=ROOT / "demo-run", help="where the reports lie afterwards"
+    )
+    wishes = parser.parse_args(words)
+    signal.signal(signal.SIGTERM, interrupted)
+    try:
+        with company_on_stage(wishes.folder.absolute()) as stage:
+            Move(stage, SMALL_SCALE if wishes.small else SCALE).perform()
+    except (BrokenPromise, ServerError) as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("demo: interrupted; its servers have ended", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
