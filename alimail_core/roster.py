@@ -8,7 +8,6 @@ bounded, formulas are refused, and no message repeats what stands in a password 
 
 from __future__ import annotations
 
-import itertools
 import re
 import unicodedata
 from collections import Counter, defaultdict
@@ -18,11 +17,11 @@ from typing import Final, Literal, TypeAlias
 
 from attrs import Factory, define, field, frozen
 
+from alimail_core.columns import Columns, Findings, Table, places, read_table, unfit, wanted
 from alimail_core.errors import Fault, InputError
 from alimail_core.model import Remark
 from alimail_core.secrets import Secret, cell_fault, file_remark, parse_cell
-from alimail_core.sheets import Cell, Row, SheetError, read_sheets
-from alimail_core.structure import did_you_mean
+from alimail_core.sheets import Row
 from alimail_core.text import printable
 
 Column: TypeAlias = Literal[
@@ -98,12 +97,10 @@ class RosterRow:
 
 
 @define
-class Roster:
+class Roster(Findings):
     """What a file gave: rows, what is wrong, and what is merely worth knowing."""
 
     rows: list[RosterRow] = Factory(list)
-    faults: list[Fault] = Factory(list)
-    remarks: list[Remark] = Factory(list)
 
 
 def read_roster(path: Path, headings: Mapping[str, Column] | None = None) -> list[RosterRow]:
@@ -121,10 +118,9 @@ def scan_roster(path: Path, headings: Mapping[str, Column] | None = None) -> Ros
     ``headings`` names further headings: the file's own -> one of ``COLUMNS``. Never raises for what is in the file.
     """
     roster = Roster()
-    try:
-        _Reader(path, _heading_table(headings or {}), roster).read()
-    except SheetError as error:
-        roster.faults.append(Fault(printable(error.where or str(path)), error.message, error.remedy))
+    table = read_table(path, Columns(COLUMNS, _REQUIRED, headings or {}), roster)
+    if table is not None:
+        _Reader(path, table, roster).read()
     return roster
 
 
@@ -160,11 +156,17 @@ def branching(rows: Iterable[RosterRow]) -> list[Remark]:
     targets: dict[str, list[RosterRow]] = defaultdict(list)
     for row in rows:
         targets[same_address(row.source_address)].append(row)
+    groups = [
+        group for group in targets.values() if len({same_address(row.target_address) for row in group}) > 1
+    ]
     return [
         Remark("note", f"{printable(group[0].source_address)} goes to {len(group)} targets: {_places(group)}")
-        for group in targets.values()
-        if len({same_address(row.target_address) for row in group}) > 1
+        for group in groups
     ]
+
+
+def _places(rows: Iterable[RosterRow]) -> str:
+    return places(row.where for row in rows)
 
 
 def same_address(address: str) -> str:
@@ -198,93 +200,33 @@ class _Reader:
     """One reading of one file."""
 
     path: Path
-    table: Mapping[str, Column]
+    table: Table[Column]
     roster: Roster
 
     def read(self) -> None:
-        sheets = [_without_notes(rows) for rows in read_sheets(self.path, self._known)]
-        found = [(rows, columns) for rows in sheets if (columns := self._headings(rows))]
-        if not found:
-            self._no_headings(sheets)
-            return
-        rows, columns = found[0]
-        if self._complete(rows[0], columns):
-            self._rows(rows[1:], columns)
-
-    def _known(self, row: Sequence[str]) -> int:
-        """Count the headings that are known, by which the delimiter of a csv is told."""
-        return sum(_plain(text) in self.table for text in row)
-
-    def _headings(self, rows: Sequence[Row]) -> dict[int, Column]:
-        """Return which columns of a sheet are known, if its first row has an address's heading in it."""
+        rows = wanted(self.table, "source address", EXAMPLE_ADDRESS, self.roster)
         if not rows:
-            return {}
-        named = {index: self.table.get(_plain(cell.text)) for index, cell in enumerate(rows[0].cells)}
-        columns = {index: column for index, column in named.items() if column}
-        return columns if any(column in _REQUIRED for column in columns.values()) else {}
-
-    def _no_headings(self, sheets: Sequence[Sequence[Row]]) -> None:
-        where = sheets[0][0].where if sheets and sheets[0] else printable(str(self.path))
-        wanted = " and ".join(_REQUIRED)
-        self._fault(where, "there are no headings that I know", f"the first row must name {wanted}")
-
-    def _complete(self, row: Row, columns: Mapping[int, Column]) -> bool:
-        before = len(self.roster.faults)
-        for column, times in Counter(columns.values()).items():
-            if times > 1:
-                self._fault(row.where, f"there are {times} columns for the {column}", "leave one of them")
-        for column in _REQUIRED:
-            if column not in columns.values():
-                spelt = COLUMNS[column]
-                remedy = f'call it "{spelt[0].split("|")[0]}" or "{spelt[1].split("|")[0]}"'
-                self._fault(row.where, f"there is no column for the {column}", remedy)
-        for index, cell in enumerate(row.cells):
-            if index not in columns and cell.text.strip():
-                self._unknown(row, index, cell)
-        return len(self.roster.faults) == before
-
-    def _unknown(self, row: Row, index: int, cell: Cell) -> None:
-        text = printable(cell.text.strip()[:60])
-        remedy = did_you_mean(text.casefold(), COLUMNS)
-        self.roster.remarks.append(
-            Remark("note", f'{row.at(index)}: the column "{text}" is not read', remedy)
-        )
-
-    def _rows(self, rows: Sequence[Row], columns: Mapping[int, Column]) -> None:
-        rows = self._wanted(rows, columns)
-        if not rows:
-            self._fault(printable(str(self.path)), "there is no account in it")
+            self.roster.fault(printable(str(self.path)), "there is no account in it")
         literal = False
         for row in rows:
-            values = self._values(row, columns)
+            values = self._values(row)
             if values is not None:
-                places = {column: row.at(index) for index, column in columns.items()}
-                made = self._made(row, values, places)
+                cells = {column: row.at(index) for index, column in self.table.columns.items()}
+                made = self._made(row, values, cells)
                 self.roster.rows.append(made)
                 secrets = (made.source_secret, made.target_secret)
                 literal |= any(secret is not None and secret.scheme == "literal" for secret in secrets)
         if literal and (remark := file_remark(self.path, "passwords")):
             self.roster.remarks.append(remark)
 
-    def _wanted(self, rows: Sequence[Row], columns: Mapping[int, Column]) -> list[Row]:
-        """Leave out the example, and what its author has left out; the latter is told."""
-        place = next(index for index, column in columns.items() if column == "source address")
-        addresses = [(row, row.cells[place].text.strip() if place < len(row.cells) else "") for row in rows]
-        left_out = [row for row, text in addresses if _is_note(text) and text != EXAMPLE_ADDRESS]
-        if left_out:
-            text = f"left out, since the source address begins with #: {_places(left_out)}"
-            self.roster.remarks.append(Remark("note", text))
-        return [row for row, text in addresses if not _is_note(text)]
-
-    def _values(self, row: Row, columns: Mapping[int, Column]) -> dict[Column, str | Secret] | None:
+    def _values(self, row: Row) -> dict[Column, str | Secret] | None:
         """Return what a row holds, checked; ``None`` where something is wrong with it."""
         before = len(self.roster.faults)
         values: dict[Column, str | Secret] = {}
-        for index, column in columns.items():
-            cell = row.cells[index] if index < len(row.cells) else Cell("")
-            where = row.at(index)
-            if fault := cell.fault or _unfit(cell.text, column):
-                self._fault(where, f"the {column} {fault}", cell.remedy)
+        for index, column in self.table.columns.items():
+            cell, where = self.table.cell(row, column), row.at(index)
+            if fault := cell.fault or unfit(cell.text, MAX_PASSWORD if column in _PASSWORDS else MAX_FIELD):
+                self.roster.fault(where, f"the {column} {fault}", cell.remedy)
             elif column in _PASSWORDS:
                 self._password(values, where, column, cell.text)
             else:
@@ -295,11 +237,11 @@ class _Reader:
         if column in _REQUIRED:
             fault = address_fault(text) if text else ("is empty", "")
             if fault:
-                self._fault(where, f"the {column} {fault[0]}", fault[1])
+                self.roster.fault(where, f"the {column} {fault[0]}", fault[1])
                 return
         if column == "wave" and text and not re.fullmatch(r"[0-9]{1,6}", text):
             remedy = "write 1, 2, 3 and so on, or leave it empty: the last"
-            self._fault(where, "the wave is not a whole number", remedy)
+            self.roster.fault(where, "the wave is not a whole number", remedy)
             return
         values[column] = text
 
@@ -316,7 +258,7 @@ class _Reader:
             )
         if fault := cell_fault(text):
             remedy = f"{fault[1]}; a password that looks like a reference is written literal:PASSWORD"
-            self._fault(where, f"the {column} {fault[0]}", remedy)
+            self.roster.fault(where, f"the {column} {fault[0]}", remedy)
         else:
             values[column] = parse_cell(text, base=self.path.parent)
 
@@ -341,42 +283,3 @@ class _Reader:
             int(text("wave")) if text("wave") else None,
             places,
         )
-
-    def _fault(self, where: str, message: str, remedy: str = "") -> None:
-        self.roster.faults.append(Fault(where, message, remedy))
-
-
-def _heading_table(extra: Mapping[str, Column]) -> dict[str, Column]:
-    table = {_plain(name): column for column, group in COLUMNS.items() for name in "|".join(group).split("|")}
-    return table | {_plain(heading): column for heading, column in extra.items()}
-
-
-def _plain(heading: str) -> str:
-    """Return a heading without case, width, spaces and punctuation."""
-    text = unicodedata.normalize("NFKC", heading[:200]).casefold()
-    return "".join(character for character in text if character.isalnum())
-
-
-def _is_note(text: str) -> bool:
-    return text.lstrip().startswith(("#", "＃"))
-
-
-def _without_notes(rows: Sequence[Row]) -> list[Row]:
-    """Leave out the notes above the headings. A row with more than one cell is no note: it may be the headings."""
-    notes = itertools.takewhile(lambda row: _is_note_row([cell.text for cell in row.cells]), rows)
-    return list(rows[sum(1 for _ in notes) :])
-
-
-def _is_note_row(texts: Sequence[str]) -> bool:
-    return _is_note(texts[0]) and not any(text.strip() for text in texts[1:])
-
-
-def _unfit(text: str, column: Column) -> str:
-    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text):
-        return "has control characters or line ends in it"
-    limit = MAX_PASSWORD if column in _PASSWORDS else MAX_FIELD
-    return f"is longer than {limit} characters" if len(text) > limit else ""
-
-
-def _places(rows: Sequence[RosterRow | Row]) -> str:
-    return ", ".join(row.where for row in rows[:3]) + (" and more" if len(rows) > 3 else "")
