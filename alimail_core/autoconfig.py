@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import http.client
 import ssl
-import time
 import urllib.error
 import urllib.request
 from typing import IO, Final
 from xml.parsers import expat
 
 from attrs import define, field, frozen
+
+from alimail_core.seam import Clock
 
 MAX_OCTETS: Final = 256 * 1024
 """The most octets of a page; those that are published have a few thousand."""
@@ -53,9 +54,9 @@ def pages(domain: str) -> list[str]:
     return [page.format(domain=domain) for page in _PAGES]
 
 
-def fetch(url: str, context: ssl.SSLContext) -> bytes:
+def fetch(url: str, context: ssl.SSLContext, clock: Clock) -> bytes:
     """Return a page. Raises ``NotPublished``."""
-    end = time.monotonic() + SECONDS
+    end = clock.monotonic() + SECONDS
     try:
         with _opener(context).open(url, timeout=_STEP_SECONDS) as response:
             octets = bytearray()
@@ -63,7 +64,7 @@ def fetch(url: str, context: ssl.SSLContext) -> bytes:
                 octets += chunk
                 if len(octets) > MAX_OCTETS:
                     raise NotPublished(f"it has more than {MAX_OCTETS} octets")
-                if time.monotonic() > end:
+                if clock.monotonic() > end:
                     raise NotPublished("it takes too long to arrive")
             return bytes(octets)
     except urllib.error.HTTPError as error:

@@ -23,6 +23,7 @@ from alimail_core.executors import in_order
 from alimail_core.model import Remark
 from alimail_core.network import PROBE_SECONDS, ServerOptions, tls_context
 from alimail_core.registry import Registry
+from alimail_core.seam import Clock
 from alimail_core.text import printable
 
 SIDE_BY_SIDE: Final = 8
@@ -108,23 +109,21 @@ class Tried:
 
 
 def kinds_of(registry: Registry) -> list[Kind]:
-    """Return the kinds of sources whose servers can be looked for."""
-    return [
-        kind
-        for role, kind in registry.kinds()
-        if role == "source" and isinstance(kind, SourceKind) and kind.probe and _service(kind)
-    ]
+    """Return the kinds of sources whose servers can be looked for, those first that leave least behind."""
+    kinds = [kind for role, kind in registry.kinds() if role == "source" and isinstance(kind, SourceKind)]
+    found = [kind for kind in kinds if kind.probe and _service(kind)]
+    return sorted(found, key=lambda kind: len(kind.leaves_behind))
 
 
 def guess_servers(
-    domain: str, kinds: Sequence[Kind], *, ispdb: bool = False, ca: Path | None = None
+    domain: str, kinds: Sequence[Kind], clock: Clock, *, ispdb: bool = False, ca: Path | None = None
 ) -> Guesses:
     """Ask for a domain's servers, all but the servers themselves.
 
     ``ispdb`` also asks Mozilla's list of providers, which thereby learns the domain. ``ca``: as for a server, for the
     pages too. Raises ``InputError`` for a bad ``ca``; everything that fails on the way is a remark.
     """
-    return _Search(domain, kinds, ca).run(ispdb)
+    return _Search(domain, kinds, clock, ca).run(ispdb)
 
 
 def try_guesses(
@@ -179,6 +178,7 @@ class _Search:
 
     domain: str
     kinds: Sequence[Kind]
+    clock: Clock
     ca: Path | None
     found: list[Guess] = field(factory=list)
     remarks: list[Remark] = field(factory=list)
@@ -283,7 +283,7 @@ class _Search:
 
     def _published(self, url: str, name: str, context: ssl.SSLContext) -> None:
         try:
-            servers = autoconfig.servers(autoconfig.fetch(url, context))
+            servers = autoconfig.servers(autoconfig.fetch(url, context, self.clock))
         except autoconfig.NotPublished as fault:
             self.remarks.append(Remark("note", f"{url}: {fault}"))
             return

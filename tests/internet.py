@@ -36,6 +36,8 @@ class Internet:
     """By URL without its scheme: what is served, or as text where it leads to."""
     silent: bool = False
     """The name server gives no answer."""
+    failing: set[str] = field(factory=set)
+    """Names of which it says that it cannot answer now."""
     asked: list[str] = field(factory=list)
     """What the name server and the web server were asked for."""
 
@@ -98,7 +100,9 @@ def _answer(world: Internet, query: dns.message.Message) -> dns.message.Message:
     answer = dns.message.make_response(query)
     answer.flags |= dns.flags.RA
     records = world.zone.get((name, kind), [])
-    if records:
+    if name in world.failing:
+        answer.set_rcode(dns.rcode.SERVFAIL)
+    elif records:
         answer.answer.append(dns.rrset.from_text(question.name, 60, "IN", kind, *records))
     elif not any(known == name for known, _ in world.zone):
         answer.set_rcode(dns.rcode.NXDOMAIN)

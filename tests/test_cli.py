@@ -84,7 +84,7 @@ def test_help_of_each_verb_has_examples(verb: str, capsys: pytest.CaptureFixture
     assert f"alimail {verb}" in text
 
 
-@pytest.mark.parametrize("verb", ["check", "plan", "status", "verify", "report", "plugins"])
+@pytest.mark.parametrize("verb", ["check", "discover", "plan", "status", "verify", "report", "plugins"])
 def test_each_reading_verb_tells_the_keys_of_its_json(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Programs that read JSON find its keys in the help."""
     main([verb, "--help"])

@@ -28,6 +28,8 @@ from alimail_core.discovery import (
 )
 from alimail_core.errors import InputError
 from alimail_core.registry import Registry
+from alimail_core.seam import Clock
+from alimail_core.testing import FakeClock
 from alimail_core.testing.certificates import Certificate, make_certificate
 from alimail_core.testing.servers import Dovecot
 from alimail_core.urls import parse_url
@@ -76,11 +78,11 @@ def zone(**more: list[str]) -> dict[tuple[str, str], list[str]]:
 
 
 def find(
-    registry: Registry, certificate: Certificate, *, ispdb: bool = False, domain: str = "old.example"
+    registry: Registry, certificate: Certificate, *, ispdb: bool = False, clock: Clock | None = None
 ) -> tuple[dict[str, Tried], list[str]]:
     """Return what came of each guess, by kind, host and port, and the remarks."""
     kinds, ca = kinds_of(registry), certificate.ca_file
-    found = guess_servers(domain, kinds, ispdb=ispdb, ca=ca)
+    found = guess_servers("old.example", kinds, clock or Clock(), ispdb=ispdb, ca=ca)
     tried = try_guesses(found.guesses, kinds, ca=ca)
     return {f"{each.guess.kind} {each.guess.host}:{each.guess.port}": each for each in tried}, [
         remark.text for remark in found.remarks
@@ -138,6 +140,29 @@ def test_a_server_is_found_by_its_srv_records(
         '[[account]]\nsource_address = "a@old.example"\ntarget_address = "a@new.example"\n'
     )
     assert loads(text, registry).accounts[0].source.options == best.options
+
+
+def test_records_are_tried_as_their_domain_prefers_them(registry: Registry, certificate: Certificate) -> None:
+    """The lower priority first, then the greater weight; IMAP before POP3, which brings less; each server once."""
+    imaps = ["20 9 993 c.old.example.", "10 1 993 b.old.example.", "10 9 993 a.old.example."]
+    with internet(
+        zone(imaps=imaps, imap=["0 1 143 b.old.example."], pop3s=["0 0 995 a.old.example."]), certificate
+    ):
+        found, _ = find(registry, certificate)
+    hosts = [
+        f"{tried.guess.kind} {tried.guess.host[0]}" for tried in found.values() if len(tried.guess.host) == 13
+    ]
+    assert hosts == ["imap a", "imap b", "imap c", "pop3 a"]
+    assert len(found["imap b.old.example:None"].guess.why) == 2
+
+
+def test_a_record_that_cannot_be_had_now_hides_no_other(registry: Registry, certificate: Certificate) -> None:
+    """A name server that fails at one name is told of, and asked for the next one."""
+    with internet(zone(imap=["0 1 143 mail.old.example."]), certificate) as world:
+        world.failing.add("_imaps._tcp.old.example")
+        found, remarks = find(registry, certificate)
+    assert found["imap mail.old.example:None"].guess.why[0] == "the SRV record _imap._tcp.old.example"
+    assert any("_imaps._tcp.old.example" in text for text in remarks)
 
 
 def test_a_server_is_found_by_its_usual_name(
@@ -262,14 +287,20 @@ def test_a_page_that_is_none_is_told_and_not_used(
     assert all(tried.guess.why == (discovery.USUAL,) for tried in found.values())
 
 
-def test_a_page_that_never_ends_is_left(
-    registry: Registry, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class Hasty(FakeClock):
+    """A clock on which each look takes half a minute."""
+
+    def monotonic(self) -> float:
+        """Pass, and tell the time."""
+        self.advance(30)
+        return super().monotonic()
+
+
+def test_a_page_that_never_ends_is_left(registry: Registry, certificate: Certificate) -> None:
     """A server that sends for ever does not hold up the search."""
-    monkeypatch.setattr(autoconfig, "SECONDS", -1.0)
     with internet(zone(), certificate) as world:
         world.pages[PAGE] = page()
-        _, remarks = find(registry, certificate)
+        _, remarks = find(registry, certificate, clock=Hasty())
     assert "it takes too long" in remarks[0]
 
 
@@ -335,7 +366,7 @@ def test_without_a_name_server_the_answer_is_plain(
 @pytest.mark.parametrize("domain", ["localhost", "a..b", "x" * 64 + ".example", "[127.0.0.1]", "10.0.0.1"])
 def test_a_domain_that_is_none_is_not_asked_for(domain: str, registry: Registry) -> None:
     """It is told as what it is."""
-    found = guess_servers(domain, kinds_of(registry))
+    found = guess_servers(domain, kinds_of(registry), Clock())
     assert not found.guesses
     assert found.remarks[0].level == "fault"
 
@@ -345,7 +376,7 @@ def test_a_domain_in_other_letters_is_asked_for_as_the_dns_has_it(
 ) -> None:
     """Unicode names travel as their ASCII form (IDNA)."""
     with internet(zone(), certificate) as world:
-        guess_servers("büro.example", kinds_of(registry), ca=certificate.ca_file)
+        guess_servers("büro.example", kinds_of(registry), Clock(), ca=certificate.ca_file)
         assert "MX xn--bro-hoa.example" in world.asked
 
 
@@ -414,7 +445,7 @@ def test_a_bad_ca_is_told_before_anybody_is_asked(registry: Registry, certificat
     """It is the user's mistake, and no server's."""
     with internet(zone(), certificate) as world:
         with pytest.raises(InputError):
-            guess_servers("old.example", kinds_of(registry), ca=Path("/nonexistent.pem"))
+            guess_servers("old.example", kinds_of(registry), Clock(), ca=Path("/nonexistent.pem"))
         assert not world.asked
 
 

@@ -67,7 +67,7 @@ def discover(
         )
     found: list[dict[str, Any]] = []
     for domain, of_domain in _by_domain(addresses).items():
-        guesses = guess_servers(domain, kinds, ispdb=ispdb, ca=ca)
+        guesses = guess_servers(domain, kinds, frame.clock, ispdb=ispdb, ca=ca)
         tried: list[Tried] = []
         if not json:
             say(domain, *(line for remark in guesses.remarks for line in remark_lines(remark)))
