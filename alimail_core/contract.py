@@ -125,6 +125,16 @@ class Source(ABC):
     def look(self, folder: Folder, keys: Sequence[str]) -> Iterator[Entry]:
         """List, as it is at this moment, each of the keys that exists, with its full witness and flags."""
 
+    def wait(self, folder: Folder, cursor: Cursor, over: Callable[[], bool]) -> bool:
+        """Wait until a message has arrived in a folder since its cursor; tell whether one has.
+
+        Optional: called only where ``traits.tells_news``, over a side that is opened for nothing else. Answers
+        ``True`` at once where one had arrived before, or where that cannot be known: a wrong ``True`` costs a
+        look. Answers ``False`` as soon as ``over()`` is true, which is asked at least once a second. Other
+        changes need not be told. Raises ``Refused`` where the server will not tell: it is asked at intervals then.
+        """
+        raise NotImplementedError("traits.tells_news is false")
+
     def remarks(self) -> Iterable[Remark]:
         """Tell what an administrator should know of this endpoint; ``alimail check`` prints it."""
         return ()

@@ -82,6 +82,10 @@ class Ends:
         self.governor.take([self._of_source])
         return self._open_source()
 
+    def spare_source(self, keep: int) -> Source | None:
+        """Open the source where its server bears so many connections more besides; else ``None``, at once."""
+        return self._open_source() if self.governor.take_spare(self._of_source, keep) else None
+
     def sink_alone(self) -> Sink:
         """Open the sink, where the source is not wanted."""
         self.governor.take([self._of_sink])

@@ -151,6 +151,19 @@ class Governor:
             if pause > 0:
                 self._clock.sleep(pause, self._stop.event)
 
+    def take_spare(self, endpoint: str, keep: int) -> bool:
+        """Take a slot of a server that bears so many more besides, or tell that it may not be had; never waits.
+
+        None is to be had of a server that is not known yet, that is away, or that has throttled.
+        """
+        with self._changed:
+            server = self._server(endpoint)
+            full = server.limit is not None and server.held + 1 + keep > server.limit
+            if full or not server.reached or server.failures or server.pace is not None:
+                return False
+            server.held += 1
+            return True
+
     def check_in(self) -> None:
         """Raise ``Interrupted`` where somebody asks to stop."""
         if self._stop.is_set():
@@ -304,6 +317,11 @@ class GovernedSource(Source):
         """List keys."""
         with self._watched():
             yield from self._source.look(folder, keys)
+
+    def wait(self, folder: Folder, cursor: Cursor, over: Callable[[], bool]) -> bool:
+        """Wait for new messages."""
+        with self._watched():
+            return self._source.wait(folder, cursor, over)
 
     def remarks(self) -> Iterable[Remark]:
         """Tell the wrapped source's remarks."""

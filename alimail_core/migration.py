@@ -27,7 +27,8 @@ from alimail_core.executors import in_order
 from alimail_core.governor import Governor
 from alimail_core.independent import compare_account
 from alimail_core.ledger import Ledger
-from alimail_core.model import Remark
+from alimail_core.listening import Heard, listen
+from alimail_core.model import INBOX, Remark
 from alimail_core.plan import AccountPlan, override_of, plan_account
 from alimail_core.proofs import ProofStore
 from alimail_core.registry import Registry
@@ -243,6 +244,17 @@ class Migration:
         if ledger is None or account_id is None:
             raise InputError(f"{account}: nothing was carried yet", remedy="There is nothing to undo.")
         return undo_account(self._ends(account), ledger, account_id, folder, dry_run=dry_run)
+
+    def listen(self, account: AccountSpec, over: Callable[[], bool]) -> Heard:
+        """Wait for new mail in an account's inbox until ``over()`` is true; see ``alimail_core.listening``."""
+        ledger = self._made_ledger()
+        account_id = ledger.account(account.source_address, account.target_address)
+        with closing(ledger.read(account_id)) as book:
+            inbox = next((row for row in book.folders("source") if row.path == INBOX), None)
+        if inbox is None or inbox.cursor is None or inbox.target_id is None:
+            return Heard.NOT_NOW
+        keep = 2 * max(self.spec.workers, 1)  # a pass has two ends, which may be of one server
+        return listen(self._ends(account), inbox.cursor, over, keep=keep, tell_bug=self._bug_teller(account))
 
     # what only looks
 

@@ -209,6 +209,8 @@ class Traits:
     lists_flags: bool = True
     """A listing tells flags. False (POP3): a message's flags come with the message itself, once, and those of an
     ``Entry`` say nothing."""
+    tells_news: bool = False
+    """``wait`` may be called: the server tells by itself of new messages (IMAP IDLE)."""
     max_connections: int | None = None
     """Connections that the server bears at once for this endpoint's host; ``None`` where unknown."""
     host: str = ""

@@ -275,6 +275,31 @@ def _never(entry: Entry) -> Entry:
     return entry if entry.size is not None else Entry("0/0")
 
 
+class HearsNothing(MemorySource):
+    def wait(self, folder: Folder, cursor: Cursor, over: Callable[[], bool]) -> bool:
+        while not over():
+            pass
+        return False
+
+
+class HearsOnlyWhatComesNow(MemorySource):
+    def wait(self, folder: Folder, cursor: Cursor, over: Callable[[], bool]) -> bool:
+        pages = list(super().changes([(folder, None)]))
+        now = pages[-1]
+        return super().wait(folder, isinstance(now, Changes) and now.cursor or {}, over)
+
+
+class WaitsOn(MemorySource):
+    def wait(self, folder: Folder, cursor: Cursor, over: Callable[[], bool]) -> bool:
+        return super().wait(folder, cursor, lambda: over() and False)
+
+
+class CallsTheEndNews(MemorySource):
+    def wait(self, folder: Folder, cursor: Cursor, over: Callable[[], bool]) -> bool:
+        super().wait(folder, cursor, over)
+        return True
+
+
 SOURCE_MUTANTS: dict[type[MemorySource], str] = {
     DropsAnEntry: "test_without_a_cursor_everything_is_listed",
     PutsACursorOnEveryPage: "test_without_a_cursor_everything_is_listed",
@@ -309,6 +334,10 @@ SOURCE_MUTANTS: dict[type[MemorySource], str] = {
     LooksIntoItsMemory: "test_a_deleted_message_is_gone",
     CannotBeClosedTwice: "test_close_is_idempotent_and_never_raises",
     RaisesWhatTheSocketRaises: "test_a_lost_connection_is_transient",
+    HearsNothing: "test_wait_tells_of_a_message_that_arrives",
+    HearsOnlyWhatComesNow: "test_wait_tells_of_a_message_that_arrives",
+    WaitsOn: "test_wait_ends_when_it_is_over",
+    CallsTheEndNews: "test_wait_ends_when_it_is_over",
 }
 
 
@@ -524,7 +553,7 @@ def test_a_source_that_breaks_its_contract_fails(
 
     class Suite(good.TestMemorySource):
         opened = mutant
-        server = MemoryTraits(delta=True, page=2)
+        server = MemoryTraits(delta=True, page=2, tells_news=True)
 
     with pytest.raises(Exception) as caught:  # noqa: PT011 - whatever a broken end raises, the suite has told it
         getattr(Suite(), test)(tmp_path)

@@ -73,8 +73,8 @@ def no_nul(octets: bytes) -> Refused | None:
 class TestMemorySource(SourceContract):
     """The source in memory, on a server without CONDSTORE."""
 
-    can_add = can_delete = can_flag = can_renumber = can_break = True
-    server: ClassVar[MemoryTraits] = MemoryTraits()
+    can_add = can_delete = can_flag = can_renumber = can_break = tells_news = True
+    server: ClassVar[MemoryTraits] = MemoryTraits(tells_news=True)
     opened: ClassVar[type[MemorySource]] = MemorySource
 
     def make(self, tmp_path: Path, folders: Mapping[FolderPath, Sequence[Mail]]) -> Callable[[], Source]:
@@ -116,13 +116,13 @@ class TestMemorySource(SourceContract):
 class TestMemorySourceDelta(TestMemorySource):
     """The source in memory that tells what changed, in small pages and in any order."""
 
-    server = MemoryTraits(delta=True, page=2, shuffle=7)
+    server = MemoryTraits(delta=True, page=2, shuffle=7, tells_news=True)
 
 
 class TestMemorySourceUnstable(TestMemorySource):
     """The source in memory that renders messages anew at each fetch."""
 
-    server = MemoryTraits(stable_octets=False)
+    server = MemoryTraits(stable_octets=False, tells_news=True)
 
     def same(self, given: bytes, got: bytes) -> bool:
         """Leave the rendered field aside."""

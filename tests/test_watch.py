@@ -9,22 +9,28 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from attrs import evolve
 
 from alimail_core.cli import main
 from alimail_core.config import load
+from alimail_core.errors import Refused, Transient
+from alimail_core.listening import Heard
 from alimail_core.migration import Migration
-from alimail_core.model import INBOX
-from alimail_core.testing import FakeClock, message
+from alimail_core.model import INBOX, Cursor, Folder, Traits
+from alimail_core.seam import Clock
+from alimail_core.testing import FakeClock, MemorySource, message
 from alimail_core.testing.servers import Dovecot
 from alimail_core.transfer import PassSummary
 from alimail_core.units import parse_duration
-from alimail_core.watch import LONGEST, Watch
+from alimail_core.watch import LONGEST, Watch, _Turn
 from tests.memory_plugin import PASSWORD, MemoryPlugin, registry_of
+from tests.organisation import Organisation, account
 from tests.test_cli import CONFIG
 from tests.test_undo import imap_config
 
@@ -108,6 +114,127 @@ def test_an_account_that_fails_is_tried_ever_more_rarely(
     assert {later - earlier for earlier, later in pairwise(bert)} == {300.0}
 
 
+class Telling(MemorySource):
+    """A source that tells of new mail, and what happens when it is waited for."""
+
+    waits: ClassVar[list[str]] = []
+    raises: ClassVar[Exception | None] = None
+
+    @property
+    def traits(self) -> Traits:
+        """Say that it tells of new mail, and that its server bears few connections."""
+        return evolve(super().traits, tells_news=True, host="old.example", max_connections=3)
+
+    def wait(self, folder: Folder, cursor: Cursor, over: Callable[[], bool]) -> bool:
+        """Wait, or fail."""
+        self.waits.append("/".join(folder.path))
+        if self.raises is not None:
+            raise self.raises
+        return super().wait(folder, cursor, over)
+
+
+@pytest.fixture(autouse=True)
+def _nobody_waited_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Telling, "waits", [])
+
+
+@pytest.fixture
+def telling(tmp_path: Path) -> Callable[[Clock], Migration]:
+    """Return a maker of migrations of one account, whose source tells of new mail."""
+    office = Organisation(tmp_path, workers=1)
+    office.wrap_source = lambda name, _: Telling(office.sources[name])
+    return lambda clock: Migration(office.spec, office.registry, clock=clock)
+
+
+def test_new_mail_makes_an_account_due_at_once(tmp_path: Path) -> None:
+    """Where the source tells of it; the interval is so long that nothing else does."""
+    office = Organisation(tmp_path, workers=1)
+    office.wrap_source = lambda name, _: Telling(office.sources[name])
+    office.give("anna", message("one"))
+    copied: list[int] = []
+    with Migration(office.spec, office.registry) as migration:
+
+        def tell(summary: PassSummary) -> None:
+            copied.append(summary.copied)
+            if len(copied) == 3:
+                migration.stop.set()
+            else:
+                office.give("anna", *(message(f"new {len(copied)} {n}") for n in range(2)))
+
+        Watch(migration, 1e6, tell).run()
+    assert copied == [1, 2, 2]
+
+
+def test_a_stop_ends_listening(tmp_path: Path) -> None:
+    """Who listens sees the wish to stop soon, and the watch returns."""
+    office = Organisation(tmp_path, workers=1)
+
+    class Stopping(Telling):
+        def wait(self, folder: Folder, cursor: Cursor, over: Callable[[], bool]) -> bool:
+            office.stop.set()
+            return super().wait(folder, cursor, over)
+
+    office.wrap_source = lambda name, _: Stopping(office.sources[name])
+    with Migration(office.spec, office.registry, stop=office.stop) as migration:
+        Watch(migration, 1e6, lambda _: None).run()
+
+
+@pytest.mark.parametrize("error", [Refused("NO IDLE"), ZeroDivisionError("a bug")])
+def test_a_source_that_cannot_tell_is_asked_at_intervals(
+    telling: Callable[[Clock], Migration], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """It is tried once, and then never again."""
+    monkeypatch.setattr(Telling, "raises", error)
+    clock = FakeClock()
+    assert watch(telling(clock), 4) == ["anna@old.example"] * 4
+    assert clock.monotonic() == 900.0
+    assert Telling.waits == ["INBOX"]
+
+
+def test_a_connection_that_is_lost_while_listening_is_tried_after_the_next_pass(
+    telling: Callable[[Clock], Migration], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until then the account is asked at its time."""
+    monkeypatch.setattr(Telling, "raises", Transient("connection lost"))
+    clock = FakeClock()
+    watch(telling(clock), 3)
+    assert clock.monotonic() == 600.0
+    assert len(Telling.waits) == 2
+
+
+def test_nobody_listens_over_a_connection_that_a_pass_may_need(tmp_path: Path) -> None:
+    """A server that bears three connections has one to spare beside a pass, and with two workers none."""
+    office = Organisation(tmp_path, ("anna", "bert"), workers=2)
+    office.wrap_source = lambda name, _: Telling(office.sources[name])
+    with Migration(office.spec, office.registry, clock=office.clock) as migration:
+        watch(migration, 6)
+    assert Telling.waits == []
+
+
+def test_news_that_bring_nothing_make_the_next_news_wait() -> None:
+    """So a server that calls everything news costs no more than asking; what brings something makes all as it was."""
+    turn = _Turn(account("anna"))
+    summary = PassSummary("anna", 1, "done")
+    pauses = []
+    for _ in range(12):
+        turn.ended(summary, 300.0, 1_000.0)
+        turn.listened(Heard.NEWS)
+        pauses.append(turn.due - 1_000.0)
+    assert pauses == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]
+    turn.ended(evolve(summary, copied=1), 300.0, 1_000.0)
+    turn.listened(Heard.NEWS)
+    assert turn.due == 1_001.0
+
+
+def test_who_fails_is_not_listened_to() -> None:
+    """An account that is tried ever more rarely is not connected to in between."""
+    turn = _Turn(account("anna"))
+    turn.ended(PassSummary("anna", 1, "failed"), 300.0, 0.0)
+    assert not turn.may_listen
+    turn.ended(PassSummary("anna", 2, "done"), 300.0, 0.0)
+    assert turn.may_listen
+
+
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("5m", 300), ("1.5h", 5_400), ("1d", 86_400)])
 def test_durations_are_read_with_their_unit(text: str, seconds: float) -> None:
     """A time is a number with a unit."""
@@ -175,6 +302,52 @@ def test_a_watch_that_was_killed_goes_on_when_started_again(
         assert (process.returncode, there()) == (143, 22), errors
         assert "1 copied" in output
         assert "`alimail watch` goes on" in errors
+
+
+@pytest.mark.server
+def test_a_message_is_carried_when_it_arrives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real process hears of it by IDLE, over one connection: its interval is a day."""
+    monkeypatch.chdir(tmp_path)
+    with Dovecot() as old, Dovecot() as new:
+        user, target = old.new_user(), new.new_user()
+        imap_config(old, user, new, target)
+        old.deliver(user, INBOX, message("Before"))
+        words = [sys.executable, "-c", RUN, "watch", "--every", "1d"]
+        process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            for number in range(1, 4):
+                wait_until(partial(holds, new, target, number), process)
+                wait_until(lambda: len(sessions(old, user)) == 1, process)
+                wait_until(lambda: not sessions(new, target), process)
+                old.deliver(user, INBOX, message(f"New {number}"))
+            process.send_signal(signal.SIGTERM)
+            output, errors = process.communicate(timeout=60)
+            assert process.returncode == 143, errors
+            assert output.count("1 copied") >= 3
+        finally:
+            process.kill()
+            process.communicate()
+
+
+def holds(server: Dovecot, user: str, messages: int) -> bool:
+    """Tell whether a mailbox holds so many messages."""
+    return sum(mail.total() for mail in server.snapshot(user).values()) == messages
+
+
+def sessions(server: Dovecot, user: str) -> list[str]:
+    """Return a line for each IMAP session that a user has."""
+    return [line for line in server.doveadm("who", "-1", user).splitlines()[1:] if " imap " in f"{line} "]
+
+
+def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    """Wait until something is true of what a process does."""
+    for _ in range(300):
+        if condition():
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    process.kill()
+    raise AssertionError(process.communicate())
 
 
 def test_the_units_are_what_systemd_takes(tmp_path: Path) -> None:

@@ -29,7 +29,11 @@ def watch(
     ] = "",
     log: options.Log = None,
 ) -> int:
-    """Keep moving new mail until told to stop: every account that is enabled again and again, by asking its server.
+    """Keep moving new mail until told to stop: every account that is enabled again and again.
+
+    A server that tells of new mail (IDLE) is listened to between two passes, over one connection for each account and
+    as far as connections are to spare: what comes into an inbox is moved at once. All other servers, folders and
+    changes are looked at after the pause.
 
     It writes a line for each pass that brought something, or ended in another way than the one before. An account
     whose server is down is tried ever more rarely, up to once an hour, and holds up no other. Ctrl-C or SIGTERM

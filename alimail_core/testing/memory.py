@@ -9,6 +9,7 @@ test act as its users (``deliver``, ``delete``, ``move`` ...) and as its adminis
 from __future__ import annotations
 
 import random
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -71,6 +72,8 @@ class MemoryTraits:
     """False: every fetch renders the message anew, with a header field that was not there before."""
     bare_listings: bool = False
     """A source's listing tells keys alone, as over POP3: no size, no date, no flags."""
+    tells_news: bool = False
+    """A source hears of what arrives while it waits."""
     rules: PathRules = field(factory=PathRules)
     page: int = PAGE
     """The most entries in one page of ``changes``."""
@@ -313,7 +316,11 @@ class MemorySource(Source):
     def traits(self) -> Traits:
         """Tell what the server is like."""
         traits = self.mailbox.traits
-        return Traits(stable_octets=traits.stable_octets, lists_flags=not traits.bare_listings)
+        return Traits(
+            stable_octets=traits.stable_octets,
+            lists_flags=not traits.bare_listings,
+            tells_news=traits.tells_news,
+        )
 
     def folders(self) -> Iterator[Folder]:
         """List the folders, parents first."""
@@ -354,6 +361,19 @@ class MemorySource(Source):
         here = self._open(folder)
         found = [here.find(key) for key in keys] if here else []
         yield from [_entry(here, message) for message in found if here and message]
+
+    def wait(self, folder: Folder, cursor: Cursor, over: Callable[[], bool]) -> bool:
+        """Look again and again."""
+        while not over():
+            self._ready()
+            here = self._open(folder)
+            if here is None:
+                raise Refused("NO [NONEXISTENT] no such mailbox")
+            arrived = here.uid_next > _number(cursor, "uid_next")
+            if arrived or not _continues(here, cursor, self.mailbox.traits.delta):
+                return True
+            time.sleep(0.001)
+        return False
 
     def close(self) -> None:
         """End the session."""

@@ -17,12 +17,13 @@ anything. An attribute that is not true makes a test fail.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
-from attrs import evolve
+from attrs import define, evolve
 
 from alimail_core.contract import Source
 from alimail_core.errors import Transient
@@ -45,6 +46,9 @@ from alimail_core.testing.mail import message, odd_messages
 
 Test = TypeVar("Test", bound=Callable[..., None])
 Item = TypeVar("Item")
+
+LOOKS = 2_000
+"""So often a wait may ask whether it is over before it has told what came."""
 
 MANY = 100
 """Requests in a stream that a side must not have taken as a whole before it answers the first."""
@@ -99,6 +103,8 @@ class SourceContract(Contract):
     keeps_flags: ClassVar[bool] = True
     keeps_keywords: ClassVar[bool] = True
     keeps_dates: ClassVar[bool] = True
+    tells_news: ClassVar[bool] = False
+    """The side hears of new messages while it waits."""
     can_add: ClassVar[bool] = False
     can_delete: ClassVar[bool] = False
     can_flag: ClassVar[bool] = False
@@ -415,6 +421,7 @@ class SourceContract(Contract):
         """What an endpoint is like is known from the moment that it is open."""
         with self.make(tmp_path, {})() as source:
             assert isinstance(source.traits, Traits)
+            assert source.traits.tells_news == self.tells_news
             for remark in source.remarks():
                 assert isinstance(remark, Remark)
                 assert remark.level in {"ok", "note", "warning", "fault"}
@@ -472,6 +479,25 @@ class SourceContract(Contract):
             after = listing(source, INBOX, now.cursor)
             assert len(now.entries.keys() | _held(now, after).keys()) == len(FILLED) + 1
 
+    @needs("tells_news", "can_add")
+    def test_wait_tells_of_a_message_that_arrives(self, tmp_path: Path) -> None:
+        """Whether it came since the cursor or comes while it is waited for; a listing has it then."""
+        with self.make(tmp_path, {INBOX: FILLED})() as source:
+            before = listing(source, INBOX)
+            arrival = Arrival(lambda: self.add(INBOX, LATE))
+            assert source.wait(before.folder, before.cursor, arrival), "a message that arrives MUST be told"
+            assert source.wait(before.folder, before.cursor, Arrival()), "so MUST be one that had arrived"
+            assert len(_held(before, listing(source, INBOX, before.cursor))) == len(FILLED) + 1
+
+    @needs("tells_news")
+    def test_wait_ends_when_it_is_over(self, tmp_path: Path) -> None:
+        """It does not go on, says that nothing came, and leaves a session that works."""
+        with self.make(tmp_path, {INBOX: FILLED})() as source:
+            before = listing(source, INBOX)
+            for looks in (0, 2):
+                assert not source.wait(before.folder, before.cursor, Arrival(over_after=looks))
+            assert len(messages(source, listing(source, INBOX))) == len(FILLED)
+
     @needs("can_delete")
     def test_a_deleted_message_is_told(self, tmp_path: Path) -> None:
         """A deletion shows by a complete listing without the key, or by the key among the gone."""
@@ -524,6 +550,25 @@ class SourceContract(Contract):
         change(before)
         with open_source() as source:
             return before, listing(source, INBOX, before.cursor)
+
+
+@define
+class Arrival:
+    """Asked whether a wait is over: lets something happen the first time, and is not asked for ever."""
+
+    happen: Callable[[], None] = lambda: None
+    over_after: int | None = None
+    asked: int = 0
+
+    def __call__(self) -> bool:
+        """Tell whether it is over."""
+        self.asked += 1
+        if self.asked == 1:
+            self.happen()
+        late = (self.over_after or 0) + LOOKS
+        assert self.asked < late, "wait() MUST tell what has come, and end when it is over"
+        time.sleep(0 if self.asked < LOOKS // 2 else 0.01)
+        return self.over_after is not None and self.asked > self.over_after
 
 
 def counted(item: Item, taken: list[Item]) -> Iterator[Item]:

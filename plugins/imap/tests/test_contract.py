@@ -30,6 +30,7 @@ class OverDovecot(SinkContract):
     strategy: ClassVar[AppendStrategy] = Multi()
     can_break = True
     can_renumber = True
+    tells_news = True
 
     @pytest.fixture(autouse=True)
     def _choose_server(self, rich: Dovecot) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from alimail_core import (
     Changes,
@@ -20,6 +20,7 @@ from alimail_core import (
     Unreadable,
     Unusable,
 )
+from alimail_imap.idle import wait_for_mail
 from alimail_imap.listing import Lister
 from alimail_imap.mailboxes import list_folders
 from alimail_imap.measuring import measure
@@ -46,7 +47,11 @@ class ImapSource(Source):
     def traits(self) -> Traits:
         """What this server is like."""
         options = self.session.options
-        return Traits(max_connections=options.max_connections, host=options.host)
+        return Traits(
+            tells_news=self.session.connection.offers("IDLE"),
+            max_connections=options.max_connections,
+            host=options.host,
+        )
 
     def folders(self) -> Iterable[Folder]:
         """List the folders of the personal namespace, with how much stands in each."""
@@ -70,6 +75,10 @@ class ImapSource(Source):
     def look(self, folder: Folder, keys: Sequence[str]) -> Iterator[Entry]:
         """List those of the keys that exist at this moment."""
         return self._reader.look(folder, keys)
+
+    def wait(self, folder: Folder, cursor: Cursor, over: Callable[[], bool]) -> bool:
+        """Let the server tell of new mail by IDLE."""
+        return wait_for_mail(self.session, folder, cursor, over)
 
     def remarks(self) -> Iterable[Remark]:
         """Tell what the server can do and cannot, and how the connection is protected."""

@@ -113,6 +113,16 @@ class Wire:
             missing -= literal.write(self._receive(min(missing, _CHUNK)))
         return literal.getvalue()
 
+    def has_come(self, seconds: float) -> bool:
+        """Wait for so long at the most until something has come that is not read yet. Raises ``Transient``."""
+        if self._place < len(self._buffer):
+            return True
+        octets = self._receive_now(_CHUNK)
+        if octets is None and _ready(self._sock, True, False, seconds):
+            octets = self._receive_now(_CHUNK)
+        self._buffer += octets or b""
+        return octets is not None
+
     def _fill(self) -> None:
         if self._place:
             del self._buffer[: self._place]
