@@ -1,22 +1,24 @@
-"""How many commands the plug-in needs of a real Dovecot, counted on the way: the number, and never a duration."""
+"""How many commands and round trips the plug-in needs of a real Dovecot: the number, and never a duration."""
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
 from attrs import define, field
 
-from alimail_core.model import INBOX, Changes, Folder, FolderPath, Message
+from alimail_core.model import INBOX, Changes, Delivery, Folder, FolderPath, Message, Stored
 from alimail_core.testing.proxy import DelayProxy, Session
 from alimail_core.testing.servers import Dovecot
 from alimail_core.testing.streams import Item, Line
 from alimail_imap.options import ImapOptions
 from alimail_imap.sink import ImapSink
 from alimail_imap.source import ImapSource
-from alimail_imap.testing import credentials_for
+from alimail_imap.testing import credentials_for, options_for
+from alimail_imap.tokens import Response
+from alimail_imap.wire import Wire
 
 pytestmark = pytest.mark.server
 
@@ -73,6 +75,93 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
         return sock
 
     monkeypatch.setattr(socket, "create_connection", connect)
+
+
+@define
+class Turns:
+    """Counts how often an answer is waited for after something was sent: each time costs a round trip."""
+
+    count: int = 0
+    _sent: bool = False
+
+    def sent(self) -> None:
+        """Something was written."""
+        self._sent = True
+
+    def waited(self) -> None:
+        """An answer is read: only the first one after something was sent was waited for."""
+        self.count += self._sent
+        self._sent = False
+
+    def taken(self) -> int:
+        """Return how many there were since this was asked last."""
+        count, self.count = self.count, 0
+        return count
+
+
+@pytest.fixture
+def turns(monkeypatch: pytest.MonkeyPatch) -> Turns:
+    """Count the turns of all connections; for what is done over one at a time."""
+    counted = Turns()
+    write, read = Wire.write, Wire.read
+
+    def counted_write(self: Wire, chunks: Iterable[bytes]) -> None:
+        counted.sent()
+        write(self, chunks)
+
+    def counted_read(self: Wire) -> Response:
+        counted.waited()
+        return read(self)
+
+    monkeypatch.setattr(Wire, "write", counted_write)
+    monkeypatch.setattr(Wire, "read", counted_read)
+    return counted
+
+
+def test_a_source_is_listed_in_four_round_trips(maildirs: Dovecot, turns: Turns) -> None:
+    """Login; all that is asked of a mailbox, its folders among it; their sizes; and what is in them."""
+    user = maildirs.new_user()
+    for number in range(5):
+        maildirs.deliver(user, (f"Box {number}",), b"Subject: one\r\n\r\n")
+    with ImapSource.open(options_for(maildirs), credentials_for(maildirs, user)) as source:
+        assert turns.taken() == 1
+        folders = list(source.folders())
+        assert turns.taken() == 2
+        pages = list(source.changes((folder, None) for folder in folders))
+        assert turns.taken() == 1
+    assert len(pages) == len(folders) == 6
+
+
+def test_a_target_is_made_listed_and_read_back_in_one_round_trip_each(
+    maildirs: Dovecot, turns: Turns
+) -> None:
+    """What stands in old folders is asked while new ones are made, and what was written to is not asked whether
+    it has changed.
+    """
+    user = maildirs.new_user()
+    maildirs.deliver(user, INBOX, b"Subject: here already\r\n\r\n")
+    wanted: list[tuple[FolderPath, None]] = [((f"Box {number}",), None) for number in range(4)]
+    with ImapSink.open(options_for(maildirs), credentials_for(maildirs, user)) as sink:
+        assert turns.taken() == 1
+        there = list(sink.folders())
+        assert turns.taken() == 1
+        made = [folder for folder in sink.create(wanted) if isinstance(folder, Folder)]
+        assert turns.taken() == 1
+        folders = [*there, *made]
+        cursors = {
+            page.folder.path: page.cursor
+            for page in sink.changes((folder, None) for folder in folders)
+            if isinstance(page, Changes)
+        }
+        assert turns.taken() == 1
+        batch = [Delivery(number, folder, b"Subject: new\r\n\r\n") for number, folder in enumerate(folders)]
+        assert all(isinstance(outcome, Stored) for outcome in sink.append([batch]))
+        turns.taken()
+        pages = list(sink.changes((folder, cursors[folder.path]) for folder in folders))
+        assert turns.taken() == 1
+        assert [len(page.entries) for page in pages if isinstance(page, Changes)] == [2, 1, 1, 1, 1]
+        again = list(sink.changes((folder, cursors[folder.path]) for folder in folders))
+        assert len(again) == len(folders)
 
 
 @pytest.mark.usefixtures("narrow")

@@ -7,28 +7,31 @@ from collections.abc import Iterator, Mapping, Sequence
 from attrs import evolve
 
 from alimail_core import INBOX, Folder, FolderPath, Refused, SpecialUse, Unusable
-from alimail_imap.connection import Connection
+from alimail_imap.connection import Part
 from alimail_imap.grades import grade
-from alimail_imap.mailboxes import Names, list_folders
+from alimail_imap.mailboxes import Names, listing_questions, read_folders
 from alimail_imap.session import Session
 from alimail_imap.tokens import Status
 
 Wanted = Sequence[tuple[FolderPath, SpecialUse | None]]
 Plan = Mapping[bytes, SpecialUse | None]
 """What is to be made, by its name on the wire, what stands above before what stands below."""
+MEASURED = 64
+"""The most folders that are asked, on this occasion, how much stands in them."""
 
 
 def create_folders(session: Session, wanted: Wanted, there: Sequence[Folder]) -> Iterator[Folder | Unusable]:
     """See ``Sink.create``; ``there`` is what was listed last, and may be older than what others made meanwhile.
 
-    What was made is listed once more, because only that tells what is really there.
+    What was made is listed once more, because only that tells what is really there: in the same round trip, as a
+    server does in order what is ambiguous otherwise (RFC 9051 §5.5), and by itself where that does not show it all.
     """
     plan = _plan(session.names, wanted, {folder.path: folder for folder in there})
-    refused = _make(session.connection, plan)
+    refused: dict[bytes, Status] = {}
+    if plan:
+        refused, there = _make(session, plan, there)
     for name in plan:
         session.epochs.pop(name, None)
-    if plan:
-        there = list_folders(session.connection, session.names)
     paths = {folder.path: folder for folder in there}
     handles = {folder.handle: folder for folder in there}
     for path, _ in wanted:
@@ -57,30 +60,49 @@ def _plan(names: Names, wanted: Wanted, there: Mapping[FolderPath, Folder]) -> P
     return plan
 
 
-def _make(connection: Connection, plan: Plan) -> dict[bytes, Status]:
-    """Make and subscribe to each; return what the server said no to.
+def _make(
+    session: Session, plan: Plan, there: Sequence[Folder]
+) -> tuple[dict[bytes, Status], Sequence[Folder]]:
+    """Make and subscribe to each; return what the server said no to, and all folders as they are now.
 
-    A folder counts more than its special use: where that is refused, it is made without.
+    A folder counts more than its special use: where that is refused, it is made without. In the same round trip the
+    server is asked how much stands in the folders that are ``there``, for whoever lists them next.
     """
-    with_use = {name: use for name, use in plan.items() if use is not None and _offers_uses(connection)}
-    refused = _send(connection, {name: with_use.get(name) for name in plan})
-    again = {name: None for name in refused if name in with_use}
-    return {name: status for name, status in refused.items() if name not in again} | _send(connection, again)
+    offered = session.connection.offers("CREATE-SPECIAL-USE")
+    with_use = {name: use for name, use in plan.items() if use is not None and offered}
+    refused, found = _send(session, {name: with_use.get(name) for name in plan}, there)
+    again: Plan = {name: None for name in refused if name in with_use}
+    if again:
+        kept = {name: status for name, status in refused.items() if name not in again}
+        refused, found = _send(session, again, ())
+        refused = kept | refused
+    listed = {session.names.wire(folder) for folder in found}
+    if not listed.issuperset(plan.keys() - refused.keys()):
+        found = session.list_folders()
+    return refused, found
 
 
-def _offers_uses(connection: Connection) -> bool:
-    return connection.offers("CREATE-SPECIAL-USE")
-
-
-def _send(connection: Connection, plan: Plan) -> dict[bytes, Status]:
-    commands: list[tuple[bytes, ...]] = []
+def _send(
+    session: Session, plan: Plan, measured: Sequence[Folder]
+) -> tuple[dict[bytes, Status], list[Folder]]:
+    connection = session.connection
+    commands: list[tuple[Part, ...]] = []
     for name, use in plan.items():
         argument = connection.inline(name)
         commands.append((b"CREATE ", argument, b"" if use is None else b" (USE (%s))" % use.value.encode()))
         commands.append((b"SUBSCRIBE ", argument))
-    statuses = [status for _, status in connection.pipeline(commands, doing="folder")]
-    made = zip(plan, statuses[::2], strict=True)
-    return {name: status for name, status in made if not status.ok and status.code != "ALREADYEXISTS"}
+    listing = listing_questions(connection)
+    sizes = [
+        (b"STATUS ", connection.inline(session.names.wire(folder)), b" (MESSAGES)")
+        for folder in measured[:MEASURED]
+        if folder.selectable
+    ]
+    answers = list(connection.pipeline([*commands, *listing, *sizes], doing="folder"))
+    made = zip(plan, (status for _, status in answers[: len(commands) : 2]), strict=True)
+    told = answers[len(commands) :]
+    session.note_sizes(response for responses, _ in told for response in responses)
+    refused = {name: status for name, status in made if not status.ok and status.code != "ALREADYEXISTS"}
+    return refused, read_folders(connection, session.names, told[: len(listing)])
 
 
 def _answer(path: FolderPath, found: Folder | None, refused: Status | None) -> Folder:

@@ -19,7 +19,7 @@ from alimail_imap.connection import astring, collect, of_kind
 from alimail_imap.fetched import LISTED, LISTED_WITH_LABELS, Fetched, parse_fetch, read_listed
 from alimail_imap.grades import grade
 from alimail_imap.labels import Rank, owns, rank_folder
-from alimail_imap.mailboxes import list_folders
+from alimail_imap.measuring import read_status
 from alimail_imap.session import CLOCK_LIKE, Key, Selected, Session, epoch_name
 from alimail_imap.together import Told, list_together
 from alimail_imap.tokens import Response, Status
@@ -94,22 +94,33 @@ class _Request:
 
     folder: Folder
     mark: Mark | None
+    hint: int | None
+    """How many messages there were when that was told on some occasion; ``None``: it was not."""
+    sent: int
+    """How many we have sent there since it was listed: they have certainly changed it."""
     status: Mapping[str, int] = field(factory=dict)
     told: Told | None = None
 
     @property
     def size(self) -> int | None:
         """About how many messages there are; ``None``: unknown."""
-        known = self.mark.exists if self.mark is not None else None
-        return self.status.get("MESSAGES", self.folder.messages if known is None else known)
+        known = self.hint if self.mark is None else self.mark.exists + self.sent
+        return self.status.get("MESSAGES", known)
 
     def may_have_grown(self) -> bool:
         """Tell whether its size is not known, or was small when it was last looked at."""
-        return self.folder.messages is None if self.mark is None else self.mark.exists <= SMALL
+        if self.sent:
+            return False
+        return self.hint is None if self.mark is None else self.mark.exists <= SMALL
 
     def may_be_unchanged(self) -> bool:
         """Tell whether STATUS could show it: only a UIDVALIDITY from a clock tells a folder that was made again."""
-        return self.mark is not None and bool(self.mark.modseq) and self.mark.uidvalidity >= CLOCK_LIKE
+        return (
+            self.mark is not None
+            and not self.sent
+            and bool(self.mark.modseq)
+            and self.mark.uidvalidity >= CLOCK_LIKE
+        )
 
     def is_unchanged(self) -> bool:
         """Tell whether STATUS has shown that all is as it was; only HIGHESTMODSEQ tells of flags."""
@@ -148,7 +159,7 @@ class Lister:
     def changes(self, requests: Iterable[tuple[Folder, Cursor | None]]) -> Iterator[Changes | Unusable]:
         """See ``Source.changes``."""
         waiting = iter(requests)
-        while part := [_Request(folder, Mark.read(cursor)) for folder, cursor in islice(waiting, READ_AHEAD)]:
+        while part := [self._request(*one) for one in islice(waiting, READ_AHEAD)]:
             self._ask_status(part)
             self._list_together(part)
             for one in part:
@@ -160,6 +171,11 @@ class Lister:
                     yield from self._list(one.folder, one.mark)
 
     # Many folders at once
+
+    def _request(self, folder: Folder, cursor: Cursor | None) -> _Request:
+        name = self._session.names.wire(folder)
+        hint = self._session.sizes.get(name) if folder.messages is None else folder.messages
+        return _Request(folder, Mark.read(cursor), hint, self._session.sent[name])
 
     def _ask_status(self, part: Sequence[_Request]) -> None:
         """Ask in one round trip how much there is in each folder, and whether anything changed in it."""
@@ -413,6 +429,8 @@ class Lister:
         self._session.epochs[name] = mark.epoch
         self._session.next_uids[name] = mark.uidnext or 1
         self._session.storable[name] = mark.storable
+        self._session.sent.pop(name, None)
+        self._session.sizes.pop(name, None)
 
     def _owns(self, folder: Folder, fetched: Fetched) -> bool:
         return not self._once or owns(folder, fetched.labels, self._ranks)
@@ -420,8 +438,7 @@ class Lister:
     @cached_property
     def _ranks(self) -> frozenset[Rank]:
         """The ranks of the folders that the server shows."""
-        folders = list_folders(self._connection, self._session.names)
-        return frozenset(rank_folder(folder) for folder in folders if folder.selectable)
+        return frozenset(rank_folder(folder) for folder in self._session.list_folders() if folder.selectable)
 
     def fetch_uids(self, uids: Iterable[int], items: bytes) -> Iterator[Fetched]:
         """Fetch some items of some UIDs of the selected folder, those of them that exist, each once."""
@@ -502,15 +519,3 @@ def _gone_pages(epoch: str, gone: list[Range], below: int) -> Iterator[list[str]
     keys = (str(Key(epoch, uid)) for uid in expand(gone, below))
     while part := list(islice(keys, PAGE)):
         yield part
-
-
-def read_status(response: Response) -> dict[str, int]:
-    """Read a STATUS response into numbers by item name."""
-    tokens = response.tokens()
-    items = tokens[-1] if isinstance(tokens[-1], list) else []
-    pairs = zip(items[::2], items[1::2], strict=False)
-    return {
-        name.decode("ascii", "replace").upper(): int(value)
-        for name, value in pairs
-        if isinstance(name, bytes) and isinstance(value, bytes) and value.isdigit() and len(value) < 20
-    }

@@ -15,13 +15,13 @@ from alimail_imap.wire import Wire
 def connect(options: ImapOptions, credentials: Credentials) -> Connection:
     """Connect, encrypt and log in; the connection knows the capabilities that hold after login.
 
-    Raises ``Transient`` (no connection, server busy), ``Denied`` (login refused, certificate not trusted,
-    encryption not to be had) or ``InputError``; leaves no socket behind when it does.
+    What ``introduction`` says is still to be said. Raises ``Transient`` (no connection, server busy), ``Denied``
+    (login refused, certificate not trusted, encryption not to be had) or ``InputError``; leaves no socket behind
+    when it does.
     """
     connection = _begin(options)
     try:
         _log_in(connection, options, credentials)
-        _agree(connection)
         return connection
     except BaseException:
         connection.wire.close()
@@ -144,9 +144,9 @@ def _authenticate(connection: Connection, mechanism: bytes, answer: bytes) -> St
     raise connection.wire.fail("the login did not come to an end")
 
 
-def _agree(connection: Connection) -> None:
-    """Tell who we are where the server likes to know (RFC 2971), and switch on what we use (RFC 5161, 7162)."""
-    wishes = [b'ID ("name" "alimail")'] if connection.offers("ID") else []
-    if connection.offers("ENABLE", "QRESYNC"):
-        wishes.append(b"ENABLE QRESYNC")
-    list(connection.pipeline((wish,) for wish in wishes))  # in one round trip, whatever is answered
+def introduction(connection: Connection) -> list[tuple[bytes]]:
+    """Write the commands that tell who we are where the server likes to know (RFC 2971), and switch on what we use
+    (RFC 5161, 7162). They go before all others, and whatever is answered will do.
+    """
+    wishes = [(b'ID ("name" "alimail")',)] if connection.offers("ID") else []
+    return [*wishes, (b"ENABLE QRESYNC",)] if connection.offers("ENABLE", "QRESYNC") else wishes

@@ -6,15 +6,18 @@ the personal namespace (RFC 2342) is ours, and its prefix (``INBOX.``) is no par
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 from attrs import evolve, frozen
 from imapclient import imap_utf7
 
 from alimail_core import INBOX, Denied, Folder, FolderPath, Refused, SpecialUse
 from alimail_imap.connection import Connection, Part, of_kind
-from alimail_imap.tokens import Response, Token
+from alimail_imap.tokens import Response, Status, Token
 
+_ALL = b'"*"'
+_DELIMITER = b'LIST "" ""'
 _USES = {use.value.lower(): use for use in SpecialUse} | {
     # XLIST, as Gmail began it and Coremail and Alibaba Mail still have it.
     "\\allmail": SpecialUse.ALL,
@@ -97,16 +100,27 @@ class Names:
         )
 
 
-def ask_names(connection: Connection, prefix: str | None) -> Names:
-    """Find out delimiter and prefix: from NAMESPACE where it is offered, else from LIST. ``prefix`` overrides."""
-    names = _ask_namespace(connection) if connection.offers("NAMESPACE") else None
+Answer: TypeAlias = tuple[list[Response], Status]
+"""What was said to one command."""
+
+
+def naming_question(connection: Connection) -> tuple[bytes]:
+    """Write the command whose answer tells delimiter and prefix: NAMESPACE where it is offered, else a LIST."""
+    return (b"NAMESPACE",) if connection.offers("NAMESPACE") else (_DELIMITER,)
+
+
+def read_names(connection: Connection, answer: Answer, prefix: str | None) -> Names:
+    """Read the answer to ``naming_question``; ask once more where it does not tell. ``prefix`` overrides."""
+    names = _read_namespace(connection, answer)
     if names is None:
-        names = Names(_ask_delimiter(connection))
+        names = Names(
+            _ask_delimiter(connection) if connection.offers("NAMESPACE") else _read_delimiter(answer[0])
+        )
     return names if prefix is None else evolve(names, prefix=encode_name(prefix))
 
 
-def _ask_namespace(connection: Connection) -> Names | None:
-    responses, status = connection.run(b"NAMESPACE")
+def _read_namespace(connection: Connection, answer: Answer) -> Names | None:
+    responses, status = answer
     for response in of_kind(responses, b"NAMESPACE") if status.ok else ():
         personal, *foreign = [list(_spaces(token)) for token in response.tokens()[1:4]] or [[]]
         if personal:
@@ -124,7 +138,10 @@ def _spaces(token: Token) -> Iterator[tuple[bytes, bytes | None]]:
 
 
 def _ask_delimiter(connection: Connection) -> bytes | None:
-    responses, _ = connection.run(b'LIST "" ""')
+    return _read_delimiter(connection.run(_DELIMITER)[0])
+
+
+def _read_delimiter(responses: list[Response]) -> bytes | None:
     for listed in parse_list(responses):
         return listed.delimiter
     return b"/"
@@ -157,12 +174,20 @@ def parse_list(responses: Iterable[Response]) -> Iterator[Listed]:
                 yield Listed(name if isinstance(name, bytes) else b"NIL", delimiter or None, frozenset(words))
 
 
-def list_folders(connection: Connection, names: Names) -> list[Folder]:
-    """List the account's own folders, each path once; a name that collides as text gets a suffix.
+def listing_questions(connection: Connection) -> list[tuple[Part, ...]]:
+    """Write the commands whose answers list all folders, with their special uses."""
+    return [_listing(connection, _ALL), *([(b'XLIST "" "*"',)] if connection.offers("XLIST") else [])]
 
-    Raises ``Denied`` where there are more of them than any mailbox has.
+
+def read_folders(connection: Connection, names: Names, answers: Sequence[Answer]) -> list[Folder]:
+    """Read from the answers to ``listing_questions`` the account's own folders.
+
+    Each path is there once; a name that collides as text gets a suffix. Raises ``Denied`` where there are more of
+    them than any mailbox has, or where the server lists none.
     """
-    listed = {one.name: one for one in _list_all(connection) if one.name and names.is_personal(one.name)}
+    listed = {
+        one.name: one for one in _read_all(connection, answers) if one.name and names.is_personal(one.name)
+    }
     folders = [_folder(one, names) for one in listed.values()]
     if sum(len(folder.path) for folder in folders) > MAX_TREE:
         raise Denied(f"the server lists {len(folders)} folders, more than we take")
@@ -192,21 +217,28 @@ def _free_path(folder: Folder, taken: Mapping[FolderPath, Folder]) -> FolderPath
 
 def list_names(connection: Connection, pattern: Part) -> list[Listed]:
     """LIST what matches, with special uses where the server tells them only when asked to."""
-    if connection.offers("LIST-EXTENDED", "SPECIAL-USE"):
-        responses, status = connection.run(b'LIST "" ', pattern, b" RETURN (SPECIAL-USE)")
-        if status.ok:
-            return list(parse_list(responses))
-    responses, status = connection.run(b'LIST "" ', pattern)
+    return _listed(connection, pattern, connection.run(*_listing(connection, pattern)))
+
+
+def _listing(connection: Connection, pattern: Part) -> tuple[Part, ...]:
+    extended = connection.offers("LIST-EXTENDED", "SPECIAL-USE")
+    return (b'LIST "" ', pattern, *([b" RETURN (SPECIAL-USE)"] if extended else []))
+
+
+def _listed(connection: Connection, pattern: Part, answer: Answer) -> list[Listed]:
+    responses, status = answer
+    if not status.ok and len(_listing(connection, pattern)) > 2:
+        responses, status = connection.run(b'LIST "" ', pattern)
     if not status.ok:
         raise Denied(f"the server does not list folders: {status.words()}")
     return list(parse_list(responses))
 
 
-def _list_all(connection: Connection) -> list[Listed]:
-    """LIST everything; where that told no special uses, ask by XLIST."""
-    listed = list_names(connection, b'"*"')
-    if connection.offers("XLIST") and not any(use in one.attributes for one in listed for use in _USES):
-        uses = {one.name: one.attributes for one in parse_list(connection.run(b'XLIST "" "*"')[0])}
+def _read_all(connection: Connection, answers: Sequence[Answer]) -> list[Listed]:
+    """Read what LIST told; and where that told no special uses, those of XLIST."""
+    listed = _listed(connection, _ALL, answers[0])
+    if not any(use in one.attributes for one in listed for use in _USES):
+        uses = {one.name: one.attributes for responses, _ in answers[1:] for one in parse_list(responses)}
         listed = [evolve(one, attributes=one.attributes | uses.get(one.name, frozenset())) for one in listed]
     return listed
 

@@ -8,7 +8,6 @@ from attrs import evolve
 
 from alimail_core import Folder
 from alimail_imap.connection import Connection, of_kind
-from alimail_imap.listing import read_status
 from alimail_imap.mailboxes import Names
 from alimail_imap.tokens import Response, quotable
 
@@ -28,14 +27,15 @@ def measure(connection: Connection, names: Names, folders: Iterable[Folder]) -> 
         if folder.selectable and (quotable(name) or connection.sends_at_once(len(name)))
     ]
     for responses, _ in connection.pipeline(commands, doing="folder"):
-        for name, numbers in _told(responses):
+        for name, numbers in read_statuses(responses):
             if name in known:
                 known[name] = _hinted(known[name], numbers)
     return list(known.values())
 
 
-def _told(responses: list[Response]) -> Iterator[tuple[bytes, Mapping[str, int]]]:
-    for response in of_kind(responses, b"STATUS"):
+def read_statuses(responses: Iterable[Response]) -> Iterator[tuple[bytes, Mapping[str, int]]]:
+    """Read STATUS responses: the name of each folder, and numbers by item name."""
+    for response in of_kind(list(responses), b"STATUS"):
         name = response.tokens()[1:2]
         # An unquoted NIL is a folder of that name.
         raw = name[0] if name and isinstance(name[0], bytes) else b"NIL"
@@ -44,3 +44,15 @@ def _told(responses: list[Response]) -> Iterator[tuple[bytes, Mapping[str, int]]
 
 def _hinted(folder: Folder, numbers: Mapping[str, int]) -> Folder:
     return evolve(folder, messages=numbers.get("MESSAGES"), octets=numbers.get("SIZE"))
+
+
+def read_status(response: Response) -> dict[str, int]:
+    """Read a STATUS response into numbers by item name."""
+    tokens = response.tokens()
+    items = tokens[-1] if isinstance(tokens[-1], list) else []
+    pairs = zip(items[::2], items[1::2], strict=False)
+    return {
+        name.decode("ascii", "replace").upper(): int(value)
+        for name, value in pairs
+        if isinstance(name, bytes) and isinstance(value, bytes) and value.isdigit() and len(value) < 20
+    }

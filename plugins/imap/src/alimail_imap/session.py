@@ -7,7 +7,8 @@ stands in the epoch and the keys: ``uidvalidity.marker/uid``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 from attrs import frozen
 
@@ -15,8 +16,16 @@ from alimail_core import Credentials, Folder
 from alimail_imap.connection import Connection, Part, astring
 from alimail_imap.fetched import spell_flags
 from alimail_imap.grades import grade
-from alimail_imap.login import connect
-from alimail_imap.mailboxes import Names, ask_names
+from alimail_imap.login import connect, introduction
+from alimail_imap.mailboxes import (
+    Answer,
+    Names,
+    listing_questions,
+    naming_question,
+    read_folders,
+    read_names,
+)
+from alimail_imap.measuring import read_statuses
 from alimail_imap.options import ImapOptions
 from alimail_imap.tokens import Malformed, Response, Status, parse_status, tokenize
 
@@ -63,9 +72,9 @@ def epoch_name(uidvalidity: int, marker: int) -> str:
 class Session:
     """One logged-in connection and what it has open."""
 
-    def __init__(self, connection: Connection, names: Names, options: ImapOptions) -> None:
+    def __init__(self, connection: Connection, options: ImapOptions) -> None:
         self.connection = connection
-        self.names = names
+        self._names: Names | None = None
         self.options = options
         self.selected: tuple[bytes, bool] | None = None
         """The wire name of the folder that is selected, and whether it may be written to."""
@@ -74,24 +83,54 @@ class Session:
         """The epoch of each folder that was listed over this session, by its wire name."""
         self.next_uids: dict[bytes, int] = {}
         """UIDNEXT of each of them as it was listed: what is stored since has this UID or a higher one."""
+        self.sizes: dict[bytes, int] = {}
+        """About how many messages stand in folders that were not listed yet, where that was told on some occasion."""
+        self.sent: Counter[bytes] = Counter()
+        """How many messages were sent to a folder since it was listed, whatever became of them."""
         self.storable: dict[bytes, frozenset[str] | None] = {}
         """What flags can be stored in each of them; ``None``: any keyword."""
         self._examine = b"EXAMINE"
-        self.examine_is_known = False
+        # Whoever has an extension of EXAMINE (RFC 7162) has EXAMINE; others are tried with one folder.
+        self.examine_is_known = connection.offers("CONDSTORE") or connection.offers("QRESYNC")
 
     @classmethod
     def open(cls, options: ImapOptions, credentials: Credentials) -> Session:
-        """Connect, log in and find out how folders are named. Raises what ``connect`` does."""
-        connection = connect(options, credentials)
-        try:
-            return cls(connection, ask_names(connection, options.folder_prefix), options)
-        except BaseException:
-            connection.close()
-            raise
+        """Connect and log in. Raises what ``connect`` does."""
+        return cls(connect(options, credentials), options)
 
     def close(self) -> None:
         """Log out. Never raises."""
         self.connection.close()
+
+    # Asking
+
+    def ask(self, *questions: Sequence[Part]) -> list[Answer]:
+        """Ask several things in one round trip; what is to be said first travels with the first of them."""
+        if self._names is not None:
+            return list(self.connection.pipeline(questions))
+        first = [*introduction(self.connection), naming_question(self.connection)]
+        answers = list(self.connection.pipeline([*first, *questions]))
+        self._names = read_names(self.connection, answers[len(first) - 1], self.options.folder_prefix)
+        return answers[len(first) :]
+
+    @property
+    def names(self) -> Names:
+        """How folders are named on this server; asked when it is first needed, with nothing in flight."""
+        if self._names is None:
+            self.ask()
+        assert self._names is not None
+        return self._names
+
+    def note_sizes(self, responses: Iterable[Response]) -> None:
+        """Take in what STATUS told of folders."""
+        for name, numbers in read_statuses(responses):
+            if "MESSAGES" in numbers:
+                self.sizes[name] = numbers["MESSAGES"]
+
+    def list_folders(self) -> list[Folder]:
+        """List the account's own folders. Raises ``Denied`` where the server does not."""
+        answers = self.ask(*listing_questions(self.connection))
+        return read_folders(self.connection, self.names, answers)
 
     # Selecting
 

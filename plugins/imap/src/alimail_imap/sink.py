@@ -33,8 +33,7 @@ from alimail_imap.connection import Connection, astring, of_kind
 from alimail_imap.creating import create_folders
 from alimail_imap.fetched import write_flags
 from alimail_imap.grades import grade
-from alimail_imap.login import connect
-from alimail_imap.mailboxes import list_folders
+from alimail_imap.login import connect, introduction
 from alimail_imap.options import ImapOptions
 from alimail_imap.remarks import remarks_of
 from alimail_imap.session import Session
@@ -102,7 +101,6 @@ class ImapSink(ImapSource, Sink):
         """What this server is like and can do."""
         options = self.session.options
         return SinkTraits(
-            tells_news=self.connection.offers("IDLE"),
             max_connections=options.max_connections,
             host=options.host,
             rules=self._rules or self._path_rules(),
@@ -142,7 +140,7 @@ class ImapSink(ImapSource, Sink):
 
     def folders(self) -> Iterable[Folder]:
         """List the folders of the personal namespace; how much stands in a target is of no use to anybody."""
-        self._listed = list_folders(self.session.connection, self.session.names)
+        self._listed = self.session.list_folders()
         return self._listed
 
     def create(self, wanted: Sequence[tuple[FolderPath, SpecialUse | None]]) -> Iterator[Folder | Unusable]:
@@ -155,11 +153,19 @@ class ImapSink(ImapSource, Sink):
 
     def append(self, batches: Iterable[Batch]) -> Iterator[Stored | NotStored]:
         """Store messages in the way that suits the server (``alimail_imap.append``)."""
-        return self._strategy.append(self, batches)
+        _ = self.session.names  # Asked for now: lanes work side by side, and with commands in flight.
+        return self._strategy.append(self, map(self._counted, batches))
+
+    def _counted(self, batch: Batch) -> Batch:
+        self.session.sent.update(self.session.names.wire(delivery.folder) for delivery in batch)
+        return batch
 
     def another(self) -> Connection:
         """Log in once more, for a strategy that uses several connections."""
-        return self._reconnect()
+        connection = self._reconnect()
+        for words in introduction(connection):
+            connection.send(*words)
+        return connection
 
     def most_connections(self) -> int:
         """Return how many connections this mailbox may be written over, as long as others are written to as well."""

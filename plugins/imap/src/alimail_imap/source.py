@@ -22,7 +22,6 @@ from alimail_core import (
 )
 from alimail_imap.idle import wait_for_mail
 from alimail_imap.listing import Lister
-from alimail_imap.mailboxes import list_folders
 from alimail_imap.measuring import measure
 from alimail_imap.options import ImapOptions
 from alimail_imap.reading import Reader
@@ -55,7 +54,7 @@ class ImapSource(Source):
 
     def folders(self) -> Iterable[Folder]:
         """List the folders of the personal namespace, with how much stands in each."""
-        listed = list_folders(self.session.connection, self.session.names)
+        listed = self.session.list_folders()
         return measure(self.session.connection, self.session.names, listed)
 
     def changes(self, requests: Iterable[tuple[Folder, Cursor | None]]) -> Iterator[Changes | Unusable]:
