@@ -291,7 +291,8 @@ class _Search:
             for kind in self.kinds:
                 if _service(kind) == server.service:
                     host = server.host.replace("%EMAILDOMAIN%", name)
-                    port = int(server.port) if re.fullmatch(r"[0-9]{1,5}", server.port) else None
+                    is_port = re.fullmatch(r"[0-9]{1,5}", server.port) and int(server.port) < 65536
+                    port = int(server.port) if is_port else None
                     login: Login = "local-part" if server.user == "%EMAILLOCALPART%" else "address"
                     self._add(kind, host, url, port, login, _note(server))
 

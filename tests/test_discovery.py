@@ -246,6 +246,19 @@ def test_a_server_is_found_by_what_its_domain_publishes(
     assert not [each for each in asked if "thunderbird" in each or "anna" in each or "?" in each]
 
 
+@pytest.mark.parametrize("port", ["", "0", "65536", "99999", "-1", "x", "²"])
+def test_a_published_port_that_is_none_is_left_out(
+    port: str, registry: Registry, certificate: Certificate
+) -> None:
+    """The protocol's own are tried instead."""
+    with internet(zone(), certificate) as world:
+        world.pages[PAGE] = page(server("imap", "mail.old.example", port))
+        found, _ = find(registry, certificate)
+    tried = next(iter(found.values()))
+    assert (tried.guess.host, tried.guess.why[0]) == ("mail.old.example", f"https://{PAGE}")
+    assert "port 993: Connection refused" in tried.fault
+
+
 def test_mozillas_list_is_asked_by_wish_alone(
     registry: Registry, certificate: Certificate, mail: Dovecot
 ) -> None:
