@@ -101,6 +101,7 @@ class ImapSink(ImapSource, Sink):
         """What this server is like and can do."""
         options = self.session.options
         return SinkTraits(
+            tells_news=self.connection.offers("IDLE"),
             max_connections=options.max_connections,
             host=options.host,
             rules=self._rules or self._path_rules(),
