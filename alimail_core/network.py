@@ -84,6 +84,11 @@ class ServerOptions:
         "Seconds without one octet after which a connection counts as lost.", default=180.0
     )
 
+    @port.validator
+    def _check_port(self, _: object, value: int | None) -> None:
+        if value is not None and not 1 <= value <= 65535:
+            raise ValueError("must be from 1 to 65535")
+
     @property
     def address(self) -> tuple[str, int]:
         """Return the host and port to connect to; with ``auto`` those that are tried first."""

@@ -15,6 +15,7 @@ from attrs import evolve, frozen
 
 from alimail_core.errors import AlimailError, Denied, Transient
 from alimail_core.network import NobodyThere, NoTls, ServerOptions, dial, find_tls
+from alimail_core.structure import Misfits, structure
 from alimail_core.testing.canned import CLOSE, CannedListener, Peer
 from alimail_core.testing.certificates import make_certificate
 
@@ -42,6 +43,15 @@ def test_a_name_that_is_none_is_no_passing_trouble(
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     with pytest.raises(kind, match=words):
         dial(ServerOptions("mail.old.example", port=993))
+
+
+@pytest.mark.parametrize("port", [0, -1, 65536])
+def test_a_port_that_is_none_is_told_with_its_place(port: int) -> None:
+    """It is a fault of the configuration, before anything is connected to."""
+    with pytest.raises(Misfits) as caught:
+        structure({"host": "mail.old.example", "port": port}, Options)
+    (item,) = caught.value.items
+    assert (item.path, item.message) == (("port",), "must be from 1 to 65535")
 
 
 # tls = auto
