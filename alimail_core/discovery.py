@@ -222,7 +222,7 @@ class _Search:
             text = f"{why} names {printable(host)!r}, which is not the name of a server on the network"
             self.remarks.append(Remark("warning", text))
             return
-        if port in (kind.options.implicit_port, kind.options.cleartext_port):
+        if port in (0, kind.options.implicit_port, kind.options.cleartext_port):
             port = None  # which of the two, and with what encryption, is found by trying
         for index, guess in enumerate(self.found):
             if (guess.kind, guess.host, guess.port) == (kind.name, host, port):

@@ -146,7 +146,7 @@ def test_records_are_tried_as_their_domain_prefers_them(registry: Registry, cert
     """The lower priority first, then the greater weight; IMAP before POP3, which brings less; each server once."""
     imaps = ["20 9 993 c.old.example.", "10 1 993 b.old.example.", "10 9 993 a.old.example."]
     with internet(
-        zone(imaps=imaps, imap=["0 1 143 b.old.example."], pop3s=["0 0 995 a.old.example."]), certificate
+        zone(imaps=imaps, imap=["0 1 0 b.old.example."], pop3s=["0 0 995 a.old.example."]), certificate
     ):
         found, _ = find(registry, certificate)
     hosts = [
