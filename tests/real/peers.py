@@ -273,7 +273,7 @@ class CourierPop(Courier):
         user = ""
         with client.makefile("rb", buffering=0) as lines:
             while line := lines.readline():
-                word, _, argument = line.decode().strip().partition(" ")
+                word, _, argument = line.decode("ascii", "replace").strip().partition(" ")
                 if word == "PASS":
                     self._hand_over(client, user, "usr/lib/courier/courier/courierpop3d")
                     return

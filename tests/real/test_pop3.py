@@ -10,14 +10,18 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from alimail_core import INBOX, Clock, Credentials
 from alimail_core.testing.mail import message
 from alimail_core.testing.oracle import digests
 from alimail_core.testing.servers import Dovecot
+from alimail_imap.login import probe as probe_imap
+from alimail_imap.options import ImapOptions
+from alimail_pop3.login import probe as probe_pop3
 from alimail_pop3.options import Pop3Options
 from alimail_pop3.source import Pop3Source
-from tests.real.peers import CourierPop
+from tests.real.peers import CourierPop, Cyrus
 
 pytestmark = pytest.mark.server
 
@@ -63,6 +67,15 @@ def copy(tmp_path: Path, source: str, target: str, password: str) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_what_courier_and_cyrus_have_is_found() -> None:
+    """Servers of other makes take an offer of TLS for noise, and go on; without any TLS, loopback may be clear."""
+    with CourierPop() as courier, Cyrus() as cyrus:
+        pop3 = Pop3Options(courier.host, courier.pop3_port, timeout=20.0)
+        assert probe_pop3(pop3) == evolve(pop3, tls="none")
+        imap = ImapOptions(cyrus.host, cyrus.imap_port, timeout=20.0)
+        assert probe_imap(imap) == evolve(imap, tls="none")
 
 
 def test_check_tells_what_courier_is_like() -> None:
