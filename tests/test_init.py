@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,10 +13,13 @@ import pytest
 
 from alimail_core.cli import main
 from alimail_core.config import loads
+from alimail_core.config_tables import TABLES
 from alimail_core.errors import InputError
 from alimail_core.registry import Registry
 from alimail_core.spec import MigrationSpec
+from alimail_core.structure import describe_options
 
+ROOT = Path(__file__).parent.parent
 REGISTRY = Registry.load(["imap", "pop3", "alimail"])
 
 Init = Callable[..., int]
@@ -199,6 +203,25 @@ def test_who_names_a_folder_or_a_domain_means_it(init: Init) -> None:
     assert init("--yes", "--source-host", "h", "--folder", "Old", "--login-domain", "a.example") == 0
     assert (written()["folders.history"], written()["folders.folder"]) == ('"folder"', '"Old"')
     assert (written()["source.login"], written()["source.login_domains"]) == ('"local-part"', '["a.example"]')
+
+
+def test_the_guide_sets_the_consoles_words_beside_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each flag and each option that its table names is one, and no question is without a line in it."""
+    text = (ROOT / "docs" / "guides" / "admin.md").read_text("utf-8")
+    section = text.partition("### The console's form, and ours\n")[2].partition("\n### ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("| ")][1:]
+    main(["init", "--help"], REGISTRY)
+    flags = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+    shown = {flag for line in lines for flag in re.findall(r"--[a-z-]+", line.split("|")[3])}
+    not_of_the_form = {"--name", "--target-kind", "--target-host", "--region", "--config", "--yes", "--help"}
+    assert shown <= flags
+    assert flags - shown - not_of_the_form == set()
+    options = {name: {row.name for row in describe_options(table)} for name, table in TABLES.items()}
+    options["source"] |= {row.name for row in describe_options(REGISTRY.source("imap").options)}
+    named = [match for line in lines for match in re.findall(r"`\[(\w+)\] (\w+)", line)]
+    assert len(named) > 8
+    for table, key in named:
+        assert key in options[table]
 
 
 def test_a_fresh_configuration_lacks_only_its_accounts(init: Init) -> None:
