@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
-from attrs import Attribute, evolve, fields, frozen
+from attrs import Attribute, evolve, field, fields, frozen
 
 from alimail_core.contract import Credentials, Sink, SinkKind, Source, SourceKind
 from alimail_core.governor import GovernedSink, GovernedSource, Governor
@@ -43,11 +45,33 @@ def written_in_order(endpoint: Endpoint) -> Endpoint:
     return evolve(endpoint, options=evolve(endpoint.options, append_connections=1))
 
 
+class _Coming:
+    """A sink that is opened in a thread of its own, because the source's login takes as long."""
+
+    def __init__(self, opener: Callable[[], Sink]) -> None:
+        self._opened: Future[Sink] = Future()
+        threading.Thread(target=self._open, args=[opener], name="alimail-sink", daemon=True).start()
+
+    def _open(self, opener: Callable[[], Sink]) -> None:
+        try:
+            self._opened.set_result(opener())
+        except BaseException as error:  # noqa: BLE001 - raised where the sink is waited for, whatever it is
+            self._opened.set_exception(error)
+
+    def wait(self) -> Sink:
+        """Return the sink, or raise what its opening raised."""
+        return self._opened.result()
+
+    def let_go(self) -> None:
+        """Want it no more: it is closed as soon as it is open, and nobody waits for that."""
+        self._opened.add_done_callback(lambda opened: None if opened.exception() else opened.result().close())
+
+
 @frozen
 class Ends:
     """How to open the ends of one account, each as often as wished.
 
-    ``source`` takes the slots of both ends at once and ``sink`` uses the second of them: they are opened in this
+    ``source`` takes the slots of both ends at once and ``sink`` uses the second of them: they are asked for in this
     order, as ``with ends.source() as source, ends.sink() as sink``. ``source_alone`` and ``sink_alone`` take one.
     """
 
@@ -60,22 +84,36 @@ class Ends:
     """Told in words when another pace holds for what is read, and what way in to a server was found."""
     writes: bool = False
     """Keep in the ledger what way was found."""
+    together: bool = False
+    """Log in to both sides at the same time, where nobody is asked for a password meanwhile."""
+    _coming: list[_Coming] = field(factory=list, init=False, repr=False, eq=False)
 
     def source(self) -> Source:
         """Open the source, with a slot for the sink kept free; not where a secret of either side is missing."""
         for secret in (self.account.source_secret, self.account.target_secret):
             if secret.is_missing:
                 secret.get()
+        while self._coming:  # what an earlier attempt did not come to
+            self._coming.pop().let_go()
         self.governor.take([self._of_source, self._of_sink])
+        coming = _Coming(self._open_sink) if self.together and self._asks_nobody() else None
         try:
-            return self._open_source()
+            source = self._open_source()
         except BaseException:
-            self.governor.give_back(self._of_sink)
+            if coming is not None:
+                coming.let_go()
+            else:
+                self.governor.give_back(self._of_sink)
             raise
+        self._coming.extend([coming] if coming is not None else [])
+        return source
 
     def sink(self) -> Sink:
-        """Open the sink in the slot that ``source`` has taken."""
-        return self._open_sink()
+        """Open the sink in the slot that ``source`` has taken, or take the one that it has begun to open."""
+        return self._coming.pop().wait() if self._coming else self._open_sink()
+
+    def _asks_nobody(self) -> bool:
+        return self.account.source_secret.leaves_process and self.account.target_secret.leaves_process
 
     def source_alone(self) -> Source:
         """Open the source, where the sink is not wanted."""

@@ -419,6 +419,8 @@ class Migration:
             self._ways,
             lambda text: self.observe(Noted(name, text)),
             writes=writes,
+            # One thing after another, so that tests repeat exactly.
+            together=bool(self.spec.options.read_ahead_octets),
         )
 
     def _matching(self, search: str) -> list[AccountSpec]:

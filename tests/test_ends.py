@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from attrs import evolve, frozen
 
-from alimail_core.contract import Credentials, Sink, SinkKind, option
+from alimail_core.contract import Credentials, Sink, SinkKind, Source, option
 from alimail_core.ends import endpoint_name
+from alimail_core.errors import Denied
 from alimail_core.hookspec import hookimpl
+from alimail_core.migration import Migration
 from alimail_core.options import TransferOptions
 from alimail_core.registry import Registry
 from alimail_core.seam import Clock
+from alimail_core.secrets import Secret
 from alimail_core.spec import AccountSpec, Endpoint
+from alimail_core.testing.memory import MemorySink
 from alimail_imap.options import ImapOptions
 from alimail_sink.options import AlibabaOptions
-from tests.organisation import MemoryOptions, Organisation, message
+from tests.organisation import PASSWORD, MemoryOptions, Organisation, message
 
 ALIMAIL = Endpoint("alimail", AlibabaOptions())
 IMAP = Endpoint("imap", ImapOptions(host="mail.old.example"))
@@ -95,6 +100,76 @@ def test_strict_order_reaches_the_sink(
     ) as migration:
         assert migration.run().exit_code == 0
     assert {each.append_connections for each in office.opened} == {connections}
+
+
+def side_by_side(office: Organisation, secret: Secret | None = None) -> Migration:
+    """Open a migration that reads ahead, and so opens both sides at the same time if it may."""
+    [anna] = office.spec.accounts
+    if secret is not None:
+        anna = evolve(anna, target_secret=secret)
+    return office.migration(accounts=(anna,), options=TransferOptions())
+
+
+def test_both_sides_log_in_at_the_same_time(tmp_path: Path) -> None:
+    """Each login goes on only once the other one has begun."""
+    office = Organisation(tmp_path)
+    office.give("anna", message("one"))
+    both = threading.Barrier(2, timeout=60)
+
+    def meet(_: str, side: Any) -> Any:
+        both.wait()
+        return side
+
+    office.wrap_source = office.wrap_sink = meet
+    with side_by_side(office) as migration:
+        [summary] = migration.run().accounts
+    assert (summary.state, summary.copied) == ("done", 1)
+
+
+def test_a_sink_that_nobody_wants_any_more_is_closed(tmp_path: Path) -> None:
+    """Where the source does not open, the sink is closed again, and its slot is free for the next attempt."""
+    office = Organisation(tmp_path)
+    opened, closed = threading.Event(), threading.Event()
+
+    def refuse(_: str, side: Source) -> Source:
+        assert opened.wait(60)
+        raise Denied("NO the mailbox is locked")
+
+    class Noted(MemorySink):
+        def close(self) -> None:
+            closed.set()
+            super().close()
+
+    def note(name: str, _: Sink) -> Sink:
+        opened.set()
+        return Noted(office.targets[name])
+
+    office.wrap_source, office.wrap_sink = refuse, note
+    with side_by_side(office) as migration:
+        assert [each.state for each in migration.run().accounts] == ["failed"]
+        assert closed.wait(60)
+        office.wrap_source = lambda _, side: side
+        assert [each.state for each in migration.run().accounts] == ["done"]
+
+
+def test_who_is_asked_for_a_password_is_asked_once_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a secret that is asked for, one side is opened after the other."""
+    office = Organisation(tmp_path)
+    monkeypatch.setattr("getpass.getpass", lambda _: PASSWORD)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    threads: list[str] = []
+
+    def note(_: str, side: Sink) -> Sink:
+        threads.append(threading.current_thread().name)
+        return side
+
+    office.wrap_sink = note
+    with side_by_side(office, Secret("prompt", "", "target anna")) as migration:
+        migration.run()
+    assert not any(name.startswith("alimail-sink") for name in threads)
+    assert len(threads) == 1
 
 
 def test_keys_of_another_server_are_not_trusted(tmp_path: Path) -> None:
