@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import socket
+import ssl
 from pathlib import Path
 from typing import Literal
 
 import pytest
 from attrs import evolve
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from alimail_core.contract import Credentials
 from alimail_core.errors import (
@@ -26,7 +31,7 @@ from alimail_imap.grades import Doing, grade
 from alimail_imap.login import connect, probe
 from alimail_imap.options import ImapOptions
 from alimail_imap.source import ImapSource
-from alimail_imap.testing import CLOSE, CannedServer, Reply
+from alimail_imap.testing import CLOSE, GREETING, CannedServer, Reply
 from alimail_imap.tokens import parse_status
 
 
@@ -109,6 +114,8 @@ def test_a_refused_token_ends_the_exchange() -> None:
     token = base64.b64decode(command.split()[2])
     assert token == b"user=anna@example.org\x01auth=Bearer secret\x01\x01"
 
+
+dial_here = socket.create_connection
 
 ENCODED = base64.b64encode(b"\0anna@example.org\0secret")
 
@@ -330,3 +337,51 @@ def test_a_preauth_greeting_is_no_leave_to_go_on() -> None:
     """Somebody who forges PREAUTH would keep STARTTLS from ever being asked for."""
     with CannedServer(greeting=b"* PREAUTH welcome\r\n") as server, pytest.raises(Denied, match="PREAUTH"):
         probe(evolve(server.options, tls="auto"))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
+@given(
+    greeting=st.sampled_from(
+        [GREETING, b"* OK [CAPABILITY IMAP4rev1] go\r\n", b"* PREAUTH in\r\n", b"\x16\x03\r\n"]
+    ),
+    words=st.lists(
+        st.sampled_from([b"STARTTLS", b"LOGINDISABLED", b"AUTH=PLAIN", b"SASL-IR", b"XXXXXXXX"]), unique=True
+    ),
+    answer=st.sampled_from(
+        [
+            b"{tag} OK\r\n",
+            b"{tag} NO\r\n",
+            b"{tag} BAD\r\n",
+            b"* OK\r\n{tag} OK in\r\n",
+            CLOSE,
+            b"* BYE\r\n" + CLOSE,
+        ]
+    ),
+    tls=st.booleans(),
+)
+def test_who_has_no_trusted_certificate_gets_no_password(
+    greeting: bytes,
+    words: list[bytes],
+    answer: bytes,
+    tls: bool,
+    elsewhere: ssl.SSLContext,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever is said on the way to a server on the network, and however it is put together."""
+    monkeypatch.setattr(
+        socket, "create_connection", lambda address, timeout: dial_here(("127.0.0.1", address[1]), 0.2)
+    )
+    capabilities = b" ".join([b"IMAP4rev1", *words])
+    server = CannedServer(
+        {b"STARTTLS": answer}, capabilities=capabilities, greeting=greeting, tls=elsewhere if tls else None
+    )
+    options = ImapOptions("mail.old.example", port=server.port, timeout=0.2)
+    with contextlib.suppress(OSError), server, pytest.raises(AlimailError):
+        connect(probe(options), server.credentials)
+    assert not [each for each in server.received if b"secret" in each or ENCODED in each]
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
+    """Return what a server shows that nobody vouches for."""
+    return make_certificate(tmp_path_factory.mktemp("elsewhere")).context()

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import socket
+import ssl
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
 import pytest
 from attrs import evolve
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from alimail_core import (
     AlimailError,
@@ -28,6 +32,7 @@ from alimail_pop3.login import connect, probe
 from alimail_pop3.options import Pop3Options
 from alimail_pop3.testing import CLOSE, CannedServer
 
+dial_here = socket.create_connection
 CHALLENGE = b"+OK ready <1896.697170952@mail.example>\r\n"
 Auth = Literal["auto", "user", "apop", "plain", "xoauth2"]
 
@@ -352,3 +357,37 @@ def test_what_a_server_has_is_found_without_logging_in(tmp_path: Path) -> None:
             options = evolve(server.options, tls="auto", ca=certificate.ca_file)
             assert probe(options) == evolve(options, tls=found, port=server.port)
         assert not server.commands(b"USER")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
+@given(
+    greeting=st.sampled_from([b"+OK ready\r\n", CHALLENGE, b"-ERR busy\r\n", b"\x16\x03\r\n"]),
+    words=st.none() | st.lists(st.sampled_from([b"STLS", b"USER", b"SASL PLAIN", b"XXXX"]), unique=True),
+    answer=st.sampled_from([b"+OK\r\n", b"-ERR\r\n", b"+OK\r\n+OK in\r\n", CLOSE]),
+    tls=st.booleans(),
+)
+def test_who_has_no_trusted_certificate_gets_no_password(
+    greeting: bytes,
+    words: list[bytes] | None,
+    answer: bytes,
+    tls: bool,
+    elsewhere: ssl.SSLContext,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever is said on the way to a server on the network, and however it is put together."""
+    monkeypatch.setattr(
+        socket, "create_connection", lambda address, timeout: dial_here(("127.0.0.1", address[1]), 0.2)
+    )
+    server = CannedServer(
+        replies={b"STLS": answer}, capabilities=words, greeting=greeting, tls=elsewhere if tls else None
+    )
+    options = Pop3Options("mail.old.example", port=server.port, timeout=0.2)
+    with suppress(OSError), server, pytest.raises(AlimailError):
+        connect(probe(options), server.credentials)
+    assert not [each for each in server.received if each[:4] in (b"PASS", b"APOP", b"AUTH")]
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
+    """Return what a server shows that nobody vouches for."""
+    return make_certificate(tmp_path_factory.mktemp("elsewhere")).context()
