@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, evolve, field, frozen
 
@@ -34,6 +34,19 @@ from alimail_core.directory import (
     missing,
     name_of,
 )
+
+if TYPE_CHECKING:
+    from alimail_core.secrets import Secret
+
+
+@frozen
+class Wish:
+    """What an organisation shall have, and what ``plan`` needs to know besides."""
+
+    directory: Directory
+    freeze: Collection[str] = ()
+    passwords: Mapping[str, Secret] = field(factory=dict, repr=False)
+    """By key: the first passwords that the roster gives; all others are made."""
 
 
 @frozen

@@ -7,20 +7,19 @@ no longer finish the first attempt. In the end the directory is read once more: 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from attrs import define, evolve, field, frozen
 
 from alimail_core.contract import Provisioner
-from alimail_core.directory import Directory, Employee, Kind, Step, StepDone, StepNotDone, done, fold, name_of
-from alimail_core.directory_plan import Plan, Problem, plan
+from alimail_core.directory import Employee, Kind, Step, StepDone, StepNotDone, done, fold, name_of
+from alimail_core.directory_plan import Plan, Problem, Wish, plan
 from alimail_core.errors import AlimailError, Interrupted, Refused, Throttled, Transient
 from alimail_core.ledger import Ledger
 from alimail_core.ledger.steps import StepBook, StepRow, StepState
 from alimail_core.passwords import PasswordFile
 from alimail_core.seam import PATIENCE, Clock, Stop
-from alimail_core.secrets import Secret
 
 AHEAD: Final = 40
 """Steps that one write of the ledger covers: about what a service takes in a second."""
@@ -32,16 +31,6 @@ LONGEST_PAUSE: Final = 60.0
 
 _Doubt = tuple[Kind, str, bool]
 """A step that may have happened: what it is about, and whether it makes that."""
-
-
-@frozen
-class Wish:
-    """What an organisation shall have, and what ``plan`` needs to know besides."""
-
-    directory: Directory
-    freeze: Collection[str] = ()
-    passwords: Mapping[str, Secret] = field(factory=dict, repr=False)
-    """By key: the first passwords that the roster gives; all others are made."""
 
 
 @frozen

@@ -12,12 +12,12 @@ import itertools
 import os
 import warnings
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 from xml.parsers import expat
 
-from attrs import frozen
+from attrs import field, frozen
 
 from alimail_core.text import cell as safe_cell
 from alimail_core.text import printable
@@ -48,6 +48,11 @@ class Cell:
     text: str
     fault: str = ""
     remedy: str = ""
+    raw: str = field(default="", repr=False)
+    """With a fault: what the cell holds, such as ``42`` or ``=A1``, for whoever may show it or can make use of it."""
+
+
+_EMPTY: Final = Cell("")
 
 
 @frozen
@@ -84,14 +89,24 @@ def read_sheets(path: Path, known: Callable[[Sequence[str]], int]) -> Iterator[l
     return iter([_read_csv(printable(path.name), _decode(octets), known)])
 
 
-def write_sheet(path: Path, rows: Iterable[Sequence[str]]) -> None:
+@frozen
+class Check:
+    """What a spreadsheet program warns of while a column is filled in: all but what the formula holds true of."""
+
+    formula: str
+    """With ``{cell}`` for the cell."""
+    message: str
+
+
+def write_sheet(path: Path, rows: Iterable[Sequence[str]], checks: Mapping[int, Check] | None = None) -> None:
     """Write rows of text as csv or xlsx, by the name's end, such that no cell is taken for anything but text.
 
-    The file is its owner's alone (mode 0600). Raises ``FileExistsError``.
+    ``checks`` are by column, for the cells below the rows, and only xlsx has them. The file is its owner's alone
+    (mode 0600). Raises ``FileExistsError``.
     """
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o600), "wb") as file:
         if path.suffix.lower() == ".xlsx":
-            _write_xlsx(file, rows)
+            _write_xlsx(file, rows, checks or {})
         else:
             file.write(b"\xef\xbb\xbf")  # the BOM tells Excel that it is UTF-8
             file.write(_csv_text(rows).encode())
@@ -226,17 +241,26 @@ def _worksheets(path: Path) -> Iterator[list[Row]]:
 
 def _rows(name: str, sheet: Any) -> list[Row]:
     rows = []
-    for number, cells in enumerate(sheet.iter_rows(max_col=MAX_COLUMNS), 1):
-        if any(cell.value is not None for cell in cells):
+    for number, padded in enumerate(sheet.iter_rows(max_col=MAX_COLUMNS), 1):
+        cells = _trimmed(padded)
+        if cells:
             if number > MAX_ROWS:
                 raise _too_many()
             rows.append(Row(name, number, [_cell(cell) for cell in cells]))
     return rows
 
 
+def _trimmed(cells: Sequence[Any]) -> Sequence[Any]:
+    """Return a row without the empty cells at its end, of which there are as many as columns are allowed."""
+    used = len(cells)
+    while used and cells[used - 1].value is None:
+        used -= 1
+    return cells[:used]
+
+
 def _cell(cell: Any) -> Cell:
     if cell.value is None:
-        return Cell("")
+        return _EMPTY
     kind = cell.data_type
     if kind == "s" and isinstance(cell.value, str):
         return Cell(cell.value)
@@ -247,10 +271,15 @@ def _cell(cell: Any) -> Cell:
         "b": ("was turned into TRUE or FALSE", _RETYPE),
         "e": ("is an error of the spreadsheet", "mend the cell"),
     }
-    return Cell("", *faults.get(kind, ("is not text", _RETYPE)))
+    fault, remedy = faults.get(kind, ("is not text", _RETYPE))
+    return Cell("", fault, remedy, _raw(cell.value))
 
 
-def _write_xlsx(file: Any, rows: Iterable[Sequence[str]]) -> None:
+def _raw(value: object) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _write_xlsx(file: Any, rows: Iterable[Sequence[str]], checks: Mapping[int, Check]) -> None:
     import openpyxl
 
     workbook = openpyxl.Workbook()
@@ -259,10 +288,25 @@ def _write_xlsx(file: Any, rows: Iterable[Sequence[str]]) -> None:
         for column, text in enumerate(row, 1):
             cell = sheet.cell(number, column)
             cell.value, cell.data_type = printable(text), "s"  # never a formula, whatever it begins with
+    for index, check in checks.items():
+        _add_check(sheet, column_letters(index), sheet.max_row + 1, check)
     for column in range(1, 27):  # typed later: passwords of digits stay as they are
         sheet.column_dimensions[column_letters(column - 1)].number_format = _TEXT_FORMAT
         sheet.column_dimensions[column_letters(column - 1)].width = 28
     workbook.save(file)
+
+
+def _add_check(sheet: Any, column: str, row: int, check: Check) -> None:
+    from openpyxl.worksheet.datavalidation import DataValidation
+
+    formula = check.formula.format(
+        cell=f"{column}{row}"
+    )  # of the first cell; programs shift it for the others
+    validation = DataValidation(
+        type="custom", formula1=formula, errorStyle="warning", error=check.message, showErrorMessage=True
+    )
+    validation.add(f"{column}{row}:{column}{MAX_ROWS}")
+    sheet.add_data_validation(validation)
 
 
 def _too_many() -> SheetError:

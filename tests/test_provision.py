@@ -19,11 +19,12 @@ from alimail_core.directory import (
     Step,
     Thing,
 )
+from alimail_core.directory_plan import Wish
 from alimail_core.errors import Denied, InputError, Interrupted, LeaseHeld, Transient
 from alimail_core.ledger import Ledger
 from alimail_core.ledger.steps import StepBook, StepState
 from alimail_core.passwords import PasswordFile, generate, password_fault
-from alimail_core.provision import Provisioned, Wish, provision
+from alimail_core.provision import Provisioned, provision
 from alimail_core.seam import Stop
 from alimail_core.secrets import Secret
 from alimail_core.testing import (

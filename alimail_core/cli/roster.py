@@ -22,11 +22,15 @@ class Kind(enum.StrEnum):
     """What a roster lists."""
 
     MIGRATION = "migration"
+    EMPLOYEES = "employees"
+    GROUPS = "groups"
 
 
 def roster(
     action: Annotated[Action, typer.Argument(help="Write an empty one.")],
-    kind: Annotated[Kind, typer.Argument(help="What it lists: mailbox pairs for a migration.")],
+    kind: Annotated[
+        Kind, typer.Argument(help="What it lists: mailbox pairs for a migration, employees, or mail groups.")
+    ],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="Where to: NAME.xlsx or NAME.csv.")
     ],
@@ -39,10 +43,18 @@ def roster(
     \b
     Examples:
       alimail roster template migration -o accounts.xlsx
-      alimail roster template migration -o accounts.csv --language zh
+      alimail roster template employees -o employees.xlsx --language zh
+      alimail roster template groups -o groups.csv
     """
     from alimail_core.roster_template import write_template
 
-    write_template(output, language.value)
-    say(f"written: {output}", 'Next: fill it in, and name it in the configuration: roster = "FILE".')
+    write_template(output, language.value, kind.value)
+    say(f"written: {output}", f"Next: fill it in, {NEXT[kind]}")
     return 0
+
+
+NEXT = {
+    Kind.MIGRATION: 'and name it in the configuration: roster = "FILE".',
+    Kind.EMPLOYEES: "then `alimail provision plan --employees FILE`.",
+    Kind.GROUPS: "then `alimail provision plan --employees FILE --groups FILE`.",
+}
