@@ -393,7 +393,11 @@ class _Reading:
 
 def _policy(table: FoldersTable) -> FolderPolicy:
     rules = [
-        FolderRule(split_path(rule.source), None if rule.target is None else split_path(rule.target))
+        FolderRule(
+            split_path(rule.source),
+            None if rule.target is None else split_path(rule.target),
+            rule.accounts,
+        )
         for rule in table.rules
     ]
     folder = split_path(table.folder) if table.folder else ()

@@ -108,6 +108,10 @@ class RuleTable:
     source: str = option("A path, where * and ? stand for characters and ** for any number of folders.")
     target: str | None = option("The folder that takes them.", default=None)
     skip: bool = option("Leave them out.", default=False)
+    accounts: tuple[str, ...] = option(
+        'Only for accounts with such an address on either side: ["anna@old.example", "*@sales.example"].',
+        default=(),
+    )
 
     def __attrs_post_init__(self) -> None:
         """Refuse a rule that says both, or nothing."""
@@ -131,7 +135,7 @@ class FoldersTable:
     folder: str = option('With `history = "folder"`: its path, such as Archive/Old mail.', default="")
     rules: tuple[RuleTable, ...] = option(
         'Your own wishes, the first that matches decides: {source = "Projects/**", target = "Archive/Projects"} '
-        'or {source = "Spam", skip = true}.',
+        'or {source = "Spam", skip = true}. With accounts = ["*@sales.example"] it is for these alone.',
         default=(),
     )
     skip: tuple[Use, ...] = option(

@@ -19,14 +19,13 @@ Every folder of the source is either mapped or skipped with a reason; none is pa
 
 from __future__ import annotations
 
-import fnmatch
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Literal
 
 from attrs import evolve, frozen
 
 from alimail_core.folder_names import special_use_of, special_uses
+from alimail_core.folder_policy import FolderPolicy, FolderRule, matches, split_path
 from alimail_core.model import INBOX, Folder, FolderPath, PathRules, SpecialUse
 from alimail_core.naming import (
     encode_modified_utf7,
@@ -54,66 +53,8 @@ __all__ = [
     "split_path",
 ]
 
-VIEWS = frozenset({SpecialUse.FLAGGED, SpecialUse.IMPORTANT})
-"""Folders that, marked so by their server, show messages which stand in other folders as well (RFC 6154 §2, RFC
-8457). ``\\All`` is not among them: on some servers it is the only place of an archived message."""
-
-
 _NAMED = 5
 """Folders that one sentence names."""
-
-
-@frozen
-class FolderRule:
-    """One line of a user's own mapping: folders that match ``source`` go to ``target``, or nowhere (``None``).
-
-    ``source`` holds one shell-style pattern a component (``*``, ``?``, ``[seq]``), case-sensitive; ``**`` alone
-    stands for any number of components, none included. A rule decides for a folder that it matches **and for
-    everything beneath it**; what is beneath keeps its place under the target. Two folders that match the same
-    rule, or two rules with one target, are merged. The first rule that decides for a folder wins, so exceptions
-    come before what they are excepted from.
-    """
-
-    source: tuple[str, ...]
-    target: FolderPath | None
-
-    def __attrs_post_init__(self) -> None:
-        _at_least_one(self.source)
-        if self.target is not None:
-            _at_least_one(self.target)
-
-
-@frozen
-class FolderPolicy:
-    """Where history goes: the wishes of the console, and the user's own rules before them."""
-
-    history: Literal["original", "inbox", "folder"] = "original"
-    folder: FolderPath = ()
-    """Under ``folder``: the folder that takes everything."""
-    rules: tuple[FolderRule, ...] = ()
-    skip: frozenset[SpecialUse] = VIEWS
-    """Folders whose server marks them so are left out, and told, unless a rule names them."""
-
-    def __attrs_post_init__(self) -> None:
-        if self.history == "folder":
-            _at_least_one(self.folder)
-
-    def beneath(self, root: FolderPath) -> FolderPolicy:
-        """Return the policy that places everything beneath one folder. Not for ``inbox``, which has no folders."""
-        rules = tuple(
-            rule if rule.target is None else evolve(rule, target=(*root, *rule.target)) for rule in self.rules
-        )
-        return evolve(self, history="folder", folder=(*self.folder, *root), rules=rules)
-
-    def __str__(self) -> str:
-        """Say it whole; two policies that say the same are the same."""
-        rules = [(rule.source, rule.target) for rule in self.rules]
-        return f"{self.history} {self.folder} {rules} {sorted(use.value for use in self.skip)}"
-
-
-def _at_least_one(path: Sequence[str]) -> None:
-    if not path:
-        raise ValueError("a folder must be named here")
 
 
 @frozen
@@ -132,37 +73,6 @@ class Skipped:
 
     source: FolderPath
     reason: str
-
-
-def split_path(text: str) -> FolderPath:
-    r"""Read a path or a rule's pattern as a user writes it: ``A/B``, with ``\/`` and ``\\`` for a literal one."""
-    parts, escaped = [""], False
-    for char in text:
-        if escaped or char not in "\\/":
-            parts[-1] += char if char in "\\/" or not escaped else "\\" + char
-            escaped = False
-        elif char == "\\":
-            escaped = True
-        else:
-            parts.append("")
-    return (*parts[:-1], parts[-1] + "\\" * escaped)
-
-
-def matches(pattern: Sequence[str], path: Sequence[str]) -> bool:
-    """Tell whether a rule's pattern matches exactly this path; time grows with the product of their lengths."""
-    reached = {0}
-    for name in (*path, None):
-        for at, part in enumerate(pattern):
-            if part == "**" and at in reached:
-                reached.add(at + 1)
-        if name is None:
-            break
-        reached = {
-            at if pattern[at] == "**" else at + 1
-            for at in reached
-            if at < len(pattern) and (pattern[at] == "**" or fnmatch.fnmatchcase(name, pattern[at]))
-        }
-    return len(pattern) in reached
 
 
 def map_folders(
@@ -291,7 +201,7 @@ class _Mapper:
             if target is None or length < len(path):
                 return None
             fitted, renamed = self._path(target)
-            return _Place(fitted, f"rule {number + 1}", renamed)
+            return _Place(fitted, self._rule_name(number), renamed)
         if self._policy.history == "inbox":
             return _Place(INBOX, "policy inbox")
         return _Place(INBOX, "inbox") if path == INBOX and self._policy.history == "original" else None
@@ -310,7 +220,7 @@ class _Mapper:
             base, renamed = self._path(self._policy.folder) if self._policy.history == "folder" else ((), "")
         target, own = self._child(base, path[-1])
         ruling = self._ruling[path]
-        rule = f"policy {self._policy.history}" if ruling is None else f"rule {ruling[0] + 1}"
+        rule = f"policy {self._policy.history}" if ruling is None else self._rule_name(ruling[0])
         return self._unique(path, _Place(target, rule, own or renamed))
 
     def _give(self, path: FolderPath, place: _Place) -> None:
@@ -386,6 +296,9 @@ class _Mapper:
                     return number, length
         return None
 
+    def _rule_name(self, number: int) -> str:
+        return f"rule {self._policy.rules[number].number or number + 1}"
+
     def _realm(self, path: FolderPath) -> FolderPath:
         ruling = self._ruling[path]
         return path[: ruling[1]] if ruling else ()
@@ -428,7 +341,9 @@ class _Mapper:
         ruling = self._ruling[path]
         if ruling is not None:
             return (
-                f"rule {ruling[0] + 1} leaves it out" if self._policy.rules[ruling[0]].target is None else ""
+                f"{self._rule_name(ruling[0])} leaves it out"
+                if self._policy.rules[ruling[0]].target is None
+                else ""
             )
         use = self._sources[path].special_use
         if use in self._policy.skip and self._places[path].rule != "plug-in":

@@ -353,7 +353,7 @@ class Migration:
         def one(account: AccountSpec) -> AccountComparison:
             return compare_account(
                 self._ends(account),
-                self.spec.policy,
+                self.spec.policy_of(account),
                 self.spec.messages,
                 full=full,
                 collapse=self.spec.options.duplicates == "collapse",

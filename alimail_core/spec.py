@@ -71,4 +71,5 @@ class MigrationSpec:
 
     def policy_of(self, account: AccountSpec) -> FolderPolicy:
         """Return where the folders of one account go."""
-        return self.policy.beneath(account.root) if account.root else self.policy
+        policy = self.policy.of(account.source_address, account.target_address)
+        return policy.beneath(account.root) if account.root else policy

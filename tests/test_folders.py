@@ -673,3 +673,36 @@ def test_ten_thousand_folders_that_collide_get_ten_thousand_names() -> None:
         [Folder((name,)) for name in cases], FolderPolicy(), PathRules(case_sensitive=False)
     )
     assert len({row.target[0].casefold() for row in mapped}) == len(cases)
+
+
+RULES = (
+    FolderRule(("Projects",), ("Of Anna",), accounts=("ANNA@old.example",)),
+    FolderRule(("Projects",), ("Of sales",), accounts=("*@sales.example", "bert@new.example")),
+    FolderRule(("Projects",), None),
+)
+
+
+@pytest.mark.parametrize(
+    ("addresses", "place"),
+    [
+        (("anna@old.example", "a@new.example"), ("Of Anna", "rule 1")),
+        (("b@old.example", "Bert@new.example"), ("Of sales", "rule 2")),
+        (("c@sales.example", "c@new.example"), ("Of sales", "rule 2")),
+        (("anna@old.example.org", "d@new.example"), None),
+    ],
+)
+def test_rules_for_some_accounts_leave_the_others_alone(
+    addresses: tuple[str, str], place: tuple[str, str] | None
+) -> None:
+    """An account is decided for by the first rule that is for it, and each rule keeps its number from the file."""
+    policy = FolderPolicy(rules=RULES).of(*addresses)
+    mapped, skipped = map_folders([Folder(("Projects",)), Folder(INBOX)], policy, PathRules())
+    found = {row.source: (row.target[0], row.rule) for row in mapped}
+    assert found.get(("Projects",)) == place
+    assert [row.reason for row in skipped] == ([] if place else ["rule 3 leaves it out"])
+
+
+def test_rules_for_others_do_not_change_what_a_policy_says() -> None:
+    """Else every account would be told that its folders keep their places when one account's rule is changed."""
+    assert str(FolderPolicy(rules=RULES).of("x@y.example")) == str(FolderPolicy(rules=RULES[2:]))
+    assert FolderPolicy(rules=RULES[2:]).of("x@y.example") == FolderPolicy(rules=RULES[2:])

@@ -72,6 +72,18 @@ def test_a_shared_target_keeps_its_sources_apart_by_wish(tmp_path: Path) -> None
     assert spec.policy_of(anna) == FolderPolicy("original", (), ruled)
 
 
+def test_rules_may_be_for_some_accounts(tmp_path: Path) -> None:
+    """A rule with accounts decides for these; beneath a shared target's folder as well."""
+    rules = '{source = "Old", skip = true, accounts = ["*@SALES.example"]}, {source = "Old", target = "New"}'
+    wish = text(rest=f'[folders]\nshared_targets = "apart"\nrules = [{rules}]\n')
+    spec = read(tmp_path, wish, "a@sales.example,o@new.example,", "i@old.example,o@new.example,")
+    policies = [spec.policy_of(account) for account in spec.accounts]
+    assert [[rule.target for rule in policy.rules] for policy in policies] == [
+        [None, ("a@sales.example", "New")],
+        [("i@old.example", "New")],
+    ]
+
+
 def test_a_doubled_row_is_refused_whatever_is_shared(tmp_path: Path) -> None:
     """The wish lets two sources into a target, and no account in twice, wherever in the roster it stands."""
     wish = text(rest='[folders]\nshared_targets = "apart"\n')
