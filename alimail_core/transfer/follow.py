@@ -13,7 +13,7 @@ from alimail_core.identity import Claim, claim_by_bodies, claim_by_headers, nomi
 from alimail_core.ledger import Origin, Row, State
 from alimail_core.ledger.rows import split_flags
 from alimail_core.model import FlagChange, SpecialUse
-from alimail_core.transfer.reconcile import read_rows, reconcile, row_evidence, still_as_written
+from alimail_core.transfer.reconcile import read_copies, read_rows, reconcile, row_evidence, still_as_written
 from alimail_core.transfer.state import Pair, Pass, Target
 
 
@@ -42,7 +42,9 @@ def _moved(p: Pass, arrived: Sequence[Row], departed: Sequence[Row]) -> list[Cla
         for claim in claim_by_headers(wanted, found, mode="exact", drafts=False)
         if drafts.isdisjoint((arrived[claim.wanted].folder_id, departed[claim.stranger].folder_id))
     ]
-    of_arrived, _ = nominees(wanted, found, claims)
+    of_arrived, of_departed = nominees(wanted, found, claims)
+    if not p.source.traits.stable_octets:  # the digests of what it gave then say nothing of what it gives now
+        read_copies(p, [(index, departed[index]) for index in of_departed], found)
     read_rows(p, [(index, arrived[index]) for index in of_arrived], wanted)
     return [*claims, *claim_by_bodies(wanted, found, claims)]
 

@@ -291,6 +291,20 @@ def read_rows(p: Pass, rows: Sequence[tuple[int, Row]], wanted: list[Evidence]) 
             wanted[index] = _with_body(wanted[index], bodies.get(row.key or ""))
 
 
+def read_copies(p: Pass, rows: Sequence[tuple[int, Row]], found: list[Evidence]) -> None:
+    """Read bodies where their copies stand in the target, and add what they tell to the evidence at each index."""
+    by_target: dict[int, list[tuple[int, Row]]] = {}
+    for index, row in rows:
+        if row.state == State.STORED and row.target_key is not None and not row.target_gone:
+            by_target.setdefault(row.target_id or 0, []).append((index, row))
+    for target_id, members in by_target.items():
+        if target_id in p.targets:
+            entries = [row.target_entry for _, row in members]
+            bodies = read_bodies(p.sink, p.targets[target_id].folder, entries)
+            for index, row in members:
+                found[index] = _with_body(found[index], bodies.get(row.target_key or ""))
+
+
 def row_evidence(p: Pass, rows: Sequence[Row]) -> list[Evidence]:
     """Tell what is known of messages, reading the headers of those that were never read."""
     bare: dict[int, dict[str, Row]] = {}
