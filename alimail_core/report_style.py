@@ -66,7 +66,9 @@ footer { margin-top: 3rem; padding-top: .75rem; border-top: 1px solid var(--line
   @page { margin: 15mm; }
   body { font-size: 10pt; padding: 0; max-width: none; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   table { font-size: 8.5pt; line-height: 1.35; } nav { display: none; } a { color: inherit; text-decoration: none; }
-  thead { display: table-header-group; } tr, figure, .sums, .answer, li { break-inside: avoid; }
-  h2, h3, caption { break-after: avoid; } h2 { margin-top: 1.25rem; } .plot svg { height: 6.5rem; }
+  thead { display: table-header-group; } tr, caption, figure, .sums, .answer, li { break-inside: avoid; }
+  caption { font-size: 8.5pt; } section > p, pre { break-inside: avoid; }
+  h2, h3, caption { break-after: avoid; } h2 { margin-top: 1.25rem; } #accounts, #proof { break-before: page; }
+  .plot svg { height: 6.5rem; }
 }
 """

@@ -241,6 +241,7 @@ def empty(tmp_path: Path, dist: Path) -> Environment:
 def test_the_core_alone_says_what_to_install_and_an_extra_brings_it(empty: Environment) -> None:
     """The core runs without a plug-in and tells which package has one; ``alimail[alibaba]`` brings both of ours."""
     empty.install("alimail")
+    assert "alimail-report" in empty.said("report", "--schema"), "what is no Python is in the wheel too"
     assert empty.said("--version").strip() == "alimail 0.1.0"
     assert "threads" in empty.said("plugins")
     succeed(empty.folder / "bin" / "python", "-c", IMPORT_ALL, at=empty.folder)
