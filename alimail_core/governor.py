@@ -231,7 +231,7 @@ class Governor:
         Raises what ``opener`` raises, and ``Unreached`` instead of a bare ``Transient``.
         """
         try:
-            side = opener()
+            side, traits = _open(opener)
         except Throttled as error:
             self._let_in(endpoint)
             self.slow_down(endpoint, error.retry_after)
@@ -248,7 +248,7 @@ class Governor:
             self.give_back(endpoint)
             raise
         self._let_in(endpoint)
-        self.learn(endpoint, side.traits)
+        self.learn(endpoint, traits)
         return side
 
     def _let_in(self, endpoint: str) -> None:
@@ -257,6 +257,16 @@ class Governor:
 
     def _server(self, endpoint: str) -> _Server:
         return self._servers.setdefault(endpoint, _Server())
+
+
+def _open(opener: Callable[[], _Side]) -> tuple[_Side, Traits]:
+    """Open a side and let it tell what it is like, for which it may ask its server; one that cannot is closed."""
+    side = opener()
+    try:
+        return side, side.traits
+    except BaseException:
+        side.close()
+        raise
 
 
 class GovernedSource(Source):

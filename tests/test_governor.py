@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from attrs import define
 
-from alimail_core.errors import Denied, Interrupted, Throttled
+from alimail_core.errors import Denied, Interrupted, Throttled, Transient
 from alimail_core.executors import in_order
 from alimail_core.governor import GovernedSource, Governor
 from alimail_core.model import Folder, SinkTraits, Traits
@@ -224,6 +224,23 @@ def test_a_side_that_does_not_open_gives_its_slot_back() -> None:
     slots.take(["a"])
     with pytest.raises(Denied):
         slots.open("a", refuse)
+    assert is_free(slots, stop, "a")
+
+
+def test_a_side_that_cannot_tell_what_it_is_like_is_closed_and_gives_its_slot_back() -> None:
+    """A server may break off when it is asked for what ``traits`` tell; nobody waits for that slot for ever."""
+
+    class Dumb(LimitedSource):
+        @property
+        def traits(self) -> Traits:
+            raise Transient("the server sent an endless line")
+
+    (slots, clock, stop), server = governor(), Server(1)
+    slots.take(["a"])
+    with pytest.raises(Transient, match="endless line"):
+        slots.open("a", lambda: Dumb(MemoryMailbox(), server))
+    assert server.now == 0
+    clock.advance(600)
     assert is_free(slots, stop, "a")
 
 
