@@ -7,15 +7,14 @@ the plug-in that their ``kind`` names. Nothing is touched but these files: no se
 from __future__ import annotations
 
 import os
-import re
-import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
-from attrs import define, field
+from attrs import define, field, frozen
 
+from alimail_core.config_file import parse, read_text
 from alimail_core.config_tables import TABLES, AccountTable, EndpointTable, FoldersTable, MigrationTable
 from alimail_core.config_text import example, reference
 from alimail_core.contract import ExecutorKind, SinkKind, SourceKind
@@ -43,28 +42,27 @@ from alimail_core.secrets import NO_SECRET, Secret
 from alimail_core.spec import AccountSpec, Endpoint, MigrationSpec
 from alimail_core.structure import KeyPath, Misfits, did_you_mean, structure
 from alimail_core.text import printable
-from alimail_core.toml_lines import locate, nearest
+from alimail_core.toml_lines import nearest
 from alimail_core.units import parse_duration
 
 __all__ = ["example", "load", "loads", "reference"]
 
-MAX_OCTETS: Final = 16 * 1024 * 1024
-
 _PLACES: Final[Mapping[str, Column]] = {
     "source_address": "source address",
     "target_address": "target address",
+    "source_system": "source system",
 }
 """Keys of an [[account]] whose lines messages name, by the roster's columns."""
 
 Side: TypeAlias = Literal["source", "target"]
 T = TypeVar("T")
 K = TypeVar("K")
-End: TypeAlias = SourceKind[Any] | SinkKind[Any]
+_Kind: TypeAlias = SourceKind[Any] | SinkKind[Any]
 
 
 def load(path: Path, registry: Registry) -> MigrationSpec:
     """Read a configuration and its roster. Raises ``InputError`` with all faults of both."""
-    return loads(_text(path), registry, path=path)
+    return loads(read_text(path), registry, path=path)
 
 
 def loads(text: str, registry: Registry, *, path: Path = Path("alimail.toml")) -> MigrationSpec:
@@ -72,48 +70,15 @@ def loads(text: str, registry: Registry, *, path: Path = Path("alimail.toml")) -
     return _Reading.of(text, registry, path).spec()
 
 
-def _text(path: Path) -> str:
-    name = printable(str(path))
-    try:
-        with path.open("rb") as file:
-            octets = file.read(MAX_OCTETS + 1)
-    except OSError as error:
-        raise InputError(
-            f"{name} cannot be read: {error.strerror}", remedy="`alimail init` writes one"
-        ) from None
-    if len(octets) > MAX_OCTETS:
-        raise _single(name, f"has more than {MAX_OCTETS} octets", "list the accounts in a roster")
-    try:
-        return octets.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = octets.count(b"\n", 0, error.start) + 1
-        raise _single(f"{name}:{line}", "is not UTF-8", "save the file as UTF-8") from None
+@frozen
+class _End:
+    """One side of accounts, as a table of the file has it."""
 
-
-def _single(where: str, message: str, remedy: str) -> InputError:
-    return InputError("the configuration cannot be read", [Fault(where, message, remedy)])
-
-
-def _parse(text: str, name: str) -> tuple[dict[str, Any], dict[KeyPath, int]]:
-    """Return the document and where each of its keys stands."""
-    try:
-        return tomllib.loads(text), locate(text.replace("\r\n", "\n"))
-    except tomllib.TOMLDecodeError as error:
-        message, line = _syntax(str(error), text)
-        raise _single(f"{name}:{line}", message, "see https://toml.io for how values are written") from None
-    except RecursionError:
-        raise _single(name, "values are nested too deep", "") from None
-    except ValueError:  # a number with more digits than Python converts
-        raise _single(name, "a number in it is too long", "") from None
-
-
-def _syntax(message: str, text: str) -> tuple[str, int]:
-    """Take the line out of a message of tomllib's: "... (at line 3, column 5)" or "(at end of document)"."""
-    match = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", message)
-    line = int(match.group(1)) if match and match.group(1) else text.count("\n") + 1
-    # What it quotes of the file may be any character, and is cut off: a line may hold a secret put there by mistake.
-    sentence = re.sub(r"\(.*", "a key twice", message[: match.start()] if match else message)
-    return printable(re.sub(r": .*| '.*", "", sentence)).lower(), line
+    table: EndpointTable
+    endpoint: Endpoint
+    side: Side
+    name: str = ""
+    """That of ``[sources.NAME]``."""
 
 
 @define
@@ -135,7 +100,7 @@ class _Reading:
     def of(cls, text: str, registry: Registry, path: Path) -> _Reading:
         """Begin to read. Raises ``InputError`` for a text that is no TOML."""
         name = printable(str(path))
-        return cls(registry, name, path.absolute().parent, *_parse(text, name))
+        return cls(registry, name, path.absolute().parent, *parse(text, name))
 
     def spec(self) -> MigrationSpec:
         self.unknown_tables()
@@ -144,13 +109,14 @@ class _Reading:
         options = self.table("transfer", TransferOptions, optional=True)
         messages = self.table("messages", MessageFilter, optional=True)
         folders = self.table("folders", FoldersTable, optional=True)
-        sides = {"source": self.endpoint("source"), "target": self.endpoint("target")}
+        sources = self.sources()
+        target = self.endpoint("target", ("target",))
         apart = (
             folders is None or folders.shared_targets == "apart"
         )  # a faulty table is told, and no more of it
         rows = in_waves(self.rows(read, shared_targets=apart))
         executor = self.executor(read)
-        accounts = self.accounts(rows, sides, executor)
+        accounts = self.accounts(rows, sources, target, executor)
         ledger = self.ledger(read)
         self.raise_faults()
         assert migration is not None
@@ -188,7 +154,8 @@ class _Reading:
             return structure(value, cls, base=self.base)
         except Misfits as error:
             for item in error.items:
-                about = item.text if item.path else f"[{printable(str(path[0]))}] {item.message}"
+                table = printable(".".join(each for each in path if isinstance(each, str)))
+                about = item.text if item.path else f"[{table}] {item.message}"
                 self.fault((*path, *item.path), about, item.remedy)
             return None
 
@@ -204,27 +171,36 @@ class _Reading:
         rest = {key: item for key, item in value.items() if key not in wrong}
         return structure(rest | {"name": "unnamed"}, MigrationTable, base=self.base)
 
-    def endpoint(self, side: Side) -> tuple[EndpointTable, Endpoint] | None:
-        value = self.document.get(side)
+    def sources(self) -> dict[str, _End | None]:
+        """Return the old systems by their names in small letters; that of [source] is empty."""
+        named = self.document.get("sources", {})
+        if not isinstance(named, dict):
+            self.fault(("sources",), "a further old system is written [sources.NAME]", "")
+            named = {}
+        others = {name.casefold(): self.endpoint("source", ("sources", name), name) for name in named}
+        return {**others, "": self.endpoint("source", ("source",))}
+
+    def endpoint(self, side: Side, path: KeyPath, name: str = "") -> _End | None:
+        if path[0] not in self.document:
+            self.table(side, EndpointTable)
+            return None
+        value = self.document["sources"][name] if name else self.document[side]
         own = (
             {key: item for key, item in value.items() if key in RESERVED}
             if isinstance(value, dict)
             else value
         )
-        if side not in self.document:
-            self.table(side, EndpointTable)
-            return None
-        table = self.structured((side,), own, EndpointTable)
+        table = self.structured(path, own, EndpointTable)
         if table is None or not isinstance(value, dict):
             return None
-        kind = self.known((side, "kind"), lambda name: self.kind(side, name), table.kind)
+        kind = self.known((*path, "kind"), lambda kind: self.kind(side, kind), table.kind)
         if kind is None:
             return None
         rest = {key: item for key, item in value.items() if key not in RESERVED}
-        options = self.structured((side,), rest, kind.options)
-        return None if options is None else (table, Endpoint(kind.name, options))
+        options = self.structured(path, rest, kind.options)
+        return None if options is None else _End(table, Endpoint(kind.name, options), side, name)
 
-    def kind(self, side: Side, name: str) -> End:
+    def kind(self, side: Side, name: str) -> _Kind:
         return self.registry.source(name) if side == "source" else self.registry.sink(name)
 
     def known(self, path: KeyPath, find: Callable[[str], K], name: str) -> K | None:
@@ -302,27 +278,39 @@ class _Reading:
             table.source_secret and table.source_secret.labelled(f"source {table.source_address}"),
             table.target_secret and table.target_secret.labelled(f"target {table.target_address}"),
             table.wave,
+            table.source_system,
             {column: self.where((*path, key)) for key, column in _PLACES.items()},
         )
 
     def accounts(
         self,
         rows: list[RosterRow],
-        sides: Mapping[str, tuple[EndpointTable, Endpoint] | None],
+        sources: Mapping[str, _End | None],
+        target: _End | None,
         executor: ExecutorKind | None,
     ) -> tuple[AccountSpec, ...]:
-        source, target = sides["source"], sides["target"]
-        if source is None or target is None:
-            return ()
         common = shared(rows)
-        made = [self.account_spec(row, source, target, executor, common) for row in rows]
-        self.tell_same_mailboxes(rows, made)
-        return tuple(made)
+        made = []
+        for row in rows:
+            source = self.source_of(row, sources)
+            if source is not None and target is not None:
+                made.append((row, self.account_spec(row, source, target, executor, common)))
+        self.tell_same_mailboxes(made)
+        return tuple(account for _, account in made)
 
-    def tell_same_mailboxes(self, rows: Sequence[RosterRow], accounts: Sequence[AccountSpec]) -> None:
+    def source_of(self, row: RosterRow, sources: Mapping[str, _End | None]) -> _End | None:
+        system = row.source_system.casefold()
+        if system not in sources:
+            names = sorted(set(sources) - {""})
+            remedy = did_you_mean(system, names) if names else "write one, with the keys of [source]"
+            fault = Fault(row.at("source system"), f"there is no [sources.{printable(system)}]", remedy)
+            self.roster_faults.append(fault)
+        return sources.get(system)
+
+    def tell_same_mailboxes(self, accounts: Iterable[tuple[RosterRow, AccountSpec]]) -> None:
         """Refuse a target that is its own source, and one mailbox that two target addresses open."""
         users: dict[str, RosterRow] = {}
-        for row, account in zip(rows, accounts, strict=True):
+        for row, account in accounts:
             if is_own_target(account):
                 message = "the target is the source itself: the same user on the same server"
                 self.roster_faults.append(
@@ -339,20 +327,20 @@ class _Reading:
     def account_spec(
         self,
         row: RosterRow,
-        source: tuple[EndpointTable, Endpoint],
-        target: tuple[EndpointTable, Endpoint],
+        source: _End,
+        target: _End,
         executor: ExecutorKind | None,
         common: frozenset[str],
     ) -> AccountSpec:
         return AccountSpec(
             row.source_address,
             row.target_address,
-            source[1],
-            target[1],
-            row.source_user or source[0].user_of(row.source_address),
-            row.target_user or target[0].user_of(row.target_address),
-            self.secret(row, row.source_secret, "source", source, executor),
-            self.secret(row, row.target_secret, "target", target, executor),
+            source.endpoint,
+            target.endpoint,
+            row.source_user or source.table.user_of(row.source_address),
+            row.target_user or target.table.user_of(row.target_address),
+            self.secret(row, row.source_secret, source, executor),
+            self.secret(row, row.target_secret, target, executor),
             row.wave,
             (row.source_address,) if same_address(row.target_address) in common else (),
         )
@@ -361,13 +349,12 @@ class _Reading:
         self,
         row: RosterRow,
         own: Secret | None,
-        side: Side,
-        end: tuple[EndpointTable, Endpoint],
+        end: _End,
         executor: ExecutorKind | None,
     ) -> Secret:
-        table, endpoint = end
-        secret = own or (table.secret and table.secret.labelled(f"all of the {side}"))
-        if secret is None and not self.kind(side, endpoint.kind).needs_secret:
+        side, common = end.side, end.table.secret
+        secret = own or (common and common.labelled(f"all of the {side} {end.name}".strip()))
+        if secret is None and not self.kind(side, end.endpoint.kind).needs_secret:
             return NO_SECRET
         if secret is None:
             address = row.source_address if side == "source" else row.target_address

@@ -174,11 +174,13 @@ class AccountTable:
     source_secret: Secret | None = option("Where the password of the source is found.", default=None)
     target_secret: Secret | None = option("Where the password of the target is found.", default=None)
     wave: int | None = option("Lower waves are carried first, and accounts without one last.", default=None)
+    source_system: str = option("The NAME of its old system's [sources.NAME]; empty: [source].", default="")
 
 
 TABLES: dict[str, type[Any]] = {
     "migration": MigrationTable,
     "source": EndpointTable,
+    "sources": EndpointTable,
     "target": EndpointTable,
     "folders": FoldersTable,
     "messages": MessageFilter,

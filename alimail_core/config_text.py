@@ -52,8 +52,11 @@ def reference(registry: Registry) -> str:
 def _named() -> Iterator[tuple[str, type[Any]]]:
     """Give the tables, source and target once."""
     for name, table in TABLES.items():
-        if name != "target":
-            yield {"source": "source]` and `[target", "account": "[account]"}.get(name, name), table
+        if name not in ("sources", "target"):
+            yield (
+                {"source": "source]`, `[sources.NAME]` and `[target", "account": "[account]"}.get(name, name),
+                table,
+            )
 
 
 def _ends(registry: Registry) -> Iterator[tuple[SourceKind[Any] | SinkKind[Any], list[str]]]:
@@ -89,6 +92,13 @@ def _markdown(text: str) -> str:
 def _table(name: str, registry: Registry, given: Mapping[str, object]) -> Iterator[str]:
     if name == "account" and not given:
         yield from _comment("[[account]] tables may list accounts here instead of, or beside, a roster.")
+        return
+    if name == "sources":
+        yield from _comment(
+            "[sources.NAME] tables, with the same keys as [source], are further old systems, for the accounts whose "
+            "source system in the roster is NAME."
+        )
+        yield ""
         return
     yield from _comment(_summary(TABLES[name]))
     yield f"[[{name}]]" if name == "account" else f"[{name}]"

@@ -32,6 +32,7 @@ Column: TypeAlias = Literal[
     "target password",
     "target user",
     "wave",
+    "source system",
 ]
 
 MAX_FIELD: Final = 1_000
@@ -67,6 +68,7 @@ COLUMNS: Final[Mapping[Column, tuple[str, ...]]] = {
     ),
     "target user": ("target user|target user name|target login|new user", "目标用户名|目标登录名|新用户名"),
     "wave": ("wave|batch|priority", "批次|迁移批次|波次|优先级"),
+    "source system": ("source system|old system|system", "原系统|源系统|旧系统"),
 }
 """The headings of each column, English and Chinese; the first of each is what a template has."""
 
@@ -88,6 +90,8 @@ class RosterRow:
     source_secret: Secret | None = field(default=None, repr=False)
     target_secret: Secret | None = field(default=None, repr=False)
     wave: int | None = None
+    source_system: str = ""
+    """The ``[sources.NAME]`` of the configuration that its mailbox is on; empty: ``[source]``."""
     cells: Mapping[Column, str] = field(factory=dict, repr=False, eq=False)
     """Where single values of it stand, for messages."""
 
@@ -281,5 +285,6 @@ class _Reader:
             secret("source password", "source address", "source"),
             secret("target password", "target address", "target"),
             int(text("wave")) if text("wave") else None,
+            text("source system"),
             places,
         )

@@ -49,6 +49,7 @@ TEMPLATES: Final[Mapping[Sheet, Template]] = {
                 _PASSWORD_NOTES["en"],
                 "# Leave a password empty while you do not have it: the other accounts go on without this one.",
                 "# Wave: a number; lower ones are carried first, and those without a number last.",
+                "# Source system: empty where there is one old system; else the NAME of its [sources.NAME].",
             ),
             "zh": (
                 "# 标题行以下每行填写一个帐号。以 # 开头的行为说明，不会被读取。",
@@ -56,6 +57,7 @@ TEMPLATES: Final[Mapping[Sheet, Template]] = {
                 _PASSWORD_NOTES["zh"],
                 "# 暂时没有密码时请留空：其余帐号照常迁移。",
                 "# 批次：填写数字，数字小的先迁移；留空的最后迁移。",
+                "# 原系统：只有一个旧系统时请留空；否则填写配置中 [sources.NAME] 的 NAME。",
             ),
         },
         {

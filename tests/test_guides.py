@@ -194,7 +194,7 @@ def test_the_administrators_guide_shows_tables_that_are_read() -> None:
     ends += '[target]\nkind = "imap"\nhost = "t"\nsecret = "prompt"\n[migration]\nname = "x"\n'
     account = '[[account]]\nsource_address = "a@x.example"\ntarget_address = "a@y.example"\n'
     for wish in wishes:
-        loads(ends + wish + account, Registry.load(["imap"]))
+        loads(ends + wish + account, Registry.load(["imap", "pop3"]))
 
 
 @pytest.mark.server

@@ -1,0 +1,60 @@
+"""Read a configuration's file as TOML, with the line of each key; what cannot be read is told with its line."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, Final
+
+from alimail_core.errors import Fault, InputError
+from alimail_core.structure import KeyPath
+from alimail_core.text import printable
+from alimail_core.toml_lines import locate
+
+MAX_OCTETS: Final = 16 * 1024 * 1024
+
+
+def read_text(path: Path) -> str:
+    """Return a configuration's text. Raises ``InputError``."""
+    name = printable(str(path))
+    try:
+        with path.open("rb") as file:
+            octets = file.read(MAX_OCTETS + 1)
+    except OSError as error:
+        raise InputError(
+            f"{name} cannot be read: {error.strerror}", remedy="`alimail init` writes one"
+        ) from None
+    if len(octets) > MAX_OCTETS:
+        raise _single(name, f"has more than {MAX_OCTETS} octets", "list the accounts in a roster")
+    try:
+        return octets.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = octets.count(b"\n", 0, error.start) + 1
+        raise _single(f"{name}:{line}", "is not UTF-8", "save the file as UTF-8") from None
+
+
+def _single(where: str, message: str, remedy: str) -> InputError:
+    return InputError("the configuration cannot be read", [Fault(where, message, remedy)])
+
+
+def parse(text: str, name: str) -> tuple[dict[str, Any], dict[KeyPath, int]]:
+    """Return the document and where each of its keys stands. Raises ``InputError`` for a text that is no TOML."""
+    try:
+        return tomllib.loads(text), locate(text.replace("\r\n", "\n"))
+    except tomllib.TOMLDecodeError as error:
+        message, line = _syntax(str(error), text)
+        raise _single(f"{name}:{line}", message, "see https://toml.io for how values are written") from None
+    except RecursionError:
+        raise _single(name, "values are nested too deep", "") from None
+    except ValueError:  # a number with more digits than Python converts
+        raise _single(name, "a number in it is too long", "") from None
+
+
+def _syntax(message: str, text: str) -> tuple[str, int]:
+    """Take the line out of a message of tomllib's: "... (at line 3, column 5)" or "(at end of document)"."""
+    match = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", message)
+    line = int(match.group(1)) if match and match.group(1) else text.count("\n") + 1
+    # What it quotes of the file may be any character, and is cut off: a line may hold a secret put there by mistake.
+    sentence = re.sub(r"\(.*", "a key twice", message[: match.start()] if match else message)
+    return printable(re.sub(r": .*| '.*", "", sentence)).lower(), line
