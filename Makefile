@@ -1,6 +1,9 @@
 # Everything here sets itself up: see tools/setup.
 PY := .venv/bin
 
+# Tests start hundreds of processes: none of them is to compile everything anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help setup demo demo-organisation check test test-long soak bench
 
 help:
@@ -33,10 +36,10 @@ test: setup
 	$(PY)/ruff format --check .
 	$(PY)/mypy
 	$(PY)/lint-imports
-	$(PY)/python -m pytest -n 2
+	$(PY)/python -m pytest -n 2 --dist worksteal
 
 test-long: setup
-	$(PY)/python -m pytest -n 2 --long
+	$(PY)/python -m pytest -n 2 --dist worksteal --long
 
 # WORK: one or more works, all by default. RUNS, SCALE, TLS (on, off), TOOLS: see benchmarks --help.
 # IMAPSYNC: a command that is imapsync. WRITE=1 writes docs/benchmarks.md.

@@ -200,7 +200,7 @@ class Place:
         while alive() and time.monotonic() < end:
             if self.on_disk() >= messages:
                 return True
-            time.sleep(0.0005)
+            time.sleep(0.002)
         return False
 
     def renumber(self, folder: FolderPath) -> None:

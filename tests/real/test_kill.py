@@ -22,17 +22,16 @@ from tests.real.bench import (
 )
 
 SEEDS = range(40)
-KILLS = 3
 
 
 def kill_again_and_again(seed: int, source_server: Server, target_server: Server, folder: Path) -> None:
-    """Fill a mailbox, kill three runs at instants of the seed's, let one run end, and one more; look at all."""
+    """Fill a mailbox, kill up to three runs at instants of the seed's, let one run end, and one more; look at all."""
     draw = random.Random(f"kills {seed}")
     source, target = Place.at(source_server, "old"), Place.at(target_server, "new")
-    fill(source, seed, draw.randint(100, 240))
+    fill(source, seed, draw.randint(60, 140))
     messages = source.on_disk()
     office = Office(folder, source, target)
-    struck = sum(kill_one(office, draw, messages) for _ in range(KILLS))
+    struck = sum(kill_one(office, draw, messages) for _ in range(draw.choice((1, 2, 3))))
     assert struck, "no run lived until its kill"
     code, output = office.run()
     assert code == 0, output
