@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from unittest.mock import patch
 
 import sqlalchemy as sa
-from attrs import evolve
+from attrs import Factory, define, evolve
 
 from alimail_core.contract import Sink, Source
 from alimail_core.events import Event
@@ -15,7 +15,7 @@ from alimail_core.folders import FolderPolicy
 from alimail_core.ledger import Ledger, State
 from alimail_core.ledger.schema import account, message
 from alimail_core.messages import EVERYTHING, MessageFilter
-from alimail_core.model import Batch, NotStored, Stored
+from alimail_core.model import Batch, Folder, NotStored, Stored
 from alimail_core.options import TransferOptions
 from alimail_core.seam import Stop
 from alimail_core.testing.clock import FakeClock
@@ -27,12 +27,23 @@ IN_TURN = TransferOptions(read_ahead_octets=0)
 """Read in the consumer's own thread, so that a test repeats exactly."""
 
 
-class CountingSink(MemorySink):
-    """A sink that counts what it stored."""
+@define
+class Deeds:
+    """What the target has done for us, by octets, however it ended: stored (as sent), late or not, and removed."""
 
-    def __init__(self, mailbox: MemoryMailbox, written: Counter[bytes]) -> None:
+    written: Counter[bytes] = Factory(Counter)
+    late: Counter[bytes] = Factory(Counter)
+    """Of ``written``: what it stored only after its connection had ended."""
+    removed: Counter[bytes] = Factory(Counter)
+
+
+class CountingSink(MemorySink):
+    """A sink that counts what it stored and removed."""
+
+    def __init__(self, mailbox: MemoryMailbox, deeds: Deeds, plan: Countdown) -> None:
         super().__init__(mailbox)
-        self._written = written
+        self._deeds = deeds
+        self._plan = plan
 
     def append(self, batches: Iterable[Batch]) -> Iterator[Stored | NotStored]:
         sent: dict[int, bytes] = {}
@@ -44,8 +55,16 @@ class CountingSink(MemorySink):
 
         for outcome in super().append(noted()):
             if isinstance(outcome, Stored):
-                self._written[sent[outcome.id]] += 1
+                self._deeds.written[sent[outcome.id]] += 1
+                self._deeds.late[sent[outcome.id]] += self._plan.finishing
             yield outcome
+
+    def remove(self, folder: Folder, keys: Sequence[str]) -> Iterator[str]:
+        here = self.mailbox.folder(folder.path)
+        octets = {key: found.octets for key in keys if (found := here.find(key))}
+        for key in super().remove(folder, keys):
+            self._deeds.removed[octets[key]] += 1
+            yield key
 
 
 class World:
@@ -68,8 +87,7 @@ class World:
         self.stop = Stop()
         self.events: list[Event] = []
         self.plan = Countdown(at=0)
-        self.written: Counter[bytes] = Counter()
-        """What the target has stored for us, by octets as sent, however it ended."""
+        self.deeds = Deeds()
         self.durable = b""
         self._open(None)
 
@@ -139,7 +157,7 @@ class World:
         def open_sink() -> Sink:
             side = sink(self.target)
             if type(side) is MemorySink:
-                side = CountingSink(self.target, self.written)
+                side = CountingSink(self.target, self.deeds, plan)
             return FaultingSink(side, plan) if plan.at else side
 
         return run_pass(

@@ -121,7 +121,7 @@ def test_a_wall_clock_that_is_set_after_a_crash(kind: FaultKind, days: int) -> N
     summary = world.run()
     assert summary.state == "done"
     assert world.target.contents() == world.source.contents()
-    assert max(world.written.values(), default=1) == 1
+    assert max(world.deeds.written.values(), default=1) == 1
     world.assert_settled()
 
 

@@ -103,6 +103,8 @@ class Countdown:
     operations: list[str] = field(factory=list, init=False)
     """The names of all operations so far."""
     dead: bool = field(default=False, init=False)
+    finishing: bool = field(default=False, init=False)
+    """The server does just now what it still had to do."""
     _late: list[Callable[[], None]] = field(factory=list, init=False)
 
     @property
@@ -152,8 +154,10 @@ class Countdown:
     def finish_late(self) -> int:
         """Let the server do now what it still had to do, and return how many effects that were."""
         late, self._late = self._late, []
+        self.finishing = True
         for effect in late:
             effect()
+        self.finishing = False
         return len(late)
 
 

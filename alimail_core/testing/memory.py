@@ -112,6 +112,8 @@ class MemoryFolder:
     """Changes whenever the folder is made (RFC 8474); told only by servers with ``delta``."""
     special_use: SpecialUse | None = None
     selectable: bool = True
+    closed: str | None = None
+    """Why the server does not open it now, where it does not: its NO to a listing."""
     uid_next: int = 1
     messages: dict[int, StoredMessage] = field(factory=dict)
     vanished: dict[int, int] = field(factory=dict)
@@ -334,6 +336,8 @@ class MemorySource(Source):
             folder = self._open(asked)
             if folder is None:
                 yield Unusable(asked.path, "NO [NONEXISTENT] no such mailbox")
+            elif folder.closed is not None:
+                yield Unusable(asked.path, folder.closed)
             else:
                 yield from self._listing(asked, folder, cursor or {})
 
