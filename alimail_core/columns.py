@@ -103,7 +103,10 @@ def wanted(table: Table[C], column: C, example: str, findings: Findings) -> list
 
 def unfit(text: str, limit: int) -> str:
     """Say why a text cannot stand in a cell; empty where it can."""
-    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text):
+    odd = not text.isprintable() and any(
+        unicodedata.category(each) in ("Cc", "Cs", "Zl", "Zp") for each in text
+    )
+    if odd:
         return "has control characters or line ends in it"
     return f"is longer than {limit} characters" if len(text) > limit else ""
 

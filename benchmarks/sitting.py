@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from attrs import Factory, define, frozen
 
@@ -15,9 +16,10 @@ from benchmarks import check
 from benchmarks.eta import EtaError, eta_error
 from benchmarks.mail import deliver, letter
 from benchmarks.measure import Taken, take
+from benchmarks.organisation import build, misses, verb
 from benchmarks.stage import Job, Stage
 from benchmarks.tools import SUBJECT, Tool, log_file
-from benchmarks.works import CHANGED, COPY, NOTHING_NEW, Change, Phase, Work
+from benchmarks.works import CHANGED, COPY, NOTHING_NEW, PLAN, REPORT, STATUS, Change, Phase, Work
 
 LONGEST_SECONDS = 1800.0
 _TAIL = 600
@@ -113,6 +115,8 @@ class Sitting:
 
 def sit(work: Work, tools: Sequence[Tool], *, tls: bool, runs: int, tell: Callable[[str], None]) -> list[Run]:
     """Measure a work with the tools that it is for; the tools take turns."""
+    if work.desk:
+        return list(at_the_desk(work, runs, tell))
     chosen = [tool for tool in tools if tool.name in (SUBJECT, *work.peers)]
     with Stage.built(round_trip=work.round_trip, poor_source=work.poor_source, alibaba=work.alibaba) as stage:
         sitting = Sitting(work, stage, tls, tell)
@@ -120,6 +124,25 @@ def sit(work: Work, tools: Sequence[Tool], *, tls: bool, runs: int, tell: Callab
         if work.change is None:
             return list(sitting.first_copies(chosen, runs))
         return list(sitting.later_passes(chosen, runs, work.change))
+
+
+def at_the_desk(work: Work, runs: int, tell: Callable[[str], None]) -> Iterator[Run]:
+    """Measure the verbs of a large migration, one after another."""
+    with TemporaryDirectory() as place:
+        folder = Path(place)
+        tell(f"writing a ledger of {work.accounts} account(s)")
+        build(folder, work.accounts, work.corpus.messages)
+        for _ in range(runs):
+            for phase in (PLAN, STATUS, REPORT):
+                output = folder / "output"
+                output.write_bytes(b"")
+                taken = take([verb(folder, phase)], output, LONGEST_SECONDS)
+                told = output.read_text("utf-8", "replace")
+                fault = _failure(taken, output) or misses(
+                    folder, phase, told, work.accounts, work.corpus.messages
+                )
+                tell(f"{phase}: {taken.wall:.2f} s {fault}")
+                yield Run(phase, SUBJECT, taken, fault)
 
 
 def turns(tools: Sequence[Tool], runs: int) -> Iterator[Tool]:

@@ -10,11 +10,14 @@ from attrs import evolve, frozen
 from alimail_core.model import INBOX, FolderPath
 from benchmarks.mail import Corpus
 
-Phase: TypeAlias = Literal["copy", "nothing new", "changed"]
-"""A first copy of everything; a later pass that finds nothing; one that finds a ``Change``."""
+Phase: TypeAlias = Literal["copy", "nothing new", "changed", "plan", "status", "report"]
+"""A first copy of everything; a later pass that finds nothing; one that finds a ``Change``; or a verb at the desk."""
 COPY: Phase = "copy"
 NOTHING_NEW: Phase = "nothing new"
 CHANGED: Phase = "changed"
+PLAN: Phase = "plan"
+STATUS: Phase = "status"
+REPORT: Phase = "report"
 
 
 @frozen
@@ -60,6 +63,8 @@ class Work:
     """The source has no CONDSTORE."""
     change: Change | None = None
     """With it, later passes are measured and not the first."""
+    desk: bool = False
+    """No mail is moved: verbs are run over accounts that were carried; see ``benchmarks.organisation``."""
     tls: tuple[bool, ...] = (False,)
     """Without and with, unless the command line says otherwise."""
 
@@ -157,6 +162,14 @@ WORKS: Mapping[str, Work] = {
         (Goal(0.2, "mbsync"),),
         accounts=200,
         round_trip=0.05,
+    ),
+    "organisation": Work(
+        "a roster of 5,000 accounts and a ledger of 200 messages each, servers that answer at once",
+        Corpus(200, 7_200_000),
+        (),
+        (Goal(5.0, phase=PLAN), Goal(1.0, phase=STATUS), Goal(10.0, phase=REPORT)),
+        accounts=5_000,
+        desk=True,
     ),
     "memory": Work(
         "one folder of 200,000 messages",

@@ -23,7 +23,8 @@ from benchmarks import check, measure
 from benchmarks.__main__ import main, page
 from benchmarks.eta import eta_error
 from benchmarks.mail import Corpus
-from benchmarks.measure import Command, Taken
+from benchmarks.measure import Command, Taken, take
+from benchmarks.organisation import build, misses, verb
 from benchmarks.relay import Relay
 from benchmarks.sitting import Run, sit, turns
 from benchmarks.stage import Job
@@ -195,6 +196,30 @@ def _echo(server: socket.socket) -> None:
     with connection:
         while data := connection.recv(65536):
             connection.sendall(data)
+
+
+# -- at the desk
+
+
+def test_the_verbs_of_an_organisation_are_measured() -> None:
+    """Each is run as a process of its own, and its time counts only where it has told of everybody."""
+    work = evolve(WORKS["organisation"], corpus=Corpus(7, 1), accounts=60)
+    runs = sit(work, [], tls=False, runs=1, tell=quiet)
+    assert [(run.tool, run.phase, run.fault) for run in runs] == [
+        ("alimail", phase, "") for phase in ("plan", "status", "report")
+    ]
+    assert {goal.phase for goal in work.goals} == {run.phase for run in runs}
+
+
+def test_a_verb_that_leaves_somebody_out_does_not_count(tmp_path: Path) -> None:
+    """What is told is held against what was written."""
+    build(tmp_path, 3, 2)
+    for phase in ("plan", "status", "report"):
+        output = tmp_path / "output"
+        assert take([verb(tmp_path, phase)], output, 60.0).code == 0, output.read_text()
+        told = output.read_text()
+        assert misses(tmp_path, phase, told, 3, 2) == ""
+        assert misses(tmp_path, phase, told, 4, 2).startswith("not told: ")
 
 
 # -- what is told

@@ -77,18 +77,25 @@ def table_lines(
 
     Where it would be wider than ``width``, the widest texts are cut, and numbers never.
     """
-    from rich.cells import cell_len, set_cell_size
+    from rich.cells import set_cell_size
 
     cells = [list(headings), *([_cell(value) for value in row] for row in rows)]
     right = {n for n in range(len(headings)) if any(_is_number(row[n]) for row in cells[1:])}
-    widths = _fitted([max(cell_len(row[n]) for row in cells) for n in range(len(headings))], right, width)
+    widths = _fitted([max(_width(row[n]) for row in cells) for n in range(len(headings))], right, width)
     for row in cells:
         parts = []
         for n, text in enumerate(row):
-            shown = f"{set_cell_size(text, widths[n] - 1)}…" if cell_len(text) > widths[n] else text
-            gap = " " * (widths[n] - cell_len(shown))
+            shown = f"{set_cell_size(text, widths[n] - 1)}…" if _width(text) > widths[n] else text
+            gap = " " * (widths[n] - _width(shown))
             parts.append(gap + shown if n in right else shown + gap)
         yield "  ".join(parts).rstrip()
+
+
+def _width(text: str) -> int:
+    """Count a text's cells."""
+    from rich.cells import cell_len
+
+    return len(text) if text.isascii() else cell_len(text)
 
 
 def _fitted(widths: list[int], right: set[int], width: int | None) -> list[int]:
