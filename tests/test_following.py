@@ -126,3 +126,12 @@ def test_a_move_that_was_cut_off_goes_on_in_a_renumbered_folder() -> None:
     story.renumber_target(INBOX, new_validity=True)
     story.a_pass_completes(refill=False)
     assert len(story.world.target.uids(WORK)) == 1
+
+
+def test_a_duplicate_of_what_is_refused_is_refused_as_well() -> None:
+    """By wish only one of two is sent; where that one is refused, the other is named too, and not called a twin."""
+    story = begin(duplicates="collapse")
+    story.arrive(INBOX, "never", 0, NO_FLAGS)
+    story.copy_at_source(2, INBOX)
+    story.a_pass_completes(refill=False)
+    story.a_pass_completes(refill=True)

@@ -118,7 +118,7 @@ class Book(Queries):
             refused = sa.select(message.c.id).where(message.c.state == State.REFUSED, message.c.gone == 0)
             over = (problem.c.kind == "refused") & problem.c.message_id.not_in(refused)
             connection.execute(problem.delete().where(ours, stale | over))
-            self._reconsider_twins(connection)
+            self.reconsider_twins(State.COLLAPSED, State.MERGED)
             self._adopt_undone(connection)
             # A batch that was never ended was cut off with its process: its connections died before now.
             never = (batch.c.account_id == self.account_id) & batch.c.ended.is_(None)
@@ -142,11 +142,11 @@ class Book(Queries):
         lost = {"target_key": None, "target_size": None, "target_date": None, "carried": None}
         connection.execute(message.update().where(begun).values(lost))
 
-    def _reconsider_twins(self, connection: sa.Connection) -> None:
-        """What an identical copy stood for is pending again where that copy does so no more.
+    def reconsider_twins(self, *states: State) -> int:
+        """What an identical copy stood for is pending again where that copy does so no more; return how many.
 
-        A duplicate that was left out wants a twin at the source; one that the target has merged is content with a
-        twin on either side, for its user may have removed the copy there.
+        A duplicate that was left out (``COLLAPSED``) wants a twin at the source; one that the target has merged is
+        content with a twin on either side, for its user may have removed the copy there.
         """
         c, twin = message.c, message.alias()
         comes_to = sa.select(folder.c.target_id).where(folder.c.id == c.folder_id).scalar_subquery()
@@ -155,11 +155,18 @@ class Book(Queries):
             twin.c.state.in_((State.SENT, State.STORED, State.MOVING)),
         )
         here = twin.c.gone == 0
-        collapsed_into = twins.where(twin.c.digest == c.digest, here)
-        merged_with = twins.where(content_of(twin.c) == content_of(c), here | (twin.c.target_gone == 0))
-        for state, stands in ((State.COLLAPSED, collapsed_into), (State.MERGED, merged_with)):
-            left_out = sa.and_(self._here, c.state == state, c.gone == 0)
-            connection.execute(message.update().where(left_out, ~stands.exists()).values(state=State.PENDING))
+        stands = {
+            State.COLLAPSED: twins.where(twin.c.digest == c.digest, here),
+            State.MERGED: twins.where(content_of(twin.c) == content_of(c), here | (twin.c.target_gone == 0)),
+        }
+        again = 0
+        with self.write() as connection:
+            for state in states:
+                left_out = sa.and_(self._here, c.state == state, c.gone == 0, ~stands[state].exists())
+                again += connection.execute(
+                    message.update().where(left_out).values(state=State.PENDING)
+                ).rowcount
+        return again
 
     def end_pass(self, state: str, reason: str = "", remedy: str = "") -> None:
         """Note how the pass ended."""

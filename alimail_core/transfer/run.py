@@ -220,6 +220,9 @@ def carry(p: Pass, sources: Callable[[], Sequence[Folder]]) -> None:
         send(p, pairs)
         save_cursors(p, pairs)
     resolve_doubts(p)
+    while p.book.reconsider_twins(State.COLLAPSED):  # the twin that was on its way was refused
+        send(p, p.pairs)
+        resolve_doubts(p)
     carry_flags(p)
     mirror_deletions(p)
     for target in p.targets.values():  # also what was stored before a connection died, and read back only now
