@@ -388,13 +388,13 @@ def _left_out(wished: Directory, traits: ProvisionerTraits, freeze: Collection[s
         if value not in (None, NOBODY) and name not in traits.employee_fields
     )
     notes = [
-        f"{name} of {number} employees is not carried: set it in the console"
+        f"{name} is not carried, of {number:,} in the roster: set it in the console"
         for name, number in counts.items()
     ]
     if freeze and "active" not in traits.employee_fields:
         notes.append("nobody is frozen by this provisioner: do it in the console")
     if wished.groups and not traits.groups:
-        notes.append(f"{len(wished.groups)} groups are not carried: make them in the console")
+        notes.append(f"groups are not carried, {len(wished.groups):,} of them: make them in the console")
     return tuple(sorted(notes))
 
 

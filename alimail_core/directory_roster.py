@@ -21,7 +21,6 @@ from alimail_core.directory import (
     Directory,
     Employee,
     Group,
-    Thing,
     addresses_of,
     department_key,
     department_text,
@@ -129,9 +128,20 @@ class DirectoryRoster(Findings):
     employees: list[EmployeeRow] = Factory(list)
     groups: list[GroupRow] = Factory(list)
 
-    def wish(self, freeze: Collection[str] = ()) -> Wish:
-        """Return what is wished. Call it only where there is no fault."""
-        things: list[Thing] = [*(row.employee for row in self.employees), *(row.group for row in self.groups)]
+    def wish(self, freeze: Collection[str] = (), only: Collection[str] = ()) -> Wish:
+        """Return what is wished, or the part of it that is about the addresses ``only``.
+
+        Raises ``InputError`` for one of them that is not in the roster. Call it where there is no fault.
+        """
+        things: list[Employee | Group] = [row.employee for row in self.employees]
+        things += [row.group for row in self.groups]
+        if only:
+            chosen = {fold(address): address for address in only}
+            things = [thing for thing in things if fold(thing.address) in chosen]
+            absent = chosen.keys() - {fold(thing.address) for thing in things}
+            if absent:
+                names = ", ".join(printable(chosen[key]) for key in sorted(absent))
+                raise InputError(f"not in the roster: {names}", remedy="see to the addresses")
         secrets = {fold(row.employee.address): row.secret for row in self.employees if row.secret}
         return Wish(Directory.of(things), freeze, secrets)
 
@@ -159,10 +169,15 @@ class DirectoryRoster(Findings):
                 yield address, "owner" if address in group.group.owners else "member", where
 
 
-def read_directory(employees: Path | None, groups: Path | None = None, domain: str = "") -> DirectoryRoster:
-    """Return the employees and groups of files without faults. Raises ``InputError`` with all of them."""
+def read_directory(
+    employees: Path | None, groups: Path | None = None, domain: str = "", known: Collection[str] = ()
+) -> DirectoryRoster:
+    """Return the employees and groups of files without faults. Raises ``InputError`` with all of them.
+
+    ``known`` has the addresses that are there already: who has one is somebody.
+    """
     roster = scan_directory(employees, groups, domain)
-    roster.nobodies()
+    roster.nobodies(known)
     if roster.faults:
         raise InputError(f"the employees and groups have {count(roster.faults)}", roster.faults)
     return roster
@@ -222,8 +237,7 @@ class _Cells:
         if cell.fault:
             self.told(row, column, cell.raw, cell.fault, cell.remedy)
             return NOBODY
-        texts = [text for text in _SEPARATORS.split(cell.text[: MAX_CELL + 1]) if text]
-        found = {self.address(row, column, text, ours=ours) for text in texts}
+        found = {self.address(row, column, text, ours=ours) for text in split_addresses(cell.text)}
         return frozenset(found - {""})
 
     def told(self, row: Row, column: str, value: str, fault: str, remedy: str) -> None:
@@ -347,6 +361,11 @@ class _Groups(_Cells):
             members=one.members | other.members,
         )
         return GroupRow(group, known.where, {**more.people_at, **known.people_at})
+
+
+def split_addresses(text: str) -> list[str]:
+    """Return the addresses of a cell, which semicolons, commas, spaces or lines separate."""
+    return [each for each in _SEPARATORS.split(text[:MAX_CELL]) if each]
 
 
 def local_part_fault(local: str) -> tuple[str, str] | None:

@@ -271,9 +271,9 @@ def test_what_a_provisioner_cannot_hold_is_told_and_not_asked() -> None:
     made = plan(wished, Directory.of([Employee("a@x", number="1"), Employee("b@x", number="3")]), traits)
     assert made.waves == ()
     assert made.notes == (
-        "1 groups are not carried: make them in the console",
-        "aliases of 1 employees is not carried: set it in the console",
-        "manager of 1 employees is not carried: set it in the console",
+        "aliases is not carried, of 1 in the roster: set it in the console",
+        "groups are not carried, 1 of them: make them in the console",
+        "manager is not carried, of 1 in the roster: set it in the console",
     )
     assert [each.remedy for each in made.problems] == ["rename b@x in the console"]
 

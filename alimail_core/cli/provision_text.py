@@ -1,0 +1,105 @@
+"""How a plan for a directory is shown: lines with marks, in colour on a terminal, and JSON."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from alimail_core.cli.output import count_text, is_dumb, plain
+from alimail_core.text import printable
+
+if TYPE_CHECKING:
+    from alimail_core.directory import Step
+    from alimail_core.directory_plan import Plan
+
+COLOURS = {"+": "\x1b[32m", "~": "\x1b[33m", "!": "\x1b[31m", "?": "\x1b[2m"}
+"""New, changed, a problem, not wished: the mark tells it without colour as well."""
+
+
+def plan_lines(plan: Plan) -> Iterator[str]:
+    """Give a line for each step, problem and extra, safe to show."""
+    dumb = is_dumb(sys.stdout)
+    for mark, text in _marked(plan):
+        shown = printable(f"{mark} {text}")
+        yield shown if dumb or mark not in COLOURS else f"{COLOURS[mark]}{shown}\x1b[0m"
+
+
+def summary(plan: Plan) -> str:
+    """Say in one line what a plan does."""
+    steps = list(plan.steps())
+    new = sum(step.makes for step in steps)
+    parts = [f"{new:,} to make", f"{len(steps) - new:,} to change", f"{plan.as_wished:,} as wished"]
+    if plan.problems:
+        parts.append(count_text(len(plan.problems), "problem"))
+    if plan.extras:
+        parts.append(f"{len(plan.extras):,} there and not wished")
+    return f"Plan: {', '.join(parts)}."
+
+
+def plan_json(plan: Plan) -> dict[str, Any]:
+    """Return a plan for programs."""
+    return {
+        "steps": [_step_json(step) for step in plan.steps()],
+        "as_wished": plan.as_wished,
+        "problems": [plain(each) for each in plan.problems],
+        "extras": [plain(each) for each in plan.extras],
+        "notes": list(plan.notes),
+    }
+
+
+def _marked(plan: Plan) -> Iterator[tuple[str, str]]:
+    from alimail_core.directory import name_of
+
+    for step in plan.steps():
+        name = name_of(step.thing)
+        if step.before is not None and name_of(step.before) != name:
+            name = f"{name_of(step.before)} -> {name}"
+        details = "; ".join(_change(step, field) for field in step.fields)
+        yield "+" if step.makes else "~", f"{step.kind.value:10} {name}{f'  {details}' if details else ''}"
+    for problem in plan.problems:
+        yield "!", f"{problem.kind.value:10} {problem.name} {problem.message}"
+        yield " ", f"  -> {problem.remedy}"
+    for extra in plan.extras:
+        where = f" in {extra.within}" if extra.within else ""
+        yield "?", f"{extra.kind.value:10} {extra.name}{where} is there and not wished: left alone"
+    for note in plan.notes:
+        yield "?", note
+
+
+def _change(step: Step, field: str) -> str:
+    value = getattr(step.thing, field)
+    if isinstance(value, frozenset):
+        return f"{field} + {', '.join(sorted(value))}"
+    before = None if step.before is None else _value(getattr(step.before, field))
+    return f"{field} {_value(value)}" if not before else f"{field} {before} -> {_value(value)}"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "/".join(value) or "(none)"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else str(value)
+
+
+def _step_json(step: Step) -> dict[str, Any]:
+    from alimail_core.directory import name_of
+
+    return {
+        "action": "make" if step.makes else "change",
+        "kind": step.kind.value,
+        "name": name_of(step.thing),
+        "was": None if step.before is None else name_of(step.before),
+        "fields": {
+            field: {
+                "before": None if step.before is None else _plain(getattr(step.before, field)),
+                "after": _plain(getattr(step.thing, field)),
+            }
+            for field in step.fields
+        },
+    }
+
+
+def _plain(value: Any) -> Any:
+    return sorted(value) if isinstance(value, frozenset) else plain(value)

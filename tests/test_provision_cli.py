@@ -1,0 +1,134 @@
+"""``alimail provision``: a plan that is shown, files for the console, and nothing said that should not be."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+
+from alimail_core.cli import main
+from tests.test_console_sheets import Console
+from tests.test_guides import blocks
+
+EMPLOYEES = """name,account,employee number,password,department
+Anna,anna@x.example,1,G1ven-One!,Sales/West
+Bob,bob@x.example,2,,Sales
+"""
+GROUPS = "组名称,邮件组地址,成员\nAll,all@x.example,anna@x.example;bob@x.example\n"
+THERE = "姓名,邮箱帐号,工号,部门\nRob,bob@x.example,2,Sales\nOld,old@x.example,9,\n"
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in (("e.csv", EMPLOYEES), ("g.csv", GROUPS), ("there.csv", THERE)):
+        (tmp_path / name).write_text(text, "utf-8")
+    monkeypatch.chdir(tmp_path)
+
+
+def _plan(*words: str) -> int:
+    return main(["provision", "plan", "--employees", "e.csv", "--there", "there.csv", *words])
+
+
+def test_a_plan_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """Marks say what is made, changed and not wished; no password is shown."""
+    assert _plan("--groups", "g.csv") == 0
+    shown = capsys.readouterr().out
+    assert shown.splitlines() == [
+        "+ department Sales/West",
+        "+ employee   anna@x.example  name Anna; number 1; department Sales/West",
+        "~ employee   bob@x.example  name Rob -> Bob",
+        "+ group      all@x.example  name All",
+        "~ group      all@x.example  members + anna@x.example, bob@x.example",
+        "? employee   old@x.example is there and not wished: left alone",
+        "Plan: 3 to make, 2 to change, 1 as wished, 1 there and not wished.",
+    ]
+
+
+def test_exit_codes_tell_what_is_to_be_done(capsys: pytest.CaptureFixture[str]) -> None:
+    """4 by wish where there is something to do, 3 where something cannot be done, 2 for faults."""
+    assert _plan("--detailed-exitcode") == 4
+    assert _plan("--only", "bob@x.example", "--quiet", "--detailed-exitcode") == 4
+    Path("e.csv").write_text("name,account,employee number\nRob,bob@x.example,2\n")
+    assert _plan("--detailed-exitcode") == 0
+    Path("e.csv").write_text("name,account,employee number\nEve,bob@x.example,3\n")
+    assert _plan("--detailed-exitcode") == 3
+    assert "may be another person" in capsys.readouterr().out
+    Path("e.csv").write_text("name,account\nEve,eve\nAda,\n")
+    assert _plan() == 2
+    assert 'e.csv!B2: the account "eve" is not a mail address' in capsys.readouterr().err
+    assert main(["provision", "plan"]) == 2
+    assert _plan("--only", "who@x.example") == 2
+
+
+def test_a_plan_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    """One JSON document, with the fields before and after."""
+    assert _plan("--json", "--only", "BOB@x.example") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["steps"] == [
+        {
+            "action": "change",
+            "kind": "employee",
+            "name": "bob@x.example",
+            "was": "bob@x.example",
+            "fields": {"name": {"before": "Rob", "after": "Bob"}},
+        }
+    ]
+    assert (told["extras"], told["problems"], told["as_wished"]) == ([], [], 1)
+
+
+def test_files_for_the_console_are_written(capsys: pytest.CaptureFixture[str]) -> None:
+    """The roster's passwords and those that were made are in them, and only the latter in the file of passwords."""
+    words = ["provision", "export", "--employees", "e.csv", "--groups", "g.csv", "-o", "import"]
+    assert main(words) == 0
+    shown = capsys.readouterr()
+    assert "1 new password in passwords.csv" in shown.out
+    kept = Path("passwords.csv").read_text().splitlines()
+    assert [line.partition(",")[0] for line in kept] == ["address", "bob@x.example"]
+    password = kept[1].partition(",")[2]
+    assert password not in shown.out + shown.err
+    assert "G1ven" not in shown.out + shown.err + "".join(kept)
+    assert sorted(path.name for path in Path("import").iterdir()) == ["employees-new-1.xlsx", "groups-1.xlsx"]
+    assert main([*words[:-1], "again"]) == 0
+    assert Path("passwords.csv").read_text().splitlines() == kept, "a password is made once"
+    assert main(words) == 2
+    assert main(words[:-2]) == 2
+
+
+def test_colour_is_for_terminals(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """And not where NO_COLOR is set; what a file holds never becomes a command to the terminal."""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    Path("e.csv").write_text("name,account\nAnna\u202e,anna@x.example\n", "utf-8")
+    assert _plan() == 0
+    assert "\x1b[32m+ employee   anna@x.example  name Anna\\u202e\x1b[0m" in capsys.readouterr().out
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert _plan() == 0
+    assert "\x1b" not in capsys.readouterr().out
+
+
+def test_the_guide_can_be_followed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each command succeeds, and after the console has done its part nothing is left."""
+    files = dict(
+        zip(("employees.csv", "groups.csv", "export.csv"), blocks("provision.md", "csv"), strict=True)
+    )
+    for name, text in files.items():
+        Path(name).write_text(text, "utf-8")
+    console = Console(tmp_path)
+    _, *rows = csv.reader(files["export.csv"].splitlines())
+    console.employees = {row[1]: [*row[:3], None, *row[3:]] for row in rows}
+    commands = [
+        line.removeprefix("$ ") for code in blocks("provision.md", "console") for line in code.splitlines()
+    ]
+    for command in commands:
+        assert main(shlex.split(command)[1:]) == 0
+        shown = capsys.readouterr().out
+        if " export " in command:
+            for path in sorted(Path("import").iterdir()):
+                console.take(path)
+            console.export("after")
+    assert "Plan: 0 to make, 0 to change," in shown
+    assert len(console.employees) == 5
