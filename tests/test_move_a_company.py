@@ -67,7 +67,7 @@ class Reader:
             return self.run(step.command, step.exit_code)
         path = self.folder / step.file
         if path.suffix == ".toml":
-            path.write_text(changed(path.read_text("utf-8"), _written(step.text)), "utf-8")
+            self.write_configuration(path, step.text)
         else:
             path.write_text(step.text.replace("Harbour-2026", self.new.password), "utf-8")
         return ""
@@ -87,25 +87,24 @@ class Reader:
         )
         told = done.stdout + done.stderr
         assert done.returncode == exit_code, f"$ {command}\n{told}"
-        if words[:2] == ["alimail", "init"]:
-            self.name_servers(self.folder / words[words.index("-c") + 1])
         return told
 
-    def name_servers(self, config: Path) -> None:
-        """Put this test's servers where the guide's names are."""
-        old, port = self.head, self.head.imaps_port
-        if config.parent.name == "branch":
-            old, port = self.branch, self.branch.pop3s_port
-        text = re.sub(r'(?m)^host = "\w+\.old\.example"$', f'host = "{old.host}"', config.read_text("utf-8"))
-        ends = {
-            "source": {"port": str(port), "ca": f'"{old.ca_file}"'},
-            "target": {
-                "host": f'"{self.new.host}"',
-                "port": str(self.new.imaps_port),
-                "ca": f'"{self.new.ca_file}"',
-            },
+    def write_configuration(self, path: Path, text: str) -> None:
+        """Write the keys and tables that the guide shows, with this test's servers where its names are."""
+        first, mark, further = text.partition("[sources.branch]")
+        assert path.read_text("utf-8").count('host = "mail.old.example"') == 1
+        assert further.count('host = "pop.branch.example"') == 1
+        written = path.read_text("utf-8").replace("mail.old.example", self.head.host)
+        changes = _written(first)
+        changes["source"] |= {"port": str(self.head.imaps_port), "ca": f'"{self.head.ca_file}"'}
+        changes["target"] = {
+            "host": f'"{self.new.host}"',
+            "port": str(self.new.imaps_port),
+            "ca": f'"{self.new.ca_file}"',
         }
-        config.write_text(changed(text, ends), "utf-8")
+        place = f'host = "{self.branch.host}"\nport = {self.branch.pop3s_port}\nca = "{self.branch.ca_file}"'
+        further = mark + further.replace('host = "pop.branch.example"', place)
+        path.write_text(f"{changed(written, changes)}\n{further}", "utf-8")
 
 
 def _written(text: str) -> dict[str, dict[str, str]]:
@@ -125,7 +124,7 @@ def reader(tmp_path: Path, dovecot: StartDovecot, alibaba: StartAlibaba) -> Read
             head.deliver(f"{name}@old.example", INBOX, letter(name, number))
         head.deliver(f"{name}@old.example", ("Projects", "2024"), letter(name, 25))
     for name in BRANCH:
-        branch.deliver(f"{name}@old.example", INBOX, letter(name, 0))
+        branch.deliver(f"{name}@branch.example", INBOX, letter(name, 0))
     return Reader(tmp_path, head, branch, alibaba())
 
 
@@ -145,7 +144,7 @@ def test_a_company_moves_as_the_guide_says(reader: Reader) -> None:
     meanwhile: dict[str, Callable[[], None]] = {
         # What the text says between the commands: people go on, and the exchanger is changed.
         "--retry-problems": lambda: reader.head.deliver("bob@old.example", INBOX, letter("bob", 30)),
-        "cutover -c branch": lambda: reader.branch.deliver("carl@old.example", INBOX, letter("carl", 30)),
+        "cutover": lambda: reader.branch.deliver("carl@branch.example", INBOX, letter("carl", 30)),
     }
     by_itself = letter("anna", 40)
     told: list[tuple[str, str]] = []
@@ -158,15 +157,16 @@ def test_a_company_moves_as_the_guide_says(reader: Reader) -> None:
     assert not meanwhile
     checked = [text for command, text in told if command.startswith("alimail check")]
     assert "bob@new.example (target): FAULT" in checked[0]
-    assert "dana@old.example (source): FAULT" in checked[1]
-    assert [path.name.split("-")[0] for path in (reader.folder / "letters").iterdir()] == ["dana@old.example"]
-    for server, names in ((reader.head, HEAD), (reader.branch, BRANCH)):
+    assert "dana@branch.example (source): FAULT" in checked[0]
+    assert [path.name.split("-")[0] for path in (reader.folder / "letters").iterdir()] == [
+        "dana@branch.example"
+    ]
+    for server, names, domain in ((reader.head, HEAD, "old"), (reader.branch, BRANCH, "branch")):
         for name in names:
-            wanted = mail(server, f"{name}@old.example")
+            wanted = mail(server, f"{name}@{domain}.example")
             wanted.update([sha256(by_itself).hexdigest()] if name == "anna" else [])
             assert mail(reader.new, f"{name}@new.example") == wanted
-    for name in ("head-office", "branch"):
-        assert (reader.folder / name / "alimail-report" / "report.html").exists()
+    assert (reader.folder / "alimail-report" / "report.html").exists()
 
 
 def test_the_guide_uses_every_verb_of_a_move() -> None:
