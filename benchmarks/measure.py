@@ -74,7 +74,7 @@ def _take(command: Command, output: Path, seconds: float) -> Taken:
     with open(output, "ab") as said:
         began = time.monotonic()
         process = subprocess.Popen(
-            command.words, env=os.environ | command.environment,
+            command.words, env=_environment() | command.environment,
             stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
         watch = Watch(process.pid, seconds)
@@ -89,6 +89,11 @@ def _take(command: Command, output: Path, seconds: float) -> Taken:
     watch.join()
     process.returncode = os.waitstatus_to_exitcode(status)
     return Taken(wall, used.ru_utime + used.ru_stime, watch.peak * 1024 / 1e6, process.returncode)
+
+
+def _environment() -> dict[str, str]:
+    """Return ours, but for what keeps Python from keeping what it has compiled: pip does that for a user."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def _tree(pid: int) -> Iterator[int]:

@@ -162,6 +162,13 @@ def test_a_process_that_never_ends_is_killed(tmp_path: Path) -> None:
     assert measure.take([Command(("sleep", "600"))], tmp_path / "output", 0.1).code == -9
 
 
+def test_a_tool_may_keep_what_it_has_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that keeps Python from it would have every start compile what pip compiles once."""
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    words = (sys.executable, "-c", "import sys; raise SystemExit(sys.dont_write_bytecode)")
+    assert measure.take([Command(words)], tmp_path / "output", 60).code == 0
+
+
 def test_relay_passes_octets_whole_and_late() -> None:
     """Octets pass untouched in both directions, many at once as well, and none before its time."""
     sent = bytes(range(256)) * 40_000
