@@ -15,12 +15,19 @@ from urllib.parse import urlsplit
 from attrs import define, field, frozen
 
 from alimail_core.config_file import parse, read_text
-from alimail_core.config_tables import TABLES, AccountTable, EndpointTable, FoldersTable, MigrationTable
+from alimail_core.config_tables import (
+    TABLES,
+    AccountTable,
+    EndpointTable,
+    FoldersTable,
+    MigrationTable,
+    ProvisionTable,
+)
 from alimail_core.config_text import example, reference
 from alimail_core.contract import ExecutorKind, SinkKind, SourceKind
 from alimail_core.errors import Fault, InputError, PluginError
 from alimail_core.folders import FolderPolicy, FolderRule, split_path
-from alimail_core.kinds import RESERVED
+from alimail_core.kinds import PROVISION_KEYS, RESERVED
 from alimail_core.messages import MessageFilter
 from alimail_core.model import Remark
 from alimail_core.options import TransferOptions
@@ -39,13 +46,13 @@ from alimail_core.roster import (
 )
 from alimail_core.sameness import is_own_target
 from alimail_core.secrets import NO_SECRET, Secret
-from alimail_core.spec import AccountSpec, Endpoint, MigrationSpec
+from alimail_core.spec import AccountSpec, Endpoint, MigrationSpec, ProvisionSpec
 from alimail_core.structure import KeyPath, Misfits, did_you_mean, structure
 from alimail_core.text import printable
 from alimail_core.toml_lines import nearest
 from alimail_core.units import parse_duration
 
-__all__ = ["example", "load", "loads", "reference"]
+__all__ = ["example", "load", "load_provision", "loads", "reference"]
 
 _PLACES: Final[Mapping[str, Column]] = {
     "source_address": "source address",
@@ -63,6 +70,11 @@ _Kind: TypeAlias = SourceKind[Any] | SinkKind[Any]
 def load(path: Path, registry: Registry) -> MigrationSpec:
     """Read a configuration and its roster. Raises ``InputError`` with all faults of both."""
     return loads(read_text(path), registry, path=path)
+
+
+def load_provision(path: Path, registry: Registry) -> ProvisionSpec:
+    """Read of a configuration what provisioning needs: ``[migration]`` and ``[provision]``, and no roster."""
+    return _Reading.of(read_text(path), registry, path).provision()
 
 
 def loads(text: str, registry: Registry, *, path: Path = Path("alimail.toml")) -> MigrationSpec:
@@ -136,6 +148,33 @@ class _Reading:
             pace=migration.pace,
             report_folder=migration.report_folder,
             remarks=tuple(self.remarks),
+        )
+
+    def provision(self) -> ProvisionSpec:
+        self.unknown_tables()
+        migration = self.table("migration", MigrationTable)
+        value = self.document.get("provision", {})
+        keys = PROVISION_KEYS
+        own = {key: item for key, item in value.items() if key in keys} if isinstance(value, dict) else value
+        table = self.structured(("provision",), own, ProvisionTable)
+        endpoint = None
+        if table is not None and table.kind:
+            kind = self.known(("provision", "kind"), self.registry.provisioner, table.kind)
+            rest = {key: item for key, item in value.items() if key not in keys}
+            options = kind and self.structured(("provision",), rest, kind.options)
+            endpoint = Endpoint(table.kind, options)
+        elif table is not None:
+            for key in sorted(value.keys() - keys):
+                self.fault(
+                    ("provision", key), f"there is no option {printable(key)}", did_you_mean(key, keys)
+                )
+        ledger = self.ledger(migration)
+        self.raise_faults()
+        assert migration is not None
+        assert table is not None
+        passwords = self.base / table.passwords
+        return ProvisionSpec(
+            migration.name, ledger, endpoint, table.employees, table.groups, table.domain, passwords
         )
 
     def unknown_tables(self) -> None:

@@ -177,6 +177,22 @@ class AccountTable:
     source_system: str = option("The NAME of its old system's [sources.NAME]; empty: [source].", default="")
 
 
+@frozen
+class ProvisionTable:
+    """Employees and mail groups, for `provision`. Beside these keys stand the options of the plug-in of `kind`."""
+
+    kind: str = option(
+        "The provisioner plug-in that makes accounts; empty: the console does, with files that are exported for it.",
+        default="",
+    )
+    employees: Path | None = option("The spreadsheet of the employees as they shall be.", default=None)
+    groups: Path | None = option("The spreadsheet of the mail groups as they shall be.", default=None)
+    domain: str = option("Put behind accounts that are written without one.", default="")
+    passwords: Path = option(
+        "Where new passwords are kept, for your eyes only; each is made once.", default=Path("passwords.csv")
+    )
+
+
 TABLES: dict[str, type[Any]] = {
     "migration": MigrationTable,
     "source": EndpointTable,
@@ -186,5 +202,6 @@ TABLES: dict[str, type[Any]] = {
     "messages": MessageFilter,
     "transfer": TransferOptions,
     "account": AccountTable,
+    "provision": ProvisionTable,
 }
 """The tables by name, in the order in which they are written."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import typing
+from collections.abc import Collection
 from typing import Any, Final
 
 import attrs
@@ -25,6 +26,9 @@ from alimail_core.text import printable
 RESERVED: Final = frozenset({"kind", "login", "login_domains", "secret"})
 """Keys of ``[source]`` and ``[target]`` that are the core's own; no plug-in's option is called so."""
 
+PROVISION_KEYS: Final = frozenset({"kind", "employees", "groups", "domain", "passwords"})
+"""The same of ``[provision]``."""
+
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]*")
 
 
@@ -39,7 +43,8 @@ def broken_promise(kind: object, kind_type: type) -> str:
         return _callable(kind.name, kind.run)
     fault = _callable(kind.name, kind.open)
     if not fault and not isinstance(kind, ExecutorKind):
-        fault = _options(kind.options) or _opened(kind.open, kind_type)
+        reserved = PROVISION_KEYS if isinstance(kind, ProvisionerKind) else RESERVED
+        fault = _options(kind.options, reserved) or _opened(kind.open, kind_type)
         return f"{kind.name}: {fault}" if fault else ""
     return fault
 
@@ -48,21 +53,21 @@ def _callable(name: str, function: object) -> str:
     return "" if callable(function) else f"{name}: there is nothing to call"
 
 
-def _options(options_class: object) -> str:
+def _options(options_class: object, reserved: Collection[str]) -> str:
     if not isinstance(options_class, type) or not attrs.has(options_class):
         return "its options are not an attrs class"
     try:
         types = typing.get_type_hints(options_class)
     except (NameError, TypeError) as error:
         return f"the types of its options cannot be told: {printable(str(error))}"
-    faults = (_option(field, types[field.name]) for field in init_fields(options_class))
+    faults = (_option(field, types[field.name], reserved) for field in init_fields(options_class))
     return next(filter(None, faults), "")
 
 
-def _option(field: attrs.Attribute[Any], type_: Any) -> str:
+def _option(field: attrs.Attribute[Any], type_: Any, reserved: Collection[str]) -> str:
     if not field.metadata.get("help"):
         return f"the option {field.name} has no help text: make it with option()"
-    if (field.alias or field.name) in RESERVED:
+    if (field.alias or field.name) in reserved:
         return f"the option {field.name} has a name that the core uses itself"
     if field.metadata.get("secret") and not is_secret(type_):
         return f"the option {field.name} is secret, so its type must be Secret"

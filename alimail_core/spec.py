@@ -73,3 +73,18 @@ class MigrationSpec:
         """Return where the folders of one account go."""
         policy = self.policy.of(account.source_address, account.target_address)
         return policy.beneath(account.root) if account.root else policy
+
+
+@frozen
+class ProvisionSpec:
+    """What ``provision`` needs of a configuration; ``endpoint`` is ``None`` where the console is filled by hand."""
+
+    name: str
+    """What binds the ledger to this migration."""
+    ledger: str
+    """A path, or a database URL."""
+    endpoint: Endpoint | None
+    employees: Path | None
+    groups: Path | None
+    domain: str
+    passwords: Path
