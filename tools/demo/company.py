@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -20,7 +20,6 @@ from tools.demo.office import INBOX, RENAMED, Person, Writer, fill_folders
 from tools.demo.proof import Mail
 from tools.demo.stage import Stage, changed, make_empty
 
-HEAD, BRANCH = "head-office", "branch"
 BRANCH_DOMAIN = "branch.harbour.example"
 HEAD_NAMES = (
     "Anna Berg", "Jonas Koch", "Marie Blanc", "Peter Holm", "Sofia Rossi", "Tom Baker", "Eva Novak", "Jan de Vries",
@@ -56,63 +55,60 @@ MISTYPED, GONE = HEAD_PEOPLE[3], HEAD_PEOPLE[12]
 
 @define
 class CompanyStage(Stage):
-    """Two old servers, a new one, and a folder for the migration of each old one."""
+    """Two old servers and a new one; the files are those of one migration."""
 
     branch: Dovecot = field(factory=lambda: Dovecot(pop3=True))
-
-    def config(self, name: str) -> tuple[str, str]:
-        """Return the words that name a migration's configuration."""
-        return "-c", f"{name}/alimail.toml"
 
     def fill(self, writer: Writer, scale: int) -> None:
         """Put everybody's mail into the old servers."""
         fill_folders(self.source, writer, HEAD_PEOPLE, scale)
         fill_folders(self.branch, writer, BRANCH_PEOPLE, scale)
 
-    def make_folders(self) -> None:
-        """Make a folder for each migration, with the authorities that it shall trust."""
-        for name, server in ((HEAD, self.source), (BRANCH, self.branch)):
-            (self.folder / name).mkdir()
-            shutil.copy(server.ca_file, self.folder / name / "old-ca.pem")
-            shutil.copy(self.target.ca_file, self.folder / name / "new-ca.pem")
-
-    def fill_in_files(self) -> list[str]:
-        """Do what an administrator does after ``init``; return the lines that were changed in both configurations."""
+    def fill_in_company(self) -> Sequence[str]:
+        """Do what an administrator does after ``init``; return the lines that are new in the configuration."""
+        for name, server in (("old", self.source), ("branch", self.branch), ("new", self.target)):
+            shutil.copy(server.ca_file, self.folder / f"{name}-ca.pem")
         changes = {
             "migration": {"workers": "8"},
             "source": {"ca": '"old-ca.pem"'},
             "target": {"port": str(self.target.imaps_port), "ca": '"new-ca.pem"'},
             "transfer": {"settle_seconds": "3.0"},
         }
-        for name in (HEAD, BRANCH):
-            config = self.folder / name / "alimail.toml"
-            config.write_text(changed(config.read_text("utf-8"), changes), "utf-8")
-        self.write_roster(HEAD, HEAD_PEOPLE, mistyped=MISTYPED)
-        self.write_roster(BRANCH, BRANCH_PEOPLE)
-        return [
-            f"  [{table}] {key} = {value}" for table, keys in changes.items() for key, value in keys.items()
+        branch = [
+            "[sources.branch]",
+            'kind = "pop3"',
+            'host = "127.0.0.1"',
+            f"port = {self.branch.pop3s_port}",
         ]
+        branch.append('ca = "branch-ca.pem"')
+        config = self.folder / "alimail.toml"
+        written = changed(config.read_text("utf-8"), changes)
+        config.write_text("\n".join([written, *branch, ""]), "utf-8")
+        self.write_roster(mistyped=MISTYPED)
+        told = [
+            f"[{table}] {key} = {value}" for table, keys in changes.items() for key, value in keys.items()
+        ]
+        return [f"  {line}" for line in (*told, *branch)]
 
-    def write_roster(self, name: str, people: Iterable[Person], *, mistyped: Person | None = None) -> None:
+    def write_roster(self, *, mistyped: Person | None = None) -> None:
         """Fill in the spreadsheet that ``init`` made, a row a person, and keep its mode of 0600."""
-        path = self.folder / name / "accounts.csv"
+        path = self.folder / "accounts.csv"
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = [row for row in csv.reader(file) if row]
-        headings = next(row for row in rows if not row[0].startswith("#"))
-        password = self.source.password if name == HEAD else self.branch.password
-        made = [
-            {
-                "Source address": person.old,
-                "Source password": f"{password}x" if person is mistyped else password,
-                "Target address": person.new,
-                "Target password": self.target.password,
-            }
-            for person in people
-        ]
+            headings = next(row for row in csv.reader(file) if row and not row[0].startswith("#"))
         with path.open("w", encoding="utf-8-sig", newline="") as file:
             writer = csv.DictWriter(file, headings, restval="")
             writer.writeheader()
-            writer.writerows(made)
+            writer.writerows(self._row(person, "x" if person is mistyped else "") for person in PEOPLE)
+
+    def _row(self, person: Person, slip: str) -> Mapping[str, str]:
+        at_branch = person.domain == BRANCH_DOMAIN
+        return {
+            "Source address": person.old,
+            "Source system": "branch" if at_branch else "",
+            "Source password": (self.branch if at_branch else self.source).password + slip,
+            "Target address": person.new,
+            "Target password": self.target.password,
+        }
 
     def change_exchanger(self, writer: Writer) -> Mail:
         """Let new mail arrive at the new system, one message a person; return what arrived."""

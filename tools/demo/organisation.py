@@ -22,10 +22,8 @@ from alimail_core.testing.servers import ServerError
 from tools.demo import proof
 from tools.demo.__main__ import ROOT, interrupted
 from tools.demo.company import (
-    BRANCH,
     BRANCH_PEOPLE,
     GONE,
-    HEAD,
     HEAD_PEOPLE,
     MISTYPED,
     PEOPLE,
@@ -63,13 +61,12 @@ class Move:
         self.end()
         self.tell_end(killed_at, week, last)
 
-    def alimail(self, verb: str, *words: str, at: Sequence[str] = (HEAD, BRANCH), expect: int = 0) -> None:
-        """Run a verb of alimail for one or both migrations."""
-        for name in at:
-            self.stage.run("alimail", verb, *self.stage.config(name), *words, expect=expect)
+    def alimail(self, verb: str, *words: str, expect: int = 0) -> None:
+        """Run a verb of alimail."""
+        self.stage.run("alimail", verb, *words, expect=expect)
 
     def prepare(self) -> None:
-        """Fill the old servers; write configurations and rosters."""
+        """Fill the old servers; write configuration and roster."""
         stage = self.stage
         stage.tell(
             f"Three mail servers run on loopback: the head office's old one (IMAP, {len(HEAD_PEOPLE)} people), the "
@@ -77,20 +74,15 @@ class Move:
             "The old ones are being filled."
         )
         stage.fill(self.writer, self.scale)
-        stage.make_folders()
-        stage.tell("Each old system has a migration of its own: a folder with a configuration and a roster.")
-        for name, kind, port in (
-            (HEAD, "imap", stage.source.imaps_port),
-            (BRANCH, "pop3", stage.branch.pop3s_port),
-        ):
-            stage.run(
-                *("alimail", "init", "--yes", *stage.config(name), "--name", name, "--source-kind", kind),
-                *("--source-host", "127.0.0.1", "--source-port", str(port), "--target-host", "127.0.0.1"),
-            )
-        lines = stage.fill_in_files()
+        stage.tell("It is one migration, with one configuration and one roster:")
+        self.alimail(
+            *("init", "--yes", "--name", "Harbour", "--source-host", "127.0.0.1"),
+            *("--source-port", str(stage.source.imaps_port), "--target-host", "127.0.0.1"),
+        )
+        lines = stage.fill_in_company()
         stage.tell(
-            "Filled in with an editor: the rosters, with everybody's passwords (one of them with a slip), and in "
-            "both configurations"
+            "Filled in with an editor: the roster, with everybody's passwords (one of them with a slip), and in the "
+            "configuration"
         )
         stage.console.print(*lines, sep="\n")
 
@@ -99,24 +91,22 @@ class Move:
         self.stage.tell(
             f"Can everything be reached? The password of {MISTYPED.old} is wrong, and `check` says so."
         )
-        self.alimail("check", at=[HEAD], expect=3)
-        self.alimail("check", at=[BRANCH])
+        self.alimail("check", expect=3)
         self.stage.tell("What will be done to whom? The one with the wrong password is named again.")
-        self.alimail("plan", "--quiet", at=[HEAD], expect=3)
-        self.alimail("plan", "--quiet", at=[BRANCH])
+        self.alimail("plan", "--quiet", expect=3)
 
     def carry(self) -> int:
-        """Move the head office, with a kill and a mailbox deleted in the middle, then the branch.
+        """Move everybody, with a kill and a mailbox deleted in the middle.
 
         Return how many messages stood in the target when the process was killed.
         """
         stage, wanted = self.stage, 240 * self.scale
         stage.tell(
-            f"Now move the head office. Half-way, the old system's administrator deletes the mailbox of {GONE.old}. "
-            f"Once {wanted} messages have arrived, the process is killed (SIGKILL)."
+            f"Now move them. Half-way, the old system's administrator deletes the mailbox of {GONE.old}. Once "
+            f"{wanted} messages have arrived, the process is killed (SIGKILL)."
         )
         killed_at = stage.run_and_kill(
-            *("alimail", "migrate", *stage.config(HEAD), "--yes"),
+            *("alimail", "migrate", "--yes"),
             arrived=wanted,
             meanwhile=lambda: stage.source.close_account(GONE.old),
         )
@@ -124,11 +114,9 @@ class Move:
             f"Killed, with {killed_at:,} messages in the target. The same command goes on; two accounts cannot, and "
             "hold up nobody."
         )
-        self.alimail("migrate", "--yes", at=[HEAD], expect=3)
-        stage.tell("The branch, by POP3:")
-        self.alimail("migrate", "--yes", at=[BRANCH])
-        stage.tell("Who waits for a password, and to whom would one write?")
-        self.alimail("status", "--pending", at=[HEAD])
+        self.alimail("migrate", "--yes", expect=3)
+        stage.tell("Who waits, and why?")
+        self.alimail("status", "--pending")
         return killed_at
 
     def delta(self) -> LastWeek:
@@ -144,8 +132,7 @@ class Move:
             f"moved, {week.renamed} are in folders that were renamed, {week.deleted} were deleted. The same command "
             "carries that."
         )
-        self.alimail("migrate", "--yes", at=[HEAD], expect=3)
-        self.alimail("migrate", "--yes", at=[BRANCH])
+        self.alimail("migrate", "--yes", expect=3)
         return week
 
     def mend(self) -> None:
@@ -155,9 +142,9 @@ class Move:
             f"The slip in the roster is corrected, and the mailbox of {GONE.old} is put back from the old system's "
             "backup. Only who had trouble is carried:"
         )
-        stage.write_roster(HEAD, HEAD_PEOPLE)
+        stage.write_roster()
         stage.source.open_account(GONE.old)
-        self.alimail("migrate", "--yes", "--retry-problems", at=[HEAD])
+        self.alimail("migrate", "--yes", "--retry-problems")
 
     def cut_over(self) -> proof.Mail:
         """Show the checklist, change the exchanger, and carry the last delta; return what came to the new system."""
@@ -176,7 +163,7 @@ class Move:
         return arrived
 
     def end(self) -> None:
-        """Prove by alimail's own means, see that nothing is left, disable the accounts and write the reports."""
+        """Prove by alimail's own means, see that nothing is left, disable the accounts and write the report."""
         before = self.target()
         self.stage.tell("Is it all there? Every octet is read back from the target.")
         self.alimail("verify", "--full", "--quiet")
@@ -185,7 +172,7 @@ class Move:
         if self.target() != before:
             raise BrokenPromise("a pass with nothing to do has changed the target")
         self.stage.tell(
-            "The old systems can be switched off: no account runs any longer, and the reports are written."
+            "The old systems can be switched off: no account runs any longer, and the report is written."
         )
         self.alimail("disable", "ALL")
         self.alimail("report")
@@ -220,10 +207,10 @@ class Move:
         return findings
 
     def tell_end(self, killed_at: int, week: LastWeek, last: proof.Findings) -> None:
-        """Sum up what was proven, and say where the reports lie."""
-        pages = [self.stage.folder / name / "alimail-report" / "report.html" for name in (HEAD, BRANCH)]
-        if missing := [page for page in pages if not page.exists()]:
-            raise BrokenPromise(f"there is no report at {missing[0]}")
+        """Sum up what was proven, and say where the report lies."""
+        page = self.stage.folder / "alimail-report" / "report.html"
+        if not page.exists():
+            raise BrokenPromise(f"there is no report at {page}")
         self.stage.tell("Proven, by reading all servers without alimail:")
         for line in (
             f"- {len(PEOPLE)} mailboxes moved, {len(HEAD_PEOPLE)} by IMAP and {len(BRANCH_PEOPLE)} by POP3, through "
@@ -235,11 +222,10 @@ class Move:
             f"- The change was made: what {len(PEOPLE)} people got at the new system by itself was left alone, and "
             "what came late to the old one was carried.",
             f"- {last.messages:,} messages stand in the target: 0 missing, 0 doubled. One more run changed nothing.",
-            f"It took {time.monotonic() - self.begun:.0f} seconds. The reports:",
+            f"It took {time.monotonic() - self.begun:.0f} seconds. The report:",
         ):
             self.stage.console.print(line)
-        for page in pages:
-            self.stage.console.print(page, soft_wrap=True)
+        self.stage.console.print(page, soft_wrap=True)
 
 
 def _only(people: Iterable[Person], office: proof.Office) -> proof.Office:
@@ -256,7 +242,7 @@ def main(words: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.demo.organisation", description=__doc__)
     parser.add_argument("--small", action="store_true", help="half of the mail")
     parser.add_argument(
-        "--folder", type=Path, default=ROOT / "demo-run", help="where the reports lie afterwards"
+        "--folder", type=Path, default=ROOT / "demo-run", help="where the report lies afterwards"
     )
     wishes = parser.parse_args(words)
     signal.signal(signal.SIGTERM, interrupted)
