@@ -73,7 +73,7 @@ class AccountReport:
     @property
     def verdict(self) -> Verdict:
         """Answer whether it is all there."""
-        return _verdict(self.status, self.proof)
+        return _standing(self.status) or _verdict(self.status, self.facts, self.proof)
 
     @property
     def octets_per_second(self) -> float | None:
@@ -160,11 +160,8 @@ def report_folder(spec: MigrationSpec) -> Path:
     return ledger.with_name(f"{ledger.stem}-report")
 
 
-def _verdict(status: AccountStatus, proof: AccountProof | None) -> Verdict:
-    """Let the gravest of what is known decide."""
-    stands = _standing(status)
-    if stands is not None:
-        return stands
+def _verdict(status: AccountStatus, facts: AccountFacts, proof: AccountProof | None) -> Verdict:
+    """Let the proof decide, where the last pass came to its end."""
     if proof is None or proof.at is None:
         if status.problems:
             return Verdict(
@@ -176,8 +173,9 @@ def _verdict(status: AccountStatus, proof: AccountProof | None) -> Verdict:
         return Verdict("fault", "could not be looked at to the end", remedy or _VERIFY)
     if not proof.complete:
         return Verdict("fault", f"not all there: {_shortfall(proof)}", _repair(proof))
-    if status.ended is not None and status.ended > proof.at:
-        return Verdict("note", f"was all there on {moment_text(proof.at)}; a pass has run since", _VERIFY)
+    if _is_over(proof.at, status, facts):
+        text = f"was all there on {moment_text(proof.at)}; a pass has brought or met more since"
+        return Verdict("note", text, _VERIFY)
     how = "every octet read back" if proof.full else "keys, sizes and flags compared"
     return Verdict("ok", f"all there: {how}")
 
@@ -201,6 +199,14 @@ def _standing(status: AccountStatus) -> Verdict | None:
             return Verdict("warning", f"{status.state}, {left}", _AGAIN)
         case _:
             return None
+
+
+def _is_over(proven: datetime, status: AccountStatus, facts: AccountFacts) -> bool:
+    """Tell whether a pass has changed the target since it was proven, or met what it could not carry."""
+    if status.ended is None or status.ended <= proven:
+        return False
+    changed = facts.changed is None or facts.changed > proven.timestamp()
+    return changed or status.pending_messages > 0 or any(each.first > proven for each in facts.problems)
 
 
 def _shortfall(proof: AccountProof) -> str:

@@ -13,13 +13,16 @@ from alimail_core.units import duration_text, octets_text
 _WIDTH, _HEIGHT = 1000, 100
 
 
-def progress_chart(points: Sequence[Point], goal: int) -> Markup:
-    """Draw the octets sent over time as a line of steps, towards ``goal``; nothing where all went at one moment."""
+def progress_chart(points: Sequence[Point], left: int) -> Markup:
+    """Draw the octets sent over time as a line of steps, and how far the octets ``left`` lie above it.
+
+    Nothing where all went at one moment.
+    """
     if len(points) < 2:
         return Markup("")
     first, last = points[0], points[-1]
     span = (last.at - first.at).total_seconds()
-    top = max(goal, last.octets, 1)
+    top = max(last.octets + left, 1)
     steps = [(_across(point.at - first.at, span), _down(point.octets, top)) for point in points]
     line = f"M0 {steps[0][1]}" + "".join(f"H{x}V{y}" for x, y in steps[1:])
     half = next(point for point in points if point.octets * 2 >= last.octets)
@@ -31,7 +34,7 @@ def progress_chart(points: Sequence[Point], goal: int) -> Markup:
     drawing = tag(
         "svg",
         tag("path", class_="area", d=f"{line}V{_HEIGHT}H0Z"),
-        tag("path", class_="goal", d=f"M0 {_down(goal, top)}H{_WIDTH}"),
+        tag("path", class_="goal", d=f"M0 0H{_WIDTH}") if left else "",
         tag("path", class_="line", d=line),
         viewBox=f"0 0 {_WIDTH} {_HEIGHT}",
         preserveAspectRatio="none",
@@ -42,7 +45,7 @@ def progress_chart(points: Sequence[Point], goal: int) -> Markup:
     axis_x = tag(
         "div", *(tag("span", _minute(at)) for at in (first.at, last.at)), class_="x", aria_hidden="true"
     )
-    dashed = " The dashed line is all that the source has." if goal else ""
+    dashed = " The dashed line is with what is known to be still to come." if left else ""
     return tag("figure", tag("div", axis_y, drawing, axis_x, class_="plot"), tag("figcaption", said + dashed))
 
 

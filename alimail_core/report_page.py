@@ -121,7 +121,7 @@ def _to_do(accounts: Sequence[AccountReport]) -> Markup:
 
 
 def _progress(report: Report) -> Markup:
-    drawn = progress_chart(report.progress, sum(each.facts.source_octets for each in report.accounts))
+    drawn = progress_chart(report.progress, sum(each.status.pending_octets for each in report.accounts))
     return section("progress", "How it went", drawn).markup if drawn else drawn
 
 

@@ -85,6 +85,7 @@ def _account(number: int, chance: random.Random, *, healthy: bool) -> AccountRep
         settled_messages=there,
         settled_octets=there * size,
         pending_messages=left,
+        pending_octets=left * size,
         quarantined=refused,
         problems=refused,
         written_octets=there * size,

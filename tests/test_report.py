@@ -136,15 +136,48 @@ def test_an_incomplete_proof_tells_what_lacks(tmp_path: Path) -> None:
     assert answers(office) == [("fault", "not all there: 2 pending")]
 
 
-def test_a_proof_older_than_the_last_pass_is_told_as_old(tmp_path: Path) -> None:
-    """A pass after the proof takes its answer back."""
+def test_a_pass_that_brought_more_takes_a_proof_back(tmp_path: Path) -> None:
+    """What was sent after a proof is not proven by it."""
     office = Organisation(tmp_path)
     run(office)
     prove(office)
+    office.give("anna", message("late"))
     run(office)
     [(level, text)] = answers(office)
     assert level == "note"
-    assert text.endswith("a pass has run since")
+    assert text.endswith("a pass has brought or met more since")
+
+
+def test_a_pass_that_took_away_takes_a_proof_back(tmp_path: Path) -> None:
+    """What was removed from the target after a proof, by wish, is not there as it was proven."""
+    office = Organisation(tmp_path)
+    office.spec = evolve(office.spec, options=evolve(office.spec.options, deletions="mirror"))
+    office.give("anna", message("one"), message("two"))
+    run(office)
+    prove(office)
+    office.sources["anna"].delete(INBOX, 1)
+    run(office)
+    assert [level for level, _ in answers(office)] == ["note"]
+
+
+def test_a_pass_that_met_what_it_could_not_carry_takes_a_proof_back(tmp_path: Path) -> None:
+    """A message that was refused after the proof is missing from it."""
+    office = Organisation(tmp_path, target=MemoryTraits(max_message_octets=400))
+    run(office)
+    prove(office)
+    office.give("anna", message("large", "x" * 500))
+    run(office)
+    assert [level for level, _ in answers(office)] == ["note"]
+
+
+def test_a_pass_that_found_nothing_to_do_leaves_a_proof_alone(tmp_path: Path) -> None:
+    """With ``watch``, which looks every few minutes, a proof stands until something comes."""
+    office = Organisation(tmp_path)
+    office.give("anna", message("one"))
+    run(office)
+    prove(office)
+    run(office)
+    assert answers(office) == [("ok", "all there: every octet read back")]
 
 
 def test_a_failed_account_tells_its_reason_and_remedy(tmp_path: Path) -> None:

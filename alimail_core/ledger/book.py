@@ -350,8 +350,16 @@ class Book(Queries):
         for group in by_columns.values():
             execute_many(connection, message.update().where(message.c.id == sa.bindparam("_id")), group)
 
+    def touch_target(self) -> None:
+        """Note that messages are about to be added to the target, or taken away: an earlier proof is over."""
+        with self.write() as connection:
+            connection.execute(
+                account.update().where(account.c.id == self.account_id).values(changed=self.now)
+            )
+
     def new_batch(self, connection: sa.Connection) -> int:
         """Make a batch's row: the intent that is about to be written."""
+        self.touch_target()
         made = connection.execute(batch.insert().values(account_id=self.account_id, intended=self.now))
         assert made.inserted_primary_key is not None
         return int(made.inserted_primary_key[0])

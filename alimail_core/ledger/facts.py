@@ -89,6 +89,8 @@ class AccountFacts:
     """Sent with the least change that made the target take them."""
     seconds: float | None = None
     """From the begin of each pass that wrote to its last settled batch; ``None``: not known."""
+    changed: float | None = 0.0
+    """When a pass last added messages to the target or took some away, in seconds since 1970; ``None``: not known."""
     folders: list[PlacedFolder] = field(factory=list)
     problems: list[NamedProblem] = field(factory=list)
     notes: list[tuple[str, int]] = field(factory=list)
@@ -112,8 +114,8 @@ def facts(ledger: Ledger) -> dict[int, AccountFacts]:
     """Return what is known of each account, by its id."""
     told: dict[int, AccountFacts] = defaultdict(AccountFacts)
     with ledger.reading() as connection:
-        for account_id, seconds in connection.execute(sa.select(account.c.id, account.c.seconds)):
-            told[account_id].seconds = seconds
+        for row in connection.execute(sa.select(account.c.id, account.c.seconds, account.c.changed)):
+            told[row.id].seconds, told[row.id].changed = row.seconds, row.changed
         owners = {}
         for row in connection.execute(_folders()):
             owners[row.id] = row.account_id

@@ -24,7 +24,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 APPLICATION_ID = 0x616C696D
 """``alim``: the four octets at offset 68 of the SQLite file by which a foreign database is told apart."""
 
@@ -95,6 +95,9 @@ account = Table(
     Column("octets", BigInteger, nullable=False, server_default="0"),
     # from the begin of each pass to its last settled batch; NULL: not known, the ledger is of an earlier version
     Column("seconds", Float, default=0.0),
+    Column(
+        "changed", Float, default=0.0
+    ),  # when a pass last added to the target or took away; NULL: as above
     Column("left_out_by", Text, nullable=False, server_default=""),  # what the last pass chose messages by
     Column("placed_by", Text, nullable=False, server_default=""),  # the folder policy of the last pass
     # the lease: every write of a pass carries the fence, so a pass that lost its lease stops
@@ -223,6 +226,7 @@ ADDED = (
     (account, "left_out_by", "TEXT NOT NULL DEFAULT ''"),
     (account, "placed_by", "TEXT NOT NULL DEFAULT ''"),
     (account, "seconds", "FLOAT"),
+    (account, "changed", "FLOAT"),
     (problem, "identifier", "TEXT NOT NULL DEFAULT ''"),
 )
 """Columns that a ledger of an earlier version may lack."""

@@ -137,6 +137,7 @@ def move_copies(p: Pass) -> None:
 def _move(p: Pass, here: Target, goal: Target, rows: Sequence[Row], begun: Container[int]) -> None:
     ours = still_as_written(p, here, rows)
     moved = 0
+    p.book.touch_target()
     try:
         for answer in p.sink.move(here.folder, list(ours), goal.folder) if ours else ():
             row = ours[answer.key]
@@ -217,6 +218,7 @@ def mirror_deletions(p: Pass) -> None:
 
 def _remove(p: Pass, target: Target, rows: Sequence[Row]) -> None:
     ours = still_as_written(p, target, rows)
+    p.book.touch_target()
     try:
         removed = list(p.sink.remove(target.folder, list(ours))) if ours else []
     except Refused as error:

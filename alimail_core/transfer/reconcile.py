@@ -155,6 +155,7 @@ def _finish_move(p: Pass, row: Row) -> None:
     if row.state == State.MOVING and row.target_key and row.target_id in p.targets and p.sink.traits.moves:
         old = p.targets[row.target_id]
         if still_as_written(p, old, [row]):
+            p.book.touch_target()
             list(p.sink.remove(old.folder, [row.target_key]))
 
 
@@ -416,6 +417,7 @@ def _drop_second_copy(p: Pass, target: Target, row: Row, late: StrangerRow) -> N
     if row.origin == Origin.APPENDED and p.sink.traits.moves and _untouched(p, target, row):
         # Ours becomes a stranger first, so that it is named where its removal is cut off.
         p.book.claim([(row, late, {"origin": Origin.FOUND})], left=row)
+        p.book.touch_target()
         removed = list(p.sink.remove(target.folder, [row.target_key or ""]))
         p.book.target_gone(target.id, keys=removed)
         p.note("a message that arrived twice after a lost connection: our own second copy was removed")
