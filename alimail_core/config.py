@@ -272,13 +272,13 @@ class _Reading:
     def rows(self, migration: MigrationTable | None, *, shared_targets: bool) -> list[RosterRow]:
         """Return the accounts of roster and file; tell what is wrong with them together."""
         before = len(self.faults)
-        rows = self.inline()
+        rows, faulty = self.inline(), list[RosterRow]()
         if migration and migration.roster:
             roster = scan_roster(migration.roster, migration.headings)
-            rows = [*roster.rows, *rows]
+            rows, faulty = [*roster.rows, *rows], roster.faulty
             self.roster_faults += roster.faults
             self.remarks += roster.remarks
-        self.roster_faults += doubled(rows, shared_targets=shared_targets)
+        self.roster_faults += doubled([*rows, *faulty], shared_targets=shared_targets)
         self.remarks += branching(rows)
         if not rows and migration and len(self.faults) == before and not self.roster_faults:
             self.fault(

@@ -105,12 +105,14 @@ class Roster(Findings):
     """What a file gave: rows, what is wrong, and what is merely worth knowing."""
 
     rows: list[RosterRow] = Factory(list)
+    faulty: list[RosterRow] = Factory(list)
+    """Rows with a fault beside their addresses, so that these are held against the others' all the same."""
 
 
 def read_roster(path: Path, headings: Mapping[str, Column] | None = None) -> list[RosterRow]:
     """Return the accounts of a roster. Raises ``InputError`` with every fault; see ``scan_roster`` for the rest."""
     roster = scan_roster(path, headings)
-    faults = [*roster.faults, *doubled(roster.rows)]
+    faults = [*roster.faults, *doubled([*roster.rows, *roster.faulty])]
     if faults:
         raise InputError(f"{printable(str(path))} has {count(faults)}", faults)
     return roster.rows
@@ -213,9 +215,13 @@ class _Reader:
             self.roster.fault(printable(str(self.path)), "there is no account in it")
         literal = False
         for row in rows:
+            before = len(self.roster.faults)
             values = self._values(row)
-            if values is not None:
-                cells = {column: row.at(index) for index, column in self.table.columns.items()}
+            cells = {column: row.at(index) for index, column in self.table.columns.items()}
+            if len(self.roster.faults) > before:
+                if all(column in values for column in _REQUIRED):
+                    self.roster.faulty.append(self._made(row, values, cells))
+            else:
                 made = self._made(row, values, cells)
                 self.roster.rows.append(made)
                 secrets = (made.source_secret, made.target_secret)
@@ -223,9 +229,8 @@ class _Reader:
         if literal and (remark := file_remark(self.path, "passwords")):
             self.roster.remarks.append(remark)
 
-    def _values(self, row: Row) -> dict[Column, str | Secret] | None:
-        """Return what a row holds, checked; ``None`` where something is wrong with it."""
-        before = len(self.roster.faults)
+    def _values(self, row: Row) -> dict[Column, str | Secret]:
+        """Return what a row holds and is right."""
         values: dict[Column, str | Secret] = {}
         for index, column in self.table.columns.items():
             cell, where = self.table.cell(row, column), row.at(index)
@@ -235,7 +240,7 @@ class _Reader:
                 self._password(values, where, column, cell.text)
             else:
                 self._plain_value(values, where, column, cell.text.strip())
-        return values if len(self.roster.faults) == before else None
+        return values
 
     def _plain_value(self, values: dict[Column, str | Secret], where: str, column: Column, text: str) -> None:
         if column in _REQUIRED:

@@ -231,6 +231,7 @@ def test_all_faults_are_told_together(tmp_path: Path) -> None:
             ["C@OLD", "", "c@NEW", ""],
             ["d@old", "", "C@new", ""],
             ["x" * 1_001, "", "e" * 251 + "@new", ""],
+            ["f@old", "env:", "C@New", ""],
         ],
     )
     assert _faults(path) == [
@@ -241,8 +242,10 @@ def test_all_faults_are_told_together(tmp_path: Path) -> None:
         ("roster.csv!D5", "the target password has control characters or line ends in it"),
         ("roster.csv!A9", "the source address is longer than 1000 characters"),
         ("roster.csv!C9", "the target address is too long for a mail address"),
+        ("roster.csv!B10", "the source password is not complete after env:"),
         ("roster.csv!A7", "this account stands in roster.csv!A6 already"),
         ("roster.csv!C8", "the target address stands in roster.csv!C6 already, with another source"),
+        ("roster.csv!C10", "the target address stands in roster.csv!C6 already, with another source"),
     ]
 
 
