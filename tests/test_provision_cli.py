@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shlex
+import signal
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
+from attrs import frozen
 
 from alimail_core.cli import main
+from alimail_core.contract import ProvisionerKind, option
+from alimail_core.directory import Directory, Employee, Step, StepDone, StepNotDone
+from alimail_core.hookspec import hookimpl
+from alimail_core.registry import Registry
+from alimail_core.seam import Clock
+from alimail_core.secrets import Secret
+from alimail_core.testing import FakeClock, MemoryDirectory, MemoryProvisioner
 from tests.test_console_sheets import Console
 from tests.test_guides import blocks
 
@@ -132,3 +143,155 @@ def test_the_guide_can_be_followed(tmp_path: Path, capsys: pytest.CaptureFixture
             console.export("after")
     assert "Plan: 0 to make, 0 to change," in shown
     assert len(console.employees) == 5
+
+
+# Applying, with a service in memory.
+
+
+@frozen
+class MemOptions:
+    """The options of a service in memory."""
+
+    region: str = option("Where it would be.", default="here")
+    secret: Secret | None = option("Who may get in.", default=None, secret=True)
+
+
+class MemPlugin:
+    """A service in memory, as a plug-in."""
+
+    def __init__(self) -> None:
+        self.opened = MemoryProvisioner
+        self.service = MemoryDirectory(Directory.of([Employee("bob@x.example", "Rob", "2", ("Sales",))]))
+
+    @hookimpl
+    def alimail_provisioners(self) -> list[ProvisionerKind[MemOptions]]:
+        """Register it."""
+        return [ProvisionerKind("mem", "In memory.", MemOptions, self._open)]
+
+    def _open(self, options: MemOptions, _clock: Clock) -> MemoryProvisioner:
+        if options.secret is not None:
+            options.secret.get()
+        return self.opened(self.service)
+
+
+CONFIG = """[migration]
+name = "move"
+
+[provision]
+kind = "mem"
+employees = "e.csv"
+groups = "g.csv"
+"""
+
+
+@pytest.fixture
+def plugin() -> MemPlugin:
+    """Write a configuration for a service in memory."""
+    Path("alimail.toml").write_text(CONFIG)
+    return MemPlugin()
+
+
+def _run(plugin: MemPlugin, *words: str) -> int:
+    registry = Registry()
+    registry.register(plugin, name="mem", distribution="alimail-mem")
+    return main(["provision", *words], registry, FakeClock())
+
+
+def test_a_plan_is_carried_out_and_proven(plugin: MemPlugin, capsys: pytest.CaptureFixture[str]) -> None:
+    """``apply`` ends with what it read there; again, there is nothing to do; ``status`` tells what was done."""
+    assert _run(plugin, "plan", "--detailed-exitcode") == 4
+    assert _run(plugin, "apply", "--yes") == 0
+    shown = capsys.readouterr()
+    assert shown.out.splitlines()[-3:] == [
+        "Plan: 3 to make, 2 to change, 1 as wished.",
+        "5 steps done, 0 refused.",
+        "Read again: everything is there as wished.",
+    ]
+    assert "done     employee   anna@x.example" in shown.err.splitlines()
+    assert plugin.service.passwords == {"anna@x.example": "G1ven-One!"}
+    assert "G1ven" not in shown.out + shown.err
+    assert _run(plugin, "plan", "--detailed-exitcode") == 0
+    assert _run(plugin, "apply", "--yes", "--json") == 0
+    assert _run(plugin, "status") == 0
+    assert "done" in capsys.readouterr().out
+
+
+def test_what_is_refused_is_told_with_the_services_words(
+    plugin: MemPlugin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 3, also of ``status``; when it is mended, the same command does the rest."""
+    plugin.service.refuse = {"anna@x.example": "403 no licence \x1b[0mis left"}
+    assert _run(plugin, "apply", "--yes", "--json") == 3
+    told = json.loads(capsys.readouterr().out)
+    assert [each["message"] for each in told["refused"] if each["name"] == "anna@x.example"] == [
+        "was refused: 403 no licence \x1b[0mis left"
+    ]
+    assert _run(plugin, "apply", "--yes") == 3
+    shown = capsys.readouterr().out
+    assert "! employee   anna@x.example was refused: 403 no licence \\x1b[0mis left" in shown
+    assert _run(plugin, "status", "--json") == 3
+    waiting = json.loads(capsys.readouterr().out)["open"]
+    assert "anna@x.example" in [each["name"] for each in waiting]
+    plugin.service.refuse = {}
+    assert _run(plugin, "apply", "--yes") == 0
+    assert _run(plugin, "status") == 0
+
+
+def test_apply_asks_first(plugin: MemPlugin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a terminal it wants to be told; a no changes nothing, and makes no password."""
+    monkeypatch.setattr("sys.stdin.isatty", lambda: False)
+    assert _run(plugin, "apply") == 2
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("typer.confirm", lambda *_, **__: False)
+    assert _run(plugin, "apply") == 1
+    assert plugin.service.asked == 0
+    assert not Path("passwords.csv").exists()
+    monkeypatch.setattr("typer.confirm", lambda *_, **__: True)
+    assert _run(plugin, "apply") == 0
+
+
+def test_somebody_who_is_not_wished_is_frozen_by_name(plugin: MemPlugin) -> None:
+    """And nobody else is."""
+    plugin.service.directory = Directory.of([*plugin.service.directory.things(), Employee("old@x.example")])
+    assert _run(plugin, "apply", "--yes", "--freeze", "old@x.example") == 0
+    frozen_ones = [key for key, each in plugin.service.directory.employees.items() if each.active is False]
+    assert frozen_ones == ["old@x.example"]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (("mem", "men"), "there is no provisioner called men"),
+        (('"mem"', '"mem"\nregoin = "here"'), "regoin"),
+        (('kind = "mem"\n', ""), "there is no provisioner that could do it"),
+        (('kind = "mem"\n', 'secret = "x"\n'), "there is no option secret"),
+        (('"mem"', '"mem"\nsecret = "S3cret"'), "secret is not a reference to a secret"),
+    ],
+)
+def test_faults_of_the_configuration_are_told(
+    plugin: MemPlugin, capsys: pytest.CaptureFixture[str], change: tuple[str, str], told: str
+) -> None:
+    """With line and remedy, before anything is asked of the service."""
+    Path("alimail.toml").write_text(CONFIG.replace(*change))
+    assert _run(plugin, "apply", "--yes") == 2
+    shown = capsys.readouterr().err
+    assert told in shown
+    assert "S3cret" not in shown
+    assert plugin.service.asked == 0
+
+
+def test_a_run_that_is_interrupted_goes_on(plugin: MemPlugin) -> None:
+    """The exit code says so, and nothing is in doubt."""
+
+    class Interrupted(MemoryProvisioner):
+        def carry_out(self, steps: Iterable[Step]) -> Iterator[StepDone | StepNotDone]:
+            for outcome in super().carry_out(steps):
+                os.kill(os.getpid(), signal.SIGTERM)
+                yield outcome
+
+    plugin.opened = Interrupted
+    assert _run(plugin, "apply", "--yes") == 143
+    plugin.opened = MemoryProvisioner
+    assert _run(plugin, "status") == 0
+    assert _run(plugin, "apply", "--yes") == 0
+    assert plugin.service.asked == plugin.service.steps_done == 5

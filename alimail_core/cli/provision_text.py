@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alimail_core.cli.output import count_text, is_dumb, plain
+from alimail_core.cli.output import count_text, is_dumb, plain, say, table, write_json
 from alimail_core.text import printable
 
 if TYPE_CHECKING:
     from alimail_core.directory import Step
     from alimail_core.directory_plan import Plan
+    from alimail_core.ledger.steps import StepRow
+    from alimail_core.provision import Provisioned
 
 COLOURS = {"+": "\x1b[32m", "~": "\x1b[33m", "!": "\x1b[31m", "?": "\x1b[2m"}
 """New, changed, a problem, not wished: the mark tells it without colour as well."""
@@ -46,6 +50,54 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "extras": [plain(each) for each in plan.extras],
         "notes": list(plan.notes),
     }
+
+
+def show_end(ended: Provisioned, passwords: Path, *, json: bool) -> None:
+    """Show how a run ended: what was done, what was refused, and where the new passwords are."""
+    if json:
+        told = {"done": ended.done, "found": ended.found, "refused": [plain(each) for each in ended.refused]}
+        write_json(told | plan_json(ended.left))
+        return
+    found = f", {ended.found:,} found done" if ended.found else ""
+    say(f"{count_text(ended.done, 'step')} done{found}, {len(ended.refused):,} refused.")
+    for problem in (*ended.refused, *ended.left.problems):
+        say(f"! {problem.kind.value:10} {problem.name} {problem.message}", f"    -> {problem.remedy}")
+    if passwords.exists():
+        say(f"New passwords are in {passwords}; only you can read it.")
+    if ended.complete:
+        say("Read again: everything is there as wished.")
+    else:
+        say("Next: mend what is named above; the same command again does the rest.")
+
+
+def show_status(rows: Sequence[StepRow], *, json: bool) -> int:
+    """Show how far steps have come, each thing by its last one; return the exit code."""
+    from alimail_core.ledger.steps import StepState
+
+    last = {(row.kind, row.key, row.fields, row.makes): row for row in rows}
+    counts = Counter(row.state.name.lower() for row in last.values())
+    waiting = [row for row in last.values() if row.state is not StepState.DONE]
+    if json:
+        told = [
+            {"kind": row.kind, "name": row.name, "state": row.state.name.lower(), "reason": row.reason}
+            for row in waiting
+        ]
+        write_json({"counts": dict(counts), "open": told})
+    elif not rows:
+        say("Nothing was provisioned yet.")
+    else:
+        table(("Steps", ""), [(_STATES[state], number) for state, number in sorted(counts.items())])
+        say(
+            *(
+                f"{_STATES[row.state.name.lower()]}: {row.kind} {row.name} {row.reason}".rstrip()
+                for row in waiting
+            )
+        )
+    return 3 if waiting else 0
+
+
+_STATES = {"done": "done", "sent": "in doubt", "refused": "refused", "undone": "not done yet"}
+"""The words for how far a step has come."""
 
 
 def _marked(plan: Plan) -> Iterator[tuple[str, str]]:
