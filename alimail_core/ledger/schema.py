@@ -95,9 +95,8 @@ account = Table(
     Column("octets", BigInteger, nullable=False, server_default="0"),
     # from the begin of each pass to its last settled batch; NULL: not known, the ledger is of an earlier version
     Column("seconds", Float, default=0.0),
-    Column(
-        "changed", Float, default=0.0
-    ),  # when a pass last added to the target or took away; NULL: as above
+    # when a pass last added messages to the target or took some away; NULL: as above
+    Column("changed", Float, default=0.0),
     Column("left_out_by", Text, nullable=False, server_default=""),  # what the last pass chose messages by
     Column("placed_by", Text, nullable=False, server_default=""),  # the folder policy of the last pass
     # the lease: every write of a pass carries the fence, so a pass that lost its lease stops
