@@ -2,7 +2,8 @@
 
 Every open side holds one slot of its server, which is known by ``traits.host``. Until a first side of an endpoint
 has been open, nothing is known of its server, and one account at a time is let in. A server that throttles halves
-what is let in at once and gets the time that it asked for; each side that then ends in peace lets one more in.
+what is let in at once and gets the time that it asked for; each side that then ends in peace lets one more in. Who
+asked first goes first, and who was sent away asks again, so that of many accounts each gets its turn.
 
 A server that nobody got into in this run, or for ``PATIENCE``, is tried by one account at a time, with pauses that
 grow; all others are told so at once, so that a server that answers nobody costs one time-out and not one an account.
@@ -19,9 +20,10 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count
 from typing import TypeVar
 
-from attrs import define
+from attrs import Factory, define
 
 from alimail_core.contract import Sink, Source
 from alimail_core.errors import Denied, Interrupted, Throttled, Transient, Unreached
@@ -107,10 +109,20 @@ class _Server:
         if self.is_away and (self.trying or now < self.next_try):
             raise Unreached(self.reason[0], remedy=self.reason[1])
 
-    def has_room(self, wanted: int) -> bool:
-        """Tell whether so many slots are free; an account that is alone is always let in."""
+    def has_room(self, wanted: int, now: float) -> bool:
+        """Tell whether so many slots may be had now; an account that is alone is always let in."""
+        if self.not_before > now or (self.is_away and (self.trying or now < self.next_try)):
+            return False
         limits = [limit for limit in (self.limit, self.pace) if limit is not None]
         return self.held == 0 or self.held + wanted <= min(limits, default=self.held + wanted)
+
+
+@define(eq=False)
+class _Waiter:
+    """Somebody who waits for slots of these endpoints; they are had when ``may_go`` is set."""
+
+    endpoints: Sequence[str]
+    may_go: threading.Event = Factory(threading.Event)
 
 
 class Governor:
@@ -122,41 +134,72 @@ class Governor:
         self._paces = paces
         self._due = 0.0
         """When all that was read may have been read, by the monotonic clock."""
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
         self._servers: dict[str, _Server] = {}
         self._by_host: dict[str, _Server] = {}
+        self._places = count()
+        self._queue: dict[int, _Waiter] = {}
+        """Who waits for room, by their places; who waits for a server's time is not among them."""
 
     def take(self, endpoints: Sequence[str]) -> None:
         """Wait until each of the endpoints has a slot free, and take them all at once.
 
-        All or none: two accounts that each hold one and wait for the other's would wait for ever. Raises
-        ``Interrupted`` where somebody asks to stop, and ``Unreached`` where a server is away.
+        All or none: two accounts that each hold one and wait for the other's would wait for ever. Who asked first
+        goes first, unless another of its servers has no room. Raises ``Interrupted`` where somebody asks to stop,
+        and ``Unreached`` where a server is away.
         """
+        place = next(self._places)
         while True:
             self.check_in()
-            with self._changed:
-                wanted = Counter(id(self._server(name)) for name in endpoints)
-                servers = {id(server): server for server in map(self._server, endpoints)}
+            waiter = _Waiter(endpoints)
+            with self._lock:
                 now = self._clock.monotonic()
-                for server in servers.values():
+                servers = {self._server(name) for name in endpoints}
+                for server in servers:
                     server.knock(now)
-                pause = max(server.not_before for server in servers.values()) - now
+                pause = max(server.not_before for server in servers) - now
                 if pause <= 0:
-                    if all(server.has_room(wanted[key]) for key, server in servers.items()):
-                        for key, server in servers.items():
-                            server.held += wanted[key]
-                            server.trying = server.is_away
-                        return
-                    self._changed.wait(_LOOK)
+                    self._queue[place] = waiter
+                    self._let_go()
             if pause > 0:
                 self._clock.sleep(pause, self._stop.event)
+            elif self._was_let_go(place, waiter):
+                return
+
+    @property
+    def waiting(self) -> list[Sequence[str]]:
+        """What those want who wait for room, in the order in which they asked."""
+        with self._lock:
+            return [self._queue[place].endpoints for place in sorted(self._queue)]
+
+    def _was_let_go(self, place: int, waiter: _Waiter) -> bool:
+        """Wait in the queue; not for long, so that it is seen what else has changed."""
+        try:
+            waiter.may_go.wait(_LOOK)
+        finally:
+            with self._lock:
+                self._queue.pop(place, None)
+        return waiter.may_go.is_set()
+
+    def _let_go(self) -> None:
+        """Give slots to those who wait, in the order in which they asked, as far as there is room."""
+        now = self._clock.monotonic()
+        for place in sorted(self._queue):
+            waiter = self._queue[place]
+            wanted = Counter(map(self._server, waiter.endpoints))
+            if all(server.has_room(number, now) for server, number in wanted.items()):
+                for server, number in wanted.items():
+                    server.held += number
+                    server.trying = server.is_away
+                del self._queue[place]
+                waiter.may_go.set()
 
     def take_spare(self, endpoint: str, keep: int) -> bool:
         """Take a slot of a server that bears so many more besides, or tell that it may not be had; never waits.
 
         None is to be had of a server that is not known yet, that is away, or that has throttled.
         """
-        with self._changed:
+        with self._lock:
             server = self._server(endpoint)
             full = server.limit is not None and server.held + 1 + keep > server.limit
             if full or not server.reached or server.failures or server.pace is not None:
@@ -179,13 +222,13 @@ class Governor:
         pace = self._pace()
         if pace is None:
             return ""
-        with self._changed:
+        with self._lock:
             self._due = max(self._due, self._clock.monotonic()) + octets / pace.octets_per_second
             due = self._due
         while (left := due - self._clock.monotonic()) > 0:
             self.check_in()
             if self._pace() != pace:
-                with self._changed:
+                with self._lock:
                     self._due = min(self._due, self._clock.monotonic())
                 break
             self._clock.sleep(min(left, _SLICE), self._stop.event)
@@ -196,17 +239,17 @@ class Governor:
 
     def give_back(self, endpoint: str, *, in_peace: bool = True) -> None:
         """Give one slot back. ``in_peace``: the server did not throttle meanwhile."""
-        with self._changed:
+        with self._lock:
             server = self._server(endpoint)
             server.held -= 1
             server.trying = False
             if server.pace is not None and in_peace:
                 server.pace += 1
-            self._changed.notify_all()
+            self._let_go()
 
     def learn(self, endpoint: str, traits: Traits) -> None:
         """Take in what an open side tells of its server."""
-        with self._changed:
+        with self._lock:
             server = self._server(endpoint)
             limit = traits.max_connections
             known = self._by_host.setdefault(traits.host, server) if traits.host else server
@@ -215,11 +258,11 @@ class Governor:
                 self._servers[endpoint] = known
                 limit = min((each for each in (limit, known.limit) if each is not None), default=None)
             known.limit = limit
-            self._changed.notify_all()
+            self._let_go()
 
     def slow_down(self, endpoint: str, retry_after: float | None) -> None:
         """Halve what is let in at a server at once, and let nobody in before it is ready again."""
-        with self._changed:
+        with self._lock:
             server = self._server(endpoint)
             server.pace = max(1, server.held // 2)
             if retry_after is not None:
@@ -238,7 +281,7 @@ class Governor:
             self.give_back(endpoint, in_peace=False)
             raise
         except Transient as error:
-            with self._changed:
+            with self._lock:
                 unreached = self._server(endpoint).turn_away(error, self._clock.monotonic())
             self.give_back(endpoint)
             raise unreached from error
@@ -252,7 +295,7 @@ class Governor:
         return side
 
     def _let_in(self, endpoint: str) -> None:
-        with self._changed:
+        with self._lock:
             self._server(endpoint).let_in()
 
     def _server(self, endpoint: str) -> _Server:
