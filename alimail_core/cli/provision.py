@@ -8,21 +8,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from attrs import evolve, frozen
+from attrs import evolve
 
 from alimail_core.cli import options
 from alimail_core.cli.frame import Frame, heeding_signals
 from alimail_core.cli.output import complain, count_text, remark_lines, say, write_json
-from alimail_core.cli.provision_text import plan_json, plan_lines, show_end, show_status, summary
+from alimail_core.cli.provision_text import (
+    export_lines,
+    plan_json,
+    plan_lines,
+    show_end,
+    show_status,
+    summary,
+)
 from alimail_core.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from alimail_core.contract import Provisioner
-    from alimail_core.directory import Directory, ProvisionerTraits, Step
-    from alimail_core.directory_plan import Plan, Wish
+    from alimail_core.directory import Step
+    from alimail_core.directory_plan import Plan
     from alimail_core.ledger.steps import StepState
+    from alimail_core.organisation import Organisation, Planned
     from alimail_core.spec import ProvisionSpec
 
 
@@ -123,25 +128,35 @@ def provision(
     JSON of apply: the plan that is left, with done, found, and refused: [{kind, name, message, remedy}]
     JSON of status: {counts: {STATE: number}, open: [{kind, name, state, reason}]}
     """
+    from alimail_core.organisation import Organisation
+
     frame = Frame.of(context)
     spec = _settings(frame, config, action, employees, groups, domain, passwords)
+    organisation = Organisation(spec, frame.registry, frame.clock)
     if action is Action.STATUS:
-        return _status(frame, spec, json=json)
-    desk = _Desk(frame, spec, there or [], only or [], freeze or [], quiet=quiet or json)
+        return show_status(organisation.steps(), json=json)
     if action is Action.APPLY:
-        return desk.apply(yes=yes, json=json)
-    made, wish, actual = desk.plan()
-    if json:
-        write_json(plan_json(made))
-    else:
-        _show(made, quiet=quiet or action is Action.EXPORT)
+        if there:
+            raise InputError("apply asks the provisioner what is there", remedy="Leave out --there.")
+        organisation.opener()  # so that the want of one is told before the faults of any sheet
+    planned = organisation.plan(there or (), only or (), freeze or ())
+    complain(*(line for remark in planned.remarks for line in remark_lines(remark)))
+    if json and action is not Action.APPLY:
+        write_json(plan_json(planned.plan))
+    elif not json:
+        for line in () if quiet or action is Action.EXPORT else plan_lines(planned.plan):
+            print(line)
+        say(summary(planned.plan))
+    if action is Action.APPLY:
+        return _apply(frame, organisation, planned, yes=yes, json=json, quiet=quiet)
     if action is Action.EXPORT:
         if output is None:
             raise InputError("where to?", remedy="Name a folder with --output.")
-        say(*(line for line in desk.export(made, wish, actual, output, language) if not json))
-    if made.problems:
+        lines = export_lines(organisation.export(planned, output, language.value), spec.passwords)
+        say(*(line for line in lines if not json))
+    if planned.plan.problems:
         return 3
-    return 4 if detailed_exitcode and made.waves else 0
+    return 4 if detailed_exitcode and planned.plan.waves else 0
 
 
 def _settings(
@@ -179,129 +194,16 @@ def _settings(
     return spec
 
 
-@frozen
-class _Desk:
-    """One call: the files, and who makes the accounts."""
-
-    frame: Frame
-    spec: ProvisionSpec
-    there: list[Path]
-    only: list[str]
-    freeze: list[str]
-    quiet: bool
-
-    def actual(self) -> tuple[Directory, ProvisionerTraits]:
-        """Return what is there, by the console's export or the provisioner."""
-        from alimail_core.console_sheets import read_export
-
-        if self.there or self.spec.endpoint is None:
-            export = read_export(self.there, self.spec.domain)
-            return export.directory, export.traits
-        with self.opener()() as provisioner:
-            return provisioner.read(), provisioner.traits
-
-    def wish(self, actual: Directory) -> Wish:
-        """Return what is wished; say what is worth knowing of the sheets. Raises ``InputError`` with all faults."""
-        from alimail_core.directory import Employee, Group, addresses_of
-        from alimail_core.directory_roster import read_directory
-
-        there: list[Employee | Group] = [*actual.employees.values(), *actual.groups.values()]
-        known = [address for each in there for address in addresses_of(each)]
-        roster = read_directory(self.spec.employees, self.spec.groups, self.spec.domain, known)
-        complain(*(line for remark in roster.remarks for line in remark_lines(remark)))
-        return roster.wish(self.freeze, self.only)
-
-    def plan(self) -> tuple[Plan, Wish, Directory]:
-        """Read all files and plan; of kinds that were not asked about, nothing is called extra.
-
-        Raises ``InputError`` with every fault of the export, or of the roster.
-        """
-        from alimail_core.directory import Kind
-        from alimail_core.directory_plan import plan
-
-        actual, traits = self.actual()
-        wish = self.wish(actual)
-        made = plan(wish.directory, actual, traits, wish.freeze)
-        asked = {Kind.DEPARTMENT, Kind.EMPLOYEE} if self.spec.employees else set()
-        asked |= {Kind.GROUP} if self.spec.groups else set()
-        extras = () if self.only else tuple(each for each in made.extras if each.kind in asked)
-        return evolve(made, extras=extras), wish, actual
-
-    def opener(self) -> Callable[[], Provisioner]:
-        """Return what opens the provisioner of the configuration."""
-        endpoint = self.spec.endpoint
-        if endpoint is None:
-            remedy = "`alimail provision export` writes files for the console; or name a kind in [provision]."
-            raise InputError("there is no provisioner that could do it", remedy=remedy)
-        kind = self.frame.registry.provisioner(endpoint.kind)
-        return lambda: kind.open(endpoint.options, self.frame.clock)
-
-    def apply(self, *, yes: bool, json: bool) -> int:
-        """Show the plan, ask, carry it out, and show what came of it."""
-        from alimail_core.ledger import Ledger
-        from alimail_core.passwords import PasswordFile
-        from alimail_core.provision import provision
-
-        opener = self.opener()  # first, so that the want of one is told before any file's faults
-        if self.there:
-            raise InputError("apply asks the provisioner what is there", remedy="Leave out --there.")
-        made, wish, _ = self.plan()
-        if not json:
-            _show(made, quiet=self.quiet)
-        if made.waves and not yes:
-            _confirm(made)
-        passwords = PasswordFile(self.spec.passwords)
-        ledger = Ledger.open(self.spec.ledger, self.spec.name, self.frame.clock)
-        try:
-            with heeding_signals(self.frame.stop):
-                ended = provision(
-                    wish,
-                    opener,
-                    ledger,
-                    passwords,
-                    clock=self.frame.clock,
-                    stop=self.frame.stop,
-                    tell=_tell_nothing if self.quiet else _tell,
-                )
-        finally:
-            ledger.close()
-        show_end(ended, self.spec.passwords, json=json)
-        return 0 if ended.complete else 3
-
-    def export(
-        self, made: Plan, wish: Wish, actual: Directory, output: Path, language: options.Language
-    ) -> list[str]:
-        """Write the console's files, with the passwords of new employees; return what to say."""
-        from alimail_core.console_sheets import write_import
-        from alimail_core.directory import Employee, fold
-        from alimail_core.passwords import PasswordFile
-
-        given, kept = wish.passwords, PasswordFile(self.spec.passwords)
-        new = [step.thing.address for step in made.steps() if step.makes and isinstance(step.thing, Employee)]
-        needed = [address for address in new if fold(address) not in given]
-        kept.make(needed)
-
-        def password(address: str) -> str:
-            own = given.get(fold(address))
-            return own.get() if own is not None else kept.get(address)
-
-        files = write_import(made, actual, output, password, language.value)
-        if not files:
-            return ["Nothing to import."]
-        lines = ["Import in the console, in this order:", *(f"  {path}" for path in files)]
-        if needed:
-            where = self.spec.passwords
-            lines.append(f"{count_text(len(needed), 'new password')} in {where}; only you can read it.")
-        return [
-            *lines,
-            "Then export there again; `alimail provision plan --there FILE` shows that nothing is left.",
-        ]
-
-
-def _show(made: Plan, *, quiet: bool) -> None:
-    for line in () if quiet else plan_lines(made):
-        print(line)
-    say(summary(made))
+def _apply(
+    frame: Frame, organisation: Organisation, planned: Planned, *, yes: bool, json: bool, quiet: bool
+) -> int:
+    """Ask, carry the plan out, and show what came of it."""
+    if planned.plan.waves and not yes:
+        _confirm(planned.plan)
+    with heeding_signals(frame.stop):
+        ended = organisation.apply(planned.wish, frame.stop, _tell_nothing if quiet or json else _tell)
+    show_end(ended, organisation.spec.passwords, json=json)
+    return 0 if ended.complete else 3
 
 
 def _confirm(made: Plan) -> None:
@@ -321,15 +223,3 @@ def _tell(step: Step, state: StepState, reason: str) -> None:
 
     what = f"{state.name.lower():8} {step.kind.value:10} {name_of(step.thing)}"
     complain(f"{what}: {reason}" if reason else what)
-
-
-def _status(frame: Frame, spec: ProvisionSpec, *, json: bool) -> int:
-    from alimail_core.ledger import Ledger
-    from alimail_core.ledger.steps import StepBook
-
-    ledger = Ledger.open(spec.ledger, spec.name, frame.clock, create=False)
-    try:
-        rows = StepBook(ledger).rows()
-    finally:
-        ledger.close()
-    return show_status(rows, json=json)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from alimail_core.directory import Step
     from alimail_core.directory_plan import Plan
     from alimail_core.ledger.steps import StepRow
+    from alimail_core.organisation import Exported
     from alimail_core.provision import Provisioned
 
 COLOURS = {"+": "\x1b[32m", "~": "\x1b[33m", "!": "\x1b[31m", "?": "\x1b[2m"}
@@ -50,6 +51,21 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "extras": [plain(each) for each in plan.extras],
         "notes": list(plan.notes),
     }
+
+
+def export_lines(exported: Exported, passwords: Path) -> list[str]:
+    """Say which files the console takes, and where the new passwords are."""
+    if not exported.files:
+        return ["Nothing to import."]
+    lines = ["Import in the console, in this order:", *(f"  {path}" for path in exported.files)]
+    if exported.passwords:
+        lines.append(
+            f"{count_text(exported.passwords, 'new password')} in {passwords}; only you can read it."
+        )
+    return [
+        *lines,
+        "Then export there again; `alimail provision plan --there FILE` shows that nothing is left.",
+    ]
 
 
 def show_end(ended: Provisioned, passwords: Path, *, json: bool) -> None:

@@ -1,0 +1,134 @@
+"""An organisation that is provisioned: its sheets, what is there, and who makes the difference.
+
+What the command line calls, and a program may: it reads, plans, exports and applies, and shows nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+
+from attrs import evolve, field, frozen
+
+from alimail_core.console_sheets import read_export, write_import
+from alimail_core.contract import Provisioner
+from alimail_core.directory import (
+    Directory,
+    Employee,
+    Group,
+    Kind,
+    ProvisionerTraits,
+    Step,
+    addresses_of,
+    fold,
+)
+from alimail_core.directory_plan import Plan, Wish, plan
+from alimail_core.directory_roster import read_directory
+from alimail_core.errors import InputError
+from alimail_core.ledger import Ledger
+from alimail_core.ledger.steps import StepBook, StepRow, StepState
+from alimail_core.model import Remark
+from alimail_core.passwords import PasswordFile
+from alimail_core.provision import Provisioned, provision
+from alimail_core.registry import Registry
+from alimail_core.roster_template import Language
+from alimail_core.seam import Clock, Stop
+from alimail_core.spec import ProvisionSpec
+
+
+@frozen
+class Planned:
+    """A plan, with what it was made of."""
+
+    plan: Plan
+    wish: Wish
+    actual: Directory
+    remarks: Sequence[Remark] = ()
+    """What is worth knowing of the sheets, such as a column that is not read."""
+
+
+@frozen
+class Exported:
+    """Files for the console, in the order in which to import them, and how many passwords were needed in them."""
+
+    files: Sequence[Path]
+    passwords: int
+
+
+@frozen
+class Organisation:
+    """An organisation as a configuration describes it. Holds nothing open between two calls."""
+
+    spec: ProvisionSpec
+    registry: Registry
+    clock: Clock = field(factory=Clock)
+
+    def plan(
+        self, there: Sequence[Path] = (), only: Collection[str] = (), freeze: Collection[str] = ()
+    ) -> Planned:
+        """Compare the sheets with the console's export ``there``, or with what the provisioner tells.
+
+        ``only`` limits it to these addresses; of what was not asked about nothing is called extra. Raises
+        ``InputError`` with every fault of the export, or of the sheets.
+        """
+        actual, traits = self._actual(there)
+        mailboxes: list[Employee | Group] = [*actual.employees.values(), *actual.groups.values()]
+        known = [address for each in mailboxes for address in addresses_of(each)]
+        roster = read_directory(self.spec.employees, self.spec.groups, self.spec.domain, known)
+        wish = roster.wish(freeze, only)
+        made = plan(wish.directory, actual, traits, wish.freeze)
+        asked = {Kind.DEPARTMENT, Kind.EMPLOYEE} if self.spec.employees else set()
+        asked |= {Kind.GROUP} if self.spec.groups else set()
+        extras = () if only else tuple(each for each in made.extras if each.kind in asked)
+        return Planned(evolve(made, extras=extras), wish, actual, roster.remarks)
+
+    def export(self, planned: Planned, folder: Path, language: Language) -> Exported:
+        """Write the files with which the console carries the plan out. Raises ``InputError`` where one exists."""
+        given, kept = planned.wish.passwords, PasswordFile(self.spec.passwords)
+        new = [step.thing for step in planned.plan.steps() if step.makes and isinstance(step.thing, Employee)]
+        needed = [each.address for each in new if fold(each.address) not in given]
+        kept.make(needed)
+
+        def password(address: str) -> str:
+            own = given.get(fold(address))
+            return own.get() if own is not None else kept.get(address)
+
+        return Exported(write_import(planned.plan, planned.actual, folder, password, language), len(needed))
+
+    def apply(
+        self,
+        wish: Wish,
+        stop: Stop | None = None,
+        tell: Callable[[Step, StepState, str], None] = lambda _step, _state, _reason: None,
+    ) -> Provisioned:
+        """Carry out what the wish needs by the provisioner; see ``alimail_core.provision.provision``."""
+        opener, passwords = self.opener(), PasswordFile(self.spec.passwords)
+        ledger = Ledger.open(self.spec.ledger, self.spec.name, self.clock)
+        try:
+            return provision(wish, opener, ledger, passwords, clock=self.clock, stop=stop, tell=tell)
+        finally:
+            ledger.close()
+
+    def steps(self) -> list[StepRow]:
+        """Return every step that was begun, in that order. Raises ``LedgerError`` where there is no ledger."""
+        ledger = Ledger.open(self.spec.ledger, self.spec.name, self.clock, create=False)
+        try:
+            return StepBook(ledger).rows()
+        finally:
+            ledger.close()
+
+    def opener(self) -> Callable[[], Provisioner]:
+        """Return what opens the configuration's provisioner. Raises ``InputError`` where it names none."""
+        endpoint = self.spec.endpoint
+        if endpoint is None:
+            remedy = "`alimail provision export` writes files for the console; or name a kind in [provision]."
+            raise InputError("there is no provisioner that could do it", remedy=remedy)
+        kind = self.registry.provisioner(endpoint.kind)
+        return lambda: kind.open(endpoint.options, self.clock)
+
+    def _actual(self, there: Sequence[Path]) -> tuple[Directory, ProvisionerTraits]:
+        if there or self.spec.endpoint is None:
+            export = read_export(there, self.spec.domain)
+            return export.directory, export.traits
+        with self.opener()() as provisioner:
+            return provisioner.read(), provisioner.traits
