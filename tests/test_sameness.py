@@ -10,6 +10,9 @@ from alimail_core.cli import main
 from alimail_core.config import loads
 from alimail_core.errors import InputError
 from alimail_core.folders import FolderPolicy, FolderRule
+from alimail_core.hookspec import hookimpl
+from alimail_core.model import Folder, FolderPath
+from alimail_core.plan import override_of
 from alimail_core.registry import Registry
 from alimail_core.spec import MigrationSpec
 
@@ -70,6 +73,30 @@ def test_a_shared_target_keeps_its_sources_apart_by_wish(tmp_path: Path) -> None
         "folder", root, (FolderRule(("Projects",), (*root, "Archive")), ruled[1])
     )
     assert spec.policy_of(anna) == FolderPolicy("original", (), ruled)
+
+
+class _Mover:
+    """A plug-in that sends one folder to a place of its own choice."""
+
+    @hookimpl
+    def alimail_map_folder(self, folder: Folder) -> FolderPath | None:
+        return ("Elsewhere",) if folder.path == ("Work",) else None
+
+
+def test_what_a_plug_in_places_is_kept_apart_as_well(tmp_path: Path) -> None:
+    """Its word counts within the folder of the source, and not in the target's own."""
+    registry = Registry()
+    registry.register(_Mover())
+    spec = read(
+        tmp_path, text(rest='[folders]\nshared_targets = "apart"\n'), *SHARED, "a@old.example,a@new.example,"
+    )
+    placed = [override_of(registry, account, spec.policy_of(account)) for account in spec.accounts]
+    assert [place(Folder(("Work",))) for place in placed] == [
+        ("info@old.example", "Elsewhere"),
+        ("sales@old.example", "Elsewhere"),
+        ("Elsewhere",),
+    ]
+    assert [place(Folder(("Other",))) for place in placed] == [None] * 3
 
 
 def test_rules_may_be_for_some_accounts(tmp_path: Path) -> None:
