@@ -75,11 +75,6 @@ class AccountReport:
         """Answer whether it is all there."""
         return _standing(self.status) or _verdict(self.status, self.facts, self.proof)
 
-    @property
-    def octets_per_second(self) -> float | None:
-        """How fast it was carried, over all passes; ``None`` where that is not known."""
-        return self.status.written_octets / self.facts.seconds if self.facts.seconds else None
-
     def total(self, count: str) -> int:
         """Sum a count of the proof up over the folders."""
         return sum(getattr(folder, count) for folder in self.proof.folders) if self.proof else 0

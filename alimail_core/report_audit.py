@@ -74,7 +74,7 @@ def every_account(accounts: Sequence[AccountReport]) -> Section:
 
 
 def _account_row(account: AccountReport) -> tuple[Content, ...]:
-    facts, speed = account.facts, account.octets_per_second
+    facts, speed = account.facts, account.status.octets_per_second
     return (
         name_of(account),
         verdict_of(account),

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import cattrs
-from attrs import asdict, evolve, fields
+from attrs import asdict, fields
 
 from alimail_core.errors import InputError
 from alimail_core.files import written_whole
@@ -93,7 +93,6 @@ def _account_json(account: AccountReport) -> dict[str, Any]:
     facts = account.facts
     return {
         **_plain(account.status),
-        "octets_per_second": account.octets_per_second,
         "seconds": facts.seconds,
         "verdict": _plain(account.verdict),
         "source": {"messages": facts.balance.messages, "octets": facts.source_octets},
@@ -161,7 +160,7 @@ _PROBLEM_COLUMNS = (
 
 
 def _account_cells(account: AccountReport) -> list[object]:
-    status = asdict(evolve(account.status, octets_per_second=account.octets_per_second))
+    status = asdict(account.status)
     facts, proof = account.facts, account.proof
     return [
         account.status.source_address,

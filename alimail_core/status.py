@@ -42,7 +42,7 @@ class AccountStatus:
     written_octets: int = 0
     """What this migration has written, over all passes."""
     octets_per_second: float | None = None
-    """Over the first pass, the only one whose beginning is at zero; ``None`` where unknown."""
+    """Over all passes that wrote, each from its begin to its last settled batch; ``None`` where unknown."""
     reason: str = ""
     remedy: str = ""
 
@@ -101,7 +101,7 @@ def _status(
         quarantined=counts.get("REFUSED", (0, 0))[0],
         problems=problems,
         written_octets=row.octets,
-        octets_per_second=_pace(row, now),
+        octets_per_second=row.octets / row.seconds if row.seconds else None,
         reason=row.reason,
         remedy=row.remedy,
     )
@@ -113,13 +113,6 @@ def _state(row: AccountRow, now: datetime) -> str:
         return row.state
     silent_for = now.timestamp() - (row.heartbeat or 0.0)
     return "running" if row.owner and is_alive(row.owner, silent_for) else "interrupted"
-
-
-def _pace(row: AccountRow, now: datetime) -> float | None:
-    if row.passes != 1 or row.started is None:
-        return None
-    seconds = (row.ended or now.timestamp()) - row.started
-    return row.octets / seconds if seconds > 0 else None
 
 
 def _sum(counts: dict[str, tuple[int, int]], states: Iterable[str]) -> tuple[int, int]:

@@ -89,6 +89,7 @@ def _account(number: int, chance: random.Random, *, healthy: bool) -> AccountRep
         quarantined=refused,
         problems=refused,
         written_octets=there * size,
+        octets_per_second=40.0 * size if there else None,
         reason=_REASONS.get(state, ("", ""))[0],
         remedy=_REASONS.get(state, ("", ""))[1],
     )
