@@ -26,7 +26,6 @@ from alimail_core.config_tables import (
 from alimail_core.config_text import example, reference
 from alimail_core.contract import ExecutorKind, SinkKind, SourceKind
 from alimail_core.errors import Fault, InputError, PluginError
-from alimail_core.folders import FolderPolicy, FolderRule, split_path
 from alimail_core.kinds import PROVISION_KEYS, RESERVED
 from alimail_core.messages import MessageFilter
 from alimail_core.model import Remark
@@ -123,9 +122,8 @@ class _Reading:
         folders = self.table("folders", FoldersTable, optional=True)
         sources = self.sources()
         target = self.endpoint("target", ("target",))
-        apart = (
-            folders is None or folders.shared_targets == "apart"
-        )  # a faulty table is told, and no more of it
+        # A faulty table is told, and not also what hangs on it.
+        apart = folders is None or folders.shared_targets == "apart"
         rows = in_waves(self.rows(read, shared_targets=apart))
         executor = self.executor(read)
         accounts = self.accounts(rows, sources, target, executor)
@@ -140,7 +138,7 @@ class _Reading:
             ledger=ledger,
             accounts=accounts,
             options=options,
-            policy=_policy(folders),
+            policy=folders.policy,
             messages=messages,
             workers=migration.workers,
             executor=migration.executor,
@@ -415,16 +413,3 @@ class _Reading:
         told = [fault for _, fault in sorted(self.faults, key=lambda item: item[0])] + self.roster_faults
         if told:
             raise InputError(f"{self.name} has {count(told)}", told)
-
-
-def _policy(table: FoldersTable) -> FolderPolicy:
-    rules = [
-        FolderRule(
-            split_path(rule.source),
-            None if rule.target is None else split_path(rule.target),
-            rule.accounts,
-        )
-        for rule in table.rules
-    ]
-    folder = split_path(table.folder) if table.folder else ()
-    return FolderPolicy(table.history, folder, tuple(rules), table.special_uses)

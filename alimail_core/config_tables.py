@@ -8,7 +8,7 @@ from typing import Any, Literal
 from attrs import Factory, frozen
 
 from alimail_core.contract import option
-from alimail_core.folders import split_path
+from alimail_core.folder_policy import FolderPolicy, FolderRule, split_path
 from alimail_core.messages import MessageFilter
 from alimail_core.model import SpecialUse
 from alimail_core.options import TransferOptions
@@ -158,9 +158,18 @@ class FoldersTable:
             raise ValueError("history = inbox and shared_targets = apart contradict each other")
 
     @property
-    def special_uses(self) -> frozenset[SpecialUse]:
-        """Return ``skip`` as the model names it."""
-        return frozenset(SpecialUse[use.upper()] for use in self.skip)
+    def policy(self) -> FolderPolicy:
+        """Return what it says as the engine takes it."""
+        rules = (
+            FolderRule(
+                split_path(rule.source),
+                None if rule.target is None else split_path(rule.target),
+                rule.accounts,
+            )
+            for rule in self.rules
+        )
+        skip = frozenset(SpecialUse[use.upper()] for use in self.skip)
+        return FolderPolicy(self.history, split_path(self.folder) if self.folder else (), tuple(rules), skip)
 
 
 @frozen
