@@ -142,14 +142,23 @@ class _Run:
         return [step for step in steps if step not in self.refused and step not in self.said]
 
     def _settle_found(self, made: Plan) -> None:
-        """Settle what was in doubt and needs no step any more: it stands there, or is not wished now."""
+        """Settle what did not end well before and needs no step any more, since it stands there as it is wished.
+
+        What this run does not ask about, because it is about others alone, stays as it is.
+        """
         planned = {_doubt(step) for step in made.steps()}
-        for doubt, rows in self._doubts().items():
-            if doubt not in planned:
-                self.found += 1
-                for row in rows:
-                    self.book.settle(row.id, StepState.DONE, "found there, or not wished any more")
+        left_out = {(problem.kind, fold(problem.name)) for problem in made.problems}
+        for row in self.book.rows([StepState.SENT, StepState.REFUSED, StepState.UNDONE]):
+            kind = Kind(row.kind)
+            needed = (kind, row.key, row.makes) in planned or (kind, row.new_key) in left_out
+            if self._asks_about(kind, row.new_key) and not needed:
+                self.found += row.state is StepState.SENT
+                self.book.settle(row.id, StepState.DONE, "found there")
         self.book.flush()
+
+    def _asks_about(self, kind: Kind, key: str) -> bool:
+        frozen = kind is Kind.EMPLOYEE and key in map(fold, self.wish.freeze)
+        return frozen or self.wish.directory.find(kind, key) is not None
 
     def _doubts(self) -> dict[_Doubt, list[StepRow]]:
         self.book.flush()

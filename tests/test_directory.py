@@ -249,6 +249,24 @@ def test_an_address_with_another_number_is_left_to_people() -> None:
     assert "may be another person" in made.problems[0].message
 
 
+def test_an_address_that_could_not_be_freed_is_not_given_away() -> None:
+    """Its mailbox is still that of the person who was to be renamed."""
+    wished = [Employee("b@x", number="1"), Employee("a@x", name="New")]
+    made = plan(
+        Directory.of(wished), Directory.of([Employee("a@x", number="1"), Employee("b@x", number="2")])
+    )
+    assert made.waves == ()
+    assert [each.name for each in made.problems] == ["a@x", "b@x"]
+
+
+def test_an_address_that_two_wish_is_nobodys() -> None:
+    """An alias may not be another's address, whoever comes first in the sheets."""
+    wished: list[Thing] = [Employee("a@x", aliases=frozenset({"G@x"})), Group("g@x"), Employee("b@x")]
+    made = plan(Directory.of(wished), Directory())
+    assert [step.key for step in made.steps()] == ["b@x"]
+    assert [each.name for each in made.problems] == ["a@x", "g@x"]
+
+
 def test_case_and_width_make_no_second_thing() -> None:
     """Addresses and departments are found however they are spelt, and keep their spelling."""
     wished = [Employee("Anna@X", department=("ＳＡＬＥＳ", "East"))]

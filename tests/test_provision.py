@@ -163,6 +163,35 @@ def test_what_was_not_sent_is_not_in_doubt(desk: Desk) -> None:
     assert max(desk.clock.slept) < 30
 
 
+def test_a_run_about_others_leaves_doubts_alone(desk: Desk) -> None:
+    """What is in doubt is settled by a run that asks about it, and no other one."""
+    countdown = Countdown(at=2, kind=FaultKind.KILLED_LATE)
+    with pytest.raises(Killed):
+        desk.run(countdown)
+    desk.crash()
+    desk.run(wished=[Employee("bob@x", name="Bob")])
+    assert desk.states().count(StepState.SENT) == 1
+    countdown.finish_late()
+    assert desk.run().complete
+    assert StepState.SENT not in desk.states()
+    assert desk.service.asked == desk.service.steps_done
+
+
+def test_what_was_refused_and_is_there_now_is_settled(desk: Desk) -> None:
+    """Somebody has made it by hand, and the ledger learns of it."""
+    desk.service.refuse = {"bob@x": "403 no licence"}
+    assert not desk.run().complete
+    desk.service.directory = Directory.of(
+        [
+            *desk.service.directory.things(),
+            Employee("bob@x", name="Bob", number="2", department=("Sales",), title="Head"),
+        ]
+    )
+    desk.service.refuse = {}
+    assert desk.run().complete
+    assert set(desk.states()) == {StepState.DONE}
+
+
 def test_what_is_wished_stands_there_and_the_rest_is_told(desk: Desk) -> None:
     """The plan that is left is empty, and names what nobody wished."""
     ended = desk.run()

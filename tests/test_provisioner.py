@@ -9,6 +9,7 @@ from typing import ClassVar
 import pytest
 from attrs import evolve, frozen
 
+from alimail_core.config_tables import ProvisionTable
 from alimail_core.contract import Provisioner, ProvisionerKind, option
 from alimail_core.directory import (
     EVERYTHING,
@@ -23,8 +24,10 @@ from alimail_core.directory import (
 )
 from alimail_core.errors import PluginError
 from alimail_core.hookspec import hookimpl
+from alimail_core.kinds import PROVISION_KEYS
 from alimail_core.registry import Registry
 from alimail_core.seam import Clock
+from alimail_core.structure import describe_options
 from alimail_core.testing import MemoryDirectory, MemoryProvisioner, ProvisionerContract
 
 Outcomes = Iterator[StepDone | StepNotDone]
@@ -201,6 +204,27 @@ def test_a_provisioner_is_registered_and_found(opened: object) -> None:
     assert [role for role, kind in registry.kinds() if kind.name == "mem"] == ["provisioner"]
     with pytest.raises(PluginError, match="there is no provisioner called men"):
         registry.provisioner("men")
+
+
+def test_an_option_that_the_table_has_itself_is_refused() -> None:
+    """It could never be set: ``[provision]`` reads it."""
+
+    @frozen
+    class Taken:
+        employees: str = option("Whom.", default="")
+
+    class Other:
+        @hookimpl
+        def alimail_provisioners(self) -> list[ProvisionerKind[Taken]]:
+            return [ProvisionerKind("mem", "In memory.", Taken, MemoryProvisioner)]  # type: ignore[arg-type]
+
+    with pytest.raises(PluginError, match="employees has a name that the core uses itself"):
+        Registry().register(Other())
+
+
+def test_the_table_s_own_keys_are_kept_from_plug_ins() -> None:
+    """All of them."""
+    assert {row.name for row in describe_options(ProvisionTable)} == PROVISION_KEYS
 
 
 def test_a_class_that_is_no_provisioner_is_refused() -> None:
