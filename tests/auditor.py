@@ -122,6 +122,7 @@ class Auditor:
         """The target's user moved a message: in doubt it is found only in folders that alimail knows."""
         content = content_of(octets)
         self.absent[content] += 1
+        self.reflagged.add(content)
         if content in self._in_doubt():
             self.adopted.add(content)  # it is its user's now
             self.limit[content] += to not in self.world.source.tree

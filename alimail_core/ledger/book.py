@@ -145,18 +145,19 @@ class Book(Queries):
     def reconsider_twins(self, *states: State) -> int:
         """What an identical copy stood for is pending again where that copy does so no more; return how many.
 
-        A duplicate that was left out (``COLLAPSED``) wants a twin at the source; one that the target has merged is
-        content with a twin on either side, for its user may have removed the copy there.
+        A duplicate that was left out (``COLLAPSED``) wants what ``has_twin`` wants; one that the target has merged
+        wants a twin on either side, for its user may have removed the copy there.
         """
         c, twin = message.c, message.alias()
-        comes_to = sa.select(folder.c.target_id).where(folder.c.id == c.folder_id).scalar_subquery()
+        goes_to = sa.select(folder.c.target_id).where(folder.c.id == c.folder_id)
+        comes_to = goes_to.correlate(message).scalar_subquery()
         twins = sa.select(twin.c.id).where(
             twin.c.target_id == comes_to,
             twin.c.state.in_((State.SENT, State.STORED, State.MOVING)),
         )
         here = twin.c.gone == 0
         stands = {
-            State.COLLAPSED: twins.where(twin.c.digest == c.digest, here),
+            State.COLLAPSED: twins.where(twin.c.digest == c.digest),
             State.MERGED: twins.where(content_of(twin.c) == content_of(c), here | (twin.c.target_gone == 0)),
         }
         again = 0

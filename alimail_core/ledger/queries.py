@@ -36,6 +36,13 @@ def _pending_for(target_id: int) -> sa.ColumnElement[bool]:
     return sa.and_(message.c.folder_id.in_(comes_there), message.c.state == State.PENDING)
 
 
+_FOLDERS = (
+    sa.select(
+        *(folder.c[name] for name in ("id", "path", "special_use", "epoch", "cursor", "target_id", "rule"))
+    )
+    .where(folder.c.account_id == sa.bindparam("_id"), folder.c.side == sa.bindparam("_side"))
+    .order_by(folder.c.id)
+)
 _PLACED_BY = sa.select(account.c.placed_by).where(account.c.id == sa.bindparam("_id"))
 _ENABLED = sa.select(account.c.enabled).where(account.c.id == sa.bindparam("_id"))
 
@@ -152,10 +159,6 @@ class Queries:
 
     def folders(self, side: str) -> list[FolderRow]:
         """List the folders of a side in order of their making."""
-        columns = (
-            folder.c[name] for name in ("id", "path", "special_use", "epoch", "cursor", "target_id", "rule")
-        )
-        query = sa.select(*columns).where(folder.c.account_id == self.account_id, folder.c.side == side)
         return [
             FolderRow(
                 id=row.id,
@@ -166,7 +169,7 @@ class Queries:
                 target_id=row.target_id,
                 rule=row.rule,
             )
-            for row in self._read(query.order_by(folder.c.id))
+            for row in self._read(_FOLDERS, {"_id": self.account_id, "_side": side})
         ]
 
     # messages, by where they stand
@@ -404,6 +407,7 @@ class Queries:
         """
         c, twin = message.c, message.alias()
         into = sa.select(folder.c.id).where(folder.c.target_id == c.target_id, folder.c.side == "source")
+        into = into.correlate(message)  # over two levels SQLAlchemy does not see it by itself
         stood_for = sa.select(twin.c.id).where(
             twin.c.folder_id.in_(into),
             twin.c.state.in_((State.COLLAPSED, State.MERGED)),
@@ -432,8 +436,12 @@ class Queries:
         return self._of_sizes(sizes, _DEPARTED)
 
     def arrived(self, sizes: set[int | None]) -> list[Row]:
-        """List pending messages that may have one of these sizes."""
-        return self._of_sizes(sizes, message.c.state == State.PENDING)
+        """List pending messages that may have one of these sizes and never stood in the target.
+
+        What is sent again, by wish or because it was refused, has not arrived at the source now.
+        """
+        c = message.c
+        return self._of_sizes(sizes, sa.and_(c.state == State.PENDING, c.target_id.is_(None)))
 
     def _of_sizes(self, sizes: set[int | None], where: sa.ColumnElement[bool]) -> list[Row]:
         known = [size for size in sizes if size is not None]

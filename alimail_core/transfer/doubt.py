@@ -153,6 +153,7 @@ def _missing(p: Pass, rows: Sequence[Row]) -> None:
                 "_id": row.id,
                 "state": State.PENDING,
                 "batch_id": None,
+                "target_id": None,
                 "carried": None,
                 "doubts": row.doubts + 1,
             }

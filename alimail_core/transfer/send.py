@@ -450,4 +450,4 @@ def _measures(parcel: Parcel) -> dict[str, Any]:
 
 def _unsent(row: Row) -> dict[str, Any]:
     """Return the change that makes a row pending again: nothing of it stands in the target."""
-    return {"_id": row.id, "state": State.PENDING, "batch_id": None, "carried": None}
+    return {"_id": row.id, "state": State.PENDING, "batch_id": None, "target_id": None, "carried": None}
