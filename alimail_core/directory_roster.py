@@ -117,6 +117,7 @@ class GroupRow:
 
     group: Group
     where: str
+    """The cell of its address."""
     people_at: Mapping[str, str]
     """The cell of each owner and member, by address."""
 
@@ -346,7 +347,8 @@ class _Groups(_Cells):
         people_at = {each: self.table.at(row, "members") for each in members}
         people_at |= {each: self.table.at(row, "owners") for each in owners}
         name = self.text(row, "group name") or None
-        return GroupRow(Group(address, name, owners, members), row.where, people_at)
+        where = self.table.at(row, "group address")
+        return GroupRow(Group(address, name, owners, members), where, people_at)
 
     def _joined(self, row: Row, known: GroupRow, more: GroupRow) -> GroupRow:
         """Put the people of another row of the same group into it."""

@@ -159,12 +159,12 @@ def test_all_faults_are_told_together(tmp_path: Path) -> None:
         ("groups.csv!C3", 'the members "address" is not a mail address'),
         (
             "groups.csv!A3",
-            'the group name "Other" is another one than "All" in groups.csv row 2, for the same group',
+            'the group name "Other" is another one than "All" in groups.csv!B2, for the same group',
         ),
         ("staff.csv!C3", 'the employee number "1" stands in staff.csv!C2 already'),
         ("staff.csv!B6", 'the address "ANNA@x.example" stands in staff.csv!B2 already'),
         ("staff.csv!H6", 'the address "anna@x.example" stands in staff.csv!B2 already'),
-        ("groups.csv row 4", 'the address "bob@x.example" stands in staff.csv!B3 already'),
+        ("groups.csv!B4", 'the address "bob@x.example" stands in staff.csv!B3 already'),
         ("staff.csv!E3", 'the department "sales" is spelt "Sales" in staff.csv!E2'),
         ("staff.csv!G3", 'the manager "nobody@x.example" is nobody'),
         ("groups.csv!C2", 'the member "ghost@x.example" is nobody'),
@@ -174,6 +174,27 @@ def test_all_faults_are_told_together(tmp_path: Path) -> None:
         read_directory(staff, lists)
     assert len(caught.value.faults) == len(roster.faults)
     assert str(caught.value) == "the employees and groups have 23 faults"
+
+
+_text = st.text(max_size=12) | st.sampled_from(["a@x.example", "=1+1", "#", "A/B", "env:", "5120", ""])
+_rows = st.lists(st.lists(_text, max_size=11), max_size=5)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(rows=_rows, octets=st.binary(max_size=40), chinese=st.booleans())
+def test_whatever_a_file_holds_gives_rows_or_faults(
+    tmp_path: Path, rows: list[list[str]], octets: bytes, chinese: bool
+) -> None:
+    """Nothing else is raised, and what has no fault can be planned."""
+    path = tmp_path / "any.csv"
+    text = _csv([HEADINGS["zh" if chinese else "en"], *rows])
+    path.write_bytes(text.encode("utf-8", "surrogatepass") + octets)
+    for files in ((path, None), (None, path)):
+        roster = scan_directory(*files)
+        roster.nobodies()
+        assert roster.faults or roster.employees or roster.groups
+        if not roster.faults:
+            plan(roster.wish().directory, Directory())
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def _show(registry: Registry, name: str, json: bool) -> int:
     if not found:
         known = ", ".join(sorted({kind.name for _, kind in _ends(registry)}))
         remedy = HINTS.get(name) or (f"There are: {known}." if known else "pip install alimail-imap")
-        raise PluginError(f"there is no source and no target called {name!r}", remedy=remedy)
+        raise PluginError(f"there is no source, target or provisioner called {name!r}", remedy=remedy)
     described = [(role, kind, describe_options(kind.options)) for role, kind in found]
     if json:
         write_json([_kind_json(role, kind, rows) for role, kind, rows in described])
