@@ -21,6 +21,7 @@ import re
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Literal
 
 from attrs import frozen
@@ -129,7 +130,8 @@ class Evidence:
 
     ``message_id`` may be any hash of it, the same on both sides. ``internal_date`` is aware. The last four
     need the message's octets: ``digest``, ``canonical``, ``content``, and ``mended``, the content of what a strict
-    server has of a message with NULs; 32 octets each.
+    server has of a message with NULs; 32 octets each. ``place``, where one is given on both sides, is where a message
+    belongs and an entry stands: of equal ones those of the same place go together.
     """
 
     fingerprint: bytes | None = None
@@ -140,6 +142,7 @@ class Evidence:
     canonical: bytes | None = None
     content: bytes | None = None
     mended: bytes | None = None
+    place: Hashable | None = None
 
 
 @frozen
@@ -256,11 +259,23 @@ def claim_by_bodies(
     message has.
     """
     matching = _Matching(wanted, found, claims)
-    matching.claim(lambda of: of.digest)
-    matching.claim(lambda of: of.canonical)
-    matching.claim(lambda of: of.content)
-    matching.claim(lambda of: of.mended or of.content)
+    for measure in _MEASURES:
+        matching.claim(partial(_in_place, measure))
+        matching.claim(measure)
     return matching.claims()
+
+
+_MEASURES: tuple[Key, ...] = (
+    lambda of: of.digest,
+    lambda of: of.canonical,
+    lambda of: of.content,
+    lambda of: of.mended or of.content,
+)
+
+
+def _in_place(measure: Key, of: Evidence) -> Hashable | None:
+    value = measure(of)
+    return None if value is None or of.place is None else (of.place, value)
 
 
 class _Matching:

@@ -135,3 +135,15 @@ def test_a_duplicate_of_what_is_refused_is_refused_as_well() -> None:
     story.copy_at_source(2, INBOX)
     story.a_pass_completes(refill=False)
     story.a_pass_completes(refill=True)
+
+
+@pytest.mark.parametrize("deletions", ["keep", "mirror"])
+def test_a_message_takes_the_copy_in_its_own_folder(deletions: str) -> None:
+    """Copies are not moved by wish, so two of them stand; after a renumbering the right one is known again."""
+    story = begin(moves="copy", deletions=deletions)
+    story.copy_at_source(0, INBOX)
+    story.move_at_source(0, SENT)
+    story.copy_at_source(2, SENT)
+    story.a_pass_completes(refill=False)
+    story.renumber_source(SENT, new_validity=True)
+    story.a_pass_completes(refill=False)

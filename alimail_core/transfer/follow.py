@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
+from attrs import evolve
+
 from alimail_core.errors import InDoubt, Refused, Transient
 from alimail_core.identity import Claim, claim_by_bodies, claim_by_headers, nominees
 from alimail_core.ledger import Origin, Row, State
@@ -35,7 +37,15 @@ def follow_moves(p: Pass) -> None:
 def _moved(p: Pass, arrived: Sequence[Row], departed: Sequence[Row]) -> list[Claim]:
     if not departed:
         return []
-    wanted, found = row_evidence(p, arrived), row_evidence(p, departed)
+    goals = {pair.id: pair.target.id for pair in p.pairs}
+    wanted = [
+        evolve(told, place=goals.get(row.folder_id))
+        for row, told in zip(arrived, row_evidence(p, arrived), strict=True)
+    ]
+    found = [
+        evolve(told, place=row.target_id)
+        for row, told in zip(departed, row_evidence(p, departed), strict=True)
+    ]
     drafts = {pair.id for pair in p.pairs if pair.target.special_use == SpecialUse.DRAFTS}
     claims = [
         claim
