@@ -12,7 +12,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 
-from alimail_core.header import base64, decoded, fingerprint, header, with_lf
+from alimail_core.header import MAX_HEADER, base64, decoded, fingerprint, header, with_lf
 
 MAX_DEPTH = 20
 """Levels of nesting that are opened. What lies deeper counts as it stands."""
@@ -34,7 +34,8 @@ def content_digest(octets: bytes) -> bytes:
     which is as 0x80. Never raises.
     """
     hashed = hashlib.sha256()
-    for piece in _pieces(with_lf(as_stored_by_dovecot(octets)), 0):
+    whole = with_lf(as_stored_by_dovecot(octets))
+    for piece in _pieces(whole, 0, len(whole), 0):
         hashed.update(len(piece).to_bytes(8, "big"))
         hashed.update(piece)
     return hashed.digest()
@@ -45,33 +46,40 @@ def as_stored_by_dovecot(octets: bytes) -> bytes:
     return octets.replace(b"\0", b"\x80") if b"\0" in octets else octets
 
 
-def _pieces(octets: bytes, depth: int) -> Iterator[bytes]:
-    """Take a message with LF line ends apart: its fields, and then its leaves."""
+def _pieces(octets: bytes, begin: int, end: int, depth: int) -> Iterator[bytes]:
+    """Take the message with LF line ends that stands in a range apart: its fields, and then its leaves.
+
+    Ranges and not slices, so that a message of 60 MB is not copied for each level of it.
+    """
     yield b"message"
-    yield fingerprint(octets).value
-    yield from _part(octets, depth)
+    yield fingerprint(octets[begin : min(end, begin + MAX_HEADER)]).value
+    yield from _part(octets, begin, end, depth)
 
 
-def _part(octets: bytes, depth: int) -> Iterator[bytes]:
-    head, body = header(octets)
+def _part(octets: bytes, begin: int, end: int, depth: int) -> Iterator[bytes]:
+    head, length = header(octets[begin : min(end, begin + MAX_HEADER)])
     if head and not _FIRST_IS_FIELD.match(head):
-        head, body = b"", 0
+        head, length = b"", 0
+    body = min(begin + length, end)
     # A line that is no field may be the text of a message that lacks its blank line.
     if stray := b"\n".join(_NO_FIELD.findall(head)):
         yield stray
     kind, parameters = _content_type(head)
-    inside = (
-        _multipart(octets[body:], parameters) if kind.startswith(b"multipart/") and depth < MAX_DEPTH else []
-    )
+    is_open = depth < MAX_DEPTH
+    inside = _multipart(octets, body, end, parameters) if kind.startswith(b"multipart/") and is_open else []
     for part in inside:
-        yield from _part(part, depth + 1)
+        yield from _part(octets, *part, depth + 1)
     if inside:
         return
-    leaf, encoded = _transfer_decoded(head, octets[body:])
-    if kind in (b"message/rfc822", b"message/global") and depth < MAX_DEPTH:
-        yield from _pieces(with_lf(leaf) if encoded else leaf, depth + 1)
+    decoded_leaf = _transfer_decoded(head, octets, body, end)
+    if kind not in (b"message/rfc822", b"message/global") or not is_open:
+        leaf = octets[body:end] if decoded_leaf is None else decoded_leaf
+        yield _normalised(leaf, decoded_leaf is not None, kind, parameters)
+    elif decoded_leaf is None:
+        yield from _pieces(octets, body, end, depth + 1)
     else:
-        yield _normalised(leaf, encoded, kind, parameters)
+        message = with_lf(decoded_leaf)
+        yield from _pieces(message, 0, len(message), depth + 1)
 
 
 def _content_type(head: bytes) -> tuple[bytes, bytes]:
@@ -85,31 +93,41 @@ def _parameter(pattern: re.Pattern[bytes], parameters: bytes) -> bytes:
     return (found[1] if found[1] is not None else found[2]) if found else b""
 
 
-def _multipart(body: bytes, parameters: bytes) -> list[bytes]:
+def _multipart(octets: bytes, begin: int, end: int, parameters: bytes) -> list[tuple[int, int]]:
     """Cut a multipart's body at its delimiter lines (RFC 2046 §5.1.1); nothing where there are none."""
     boundary = _parameter(_BOUNDARY, parameters).rstrip()
     if not boundary:
         return []
-    body = b"\n" + body
     parts, start = [], -1
-    for line in re.finditer(rb"\n--" + re.escape(boundary) + rb"(--)?[ \t]*(?=\n|\Z)", body):
+    for line in _delimiters(octets, begin, end, boundary):
         if start >= 0:
-            parts.append(body[start : line.start()])
+            parts.append((start, line.start()))
         if line[1]:
             return parts
         start = line.end() + 1
-    return [*parts, body[start:]] if start >= 0 else []
+    return [*parts, (start, end)] if start >= 0 else []
 
 
-def _transfer_decoded(head: bytes, body: bytes) -> tuple[bytes, bool]:
-    """Undo the transfer encoding, and tell whether there was one."""
+def _delimiters(octets: bytes, begin: int, end: int, boundary: bytes) -> Iterator[re.Match[bytes]]:
+    """Find the lines of a boundary, each with the line end before it, if there is one in the range or just before."""
+    delimiter = b"--" + re.escape(boundary) + rb"(--)?[ \t]*(?=\n|\Z)"
+    if begin and octets[begin - 1 : begin] == b"\n":
+        begin -= 1
+    elif first := re.compile(delimiter).match(octets, begin, end):
+        yield first
+        begin = first.end()
+    yield from re.compile(b"\n" + delimiter).finditer(octets, begin, end)
+
+
+def _transfer_decoded(head: bytes, octets: bytes, begin: int, end: int) -> bytes | None:
+    """Undo the transfer encoding of what stands in a range; ``None`` where there is none."""
     field = _TRANSFER.search(head)
     encoding = field[1].lower() if field else b""
     if encoding == b"base64":
-        return base64(body), True
+        return base64(octets, begin, end)
     if encoding == b"quoted-printable":
-        return binascii.a2b_qp(body).replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"), True
-    return body, False
+        return binascii.a2b_qp(octets[begin:end]).replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+    return None
 
 
 def _normalised(leaf: bytes, encoded: bool, kind: bytes, parameters: bytes) -> bytes:

@@ -20,6 +20,8 @@ from attrs import frozen
 
 MAX_HEADER = 1024 * 1024
 """Octets of a message in which its header is looked for. What is beyond counts as body."""
+_PIECE = 256 * 1024
+"""Octets that are decoded at a time."""
 
 _BLANK_LINE = re.compile(rb"\n\r*\n")
 _BLANK_LINE_CR = re.compile(rb"\r\r")
@@ -141,12 +143,16 @@ def _codec(charset: str) -> str | None:
     return _MEANT.get(name, name) if name in _CHARSETS else None
 
 
-def base64(value: bytes) -> bytes:
-    """Decode base64 as far as it can be; whatever is not of its alphabet is passed over."""
-    kept = value.translate(None, _NOT_BASE64)
+def base64(octets: bytes, begin: int = 0, end: int | None = None) -> bytes:
+    """Decode the base64 in a range as far as it can be; whatever is not of its alphabet is passed over."""
+    end = len(octets) if end is None else end
+    kept = bytearray()
+    for place in range(begin, end, _PIECE):  # a large attachment is not copied as a whole
+        kept += octets[place : min(place + _PIECE, end)].translate(None, _NOT_BASE64)
     if len(kept) % 4 == 1:
-        kept = kept[:-1]
-    return binascii.a2b_base64(kept + b"=" * (-len(kept) % 4))
+        del kept[-1]
+    kept += b"=" * (-len(kept) % 4)
+    return binascii.a2b_base64(kept)
 
 
 def _plain(value: str) -> str:

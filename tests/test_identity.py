@@ -11,7 +11,7 @@ import random
 import re
 import tracemalloc
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from email.generator import BytesGenerator
 from email.message import EmailMessage
@@ -127,17 +127,34 @@ def test_the_digest_is_of_the_octets_and_the_canonical_one_of_their_lines(octets
     assert found.canonical == hashlib.sha256(expected).digest()
 
 
+def memory_of(digest: Callable[[bytes], object], octets: bytes) -> float:
+    """Return what digesting a message takes at the peak, as a multiple of the message."""
+    tracemalloc.start()
+    try:
+        digest(octets)
+        return tracemalloc.get_traced_memory()[1] / len(octets)
+    finally:
+        tracemalloc.stop()
+
+
 @pytest.mark.parametrize("end", [b"\r\n", b"\r\n\r\n", b"\n", b"", b"\r"])
 def test_digests_copy_no_message(end: bytes) -> None:
     """However the lines of a large message end, it is not rewritten in memory."""
-    octets = b"Subject: large\r\n\r\n".ljust(10_000_000, b"x") + end
-    tracemalloc.start()
-    try:
-        digests(octets)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < len(octets) / 5
+    assert memory_of(digests, b"Subject: large\r\n\r\n".ljust(10_000_000, b"x") + end) < 0.2
+
+
+def test_a_content_digest_holds_a_large_attachment_once_in_each_form() -> None:
+    """With LF line ends, as the alphabet of base64 alone, and decoded; however deep it is nested."""
+    head = b"Content-Type: application/pdf\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+    attachment = head + base64.encodebytes(bytes(5_000_000))
+    nested = b"Content-Type: message/rfc822\r\n\r\n" + multipart(b"inner", attachment)
+    assert memory_of(content_digest, multipart(b"outer", nested)) < 3
+
+
+def multipart(boundary: bytes, part: bytes) -> bytes:
+    """Write a multipart of one part."""
+    head = b"Content-Type: multipart/mixed; boundary=" + boundary
+    return head + b"\r\n\r\n--%s\r\n%s\r\n--%s--\r\n" % (boundary, part, boundary)
 
 
 @properly
