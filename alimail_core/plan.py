@@ -101,21 +101,26 @@ def map_account(
     sink: Sink,
     sources: Sequence[Folder],
     targets: Sequence[Folder],
+    known: Sequence[FolderRow] | None = None,
 ) -> tuple[list[Mapped], list[Skipped]]:
-    """Map an account's folders as its next pass will: by what the ledger has, then by wishes and policy."""
+    """Map an account's folders as its next pass will: by what the ledger has, then by wishes and policy.
+
+    ``known``: the source's folders as the ledger has them, where the caller has asked it already.
+    """
     return map_folders(
         sources,
         policy,
         sink.traits.rules,
         target_folders=targets,
-        previous=_previous(book) if book else {},
+        previous=_previous(book, known) if book else {},
         override=override_of(ends.registry, ends.account, policy),
     )
 
 
-def _previous(book: Book) -> dict[FolderPath, FolderPath]:
-    known = {row.id: row.path for row in book.folders("target")}
-    return {row.path: known[row.target_id] for row in book.folders("source") if row.target_id in known}
+def _previous(book: Book, known: Sequence[FolderRow] | None = None) -> dict[FolderPath, FolderPath]:
+    targets = {row.id: row.path for row in book.folders("target")}
+    sources = book.folders("source") if known is None else known
+    return {row.path: targets[row.target_id] for row in sources if row.target_id in targets}
 
 
 def override_of(
@@ -166,8 +171,11 @@ class _Planner:
         """Map the folders, count what travels, and see whether it fits."""
         sources = list(self._source.folders())
         targets = list(self._sink.folders())
-        self._rows = {row.path: row for row in self._book.folders("source")} if self._book else {}
-        mapped, skipped = map_account(self._ends, self._book, self._policy, self._sink, sources, targets)
+        known = self._book.folders("source") if self._book else []
+        self._rows = {row.path: row for row in known}
+        mapped, skipped = map_account(
+            self._ends, self._book, self._policy, self._sink, sources, targets, known
+        )
         self._see_what_keeps_its_place(sources, targets)
         loads = self._loads(
             [folder for folder in sources if folder.selectable], {row.source for row in mapped}
