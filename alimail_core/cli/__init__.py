@@ -48,6 +48,7 @@ One mailbox, without any file:
 
 \b
 An organisation:
+  alimail provision   make the new accounts, from a spreadsheet
   alimail init        write a configuration and a roster to fill in
   alimail check       try every login, before anything moves
   alimail plan        see what would move, and where to
