@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -73,7 +74,8 @@ def prove(office: Organisation, *, full: bool = False) -> AccountProof:
 def listed(office: Organisation) -> list[dict[str, str]]:
     """Return the list of messages that Anna's latest proof has left."""
     store = ProofStore(report_folder(office.spec))
-    return list(csv.DictReader(store.messages("anna@old.example", "anna@new.example"), MESSAGE_COLUMNS))
+    text = "".join(store.messages("anna@old.example", "anna@new.example"))
+    return list(csv.DictReader(io.StringIO(text, newline=""), MESSAGE_COLUMNS))
 
 
 def inbox(proof: AccountProof) -> FolderProof:
