@@ -29,7 +29,8 @@ check: setup
 	$(PY)/ruff format --check .
 	$(PY)/mypy
 	$(PY)/lint-imports
-	$(PY)/python -m pytest -q -n 2 -m "not server and not long and not packaging"
+	$(PY)/python -m pytest -q -n 2 --dist worksteal --hypothesis-profile quick \
+	  -m "not server and not long and not slow" --ignore tests/test_machine.py
 
 test: setup
 	$(PY)/ruff check .

@@ -24,6 +24,7 @@ hypothesis.settings.register_profile(
     "ci", derandomize=True, deadline=None, print_blob=True, database=None, max_examples=100
 )
 hypothesis.settings.register_profile("dev", deadline=None, print_blob=True)
+hypothesis.settings.register_profile("quick", deadline=None, print_blob=True, max_examples=20)  # `make check`
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -15,6 +15,8 @@ from alimail_core.testing.memory import MemoryTraits
 from tests.harness import IN_TURN, World
 from tests.strikes import strikes
 
+pytestmark = pytest.mark.slow
+
 WORK = ("Work", "项目")
 FAULTS = [kind for kind in FaultKind if kind is not FaultKind.MEDDLED]
 TARGETS = {

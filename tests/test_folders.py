@@ -31,7 +31,7 @@ from alimail_core.folders import (
 from alimail_core.model import INBOX, Folder, FolderPath, PathRules, SpecialUse
 from alimail_core.naming import ESCAPE, fit
 
-properly = settings(deadline=None, derandomize=True, max_examples=100)
+properly = settings(deadline=None, derandomize=True)
 
 ALIBABA = PathRules(forbidden="+*\\", max_octets=200, keep_spaces=False)
 

@@ -84,7 +84,7 @@ def test_the_example_is_small() -> None:
     assert len((MBOX / "src/alimail_mbox/plugin.py").read_text("utf-8").splitlines()) < 150
 
 
-@pytest.mark.packaging
+@pytest.mark.slow
 def test_the_guides_plug_in_passes_its_tests(built: Path) -> None:
     """The plug-in built from the guide's blocks passes the contract's suite and its own tests, without a warning."""
     run = python(
@@ -97,7 +97,7 @@ def test_the_guides_plug_in_passes_its_tests(built: Path) -> None:
     assert "skipped" not in run.stdout
 
 
-@pytest.mark.packaging
+@pytest.mark.slow
 def test_the_guides_plug_in_is_typed(built: Path) -> None:
     """The plug-in built from the guide's blocks has no fault that ``mypy --strict`` finds."""
     cache = ROOT / ".mypy_cache"

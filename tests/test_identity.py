@@ -38,8 +38,8 @@ from alimail_core.identity import (
     nominees,
 )
 
-properly = settings(deadline=None, derandomize=True, max_examples=100)
-slowly = settings(deadline=None, derandomize=True, max_examples=50)
+properly = settings(deadline=None, derandomize=True)
+slowly = settings(properly, max_examples=properly.max_examples // 2)
 
 LINE_END = re.compile(rb"\r*\n|\r")
 

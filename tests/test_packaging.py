@@ -31,7 +31,7 @@ from alimail_core.testing import message
 from alimail_core.testing.oracle import digests
 from alimail_core.testing.servers import Dovecot
 
-pytestmark = pytest.mark.packaging
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent
 PROJECTS = {
