@@ -286,7 +286,7 @@ class HearsOnlyWhatComesNow(MemorySource):
     def wait(self, folder: Folder, cursor: Cursor, over: Callable[[], bool]) -> bool:
         pages = list(super().changes([(folder, None)]))
         now = pages[-1]
-        return super().wait(folder, isinstance(now, Changes) and now.cursor or {}, over)
+        return super().wait(folder, (isinstance(now, Changes) and now.cursor) or {}, over)
 
 
 class WaitsOn(MemorySource):
