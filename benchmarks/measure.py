@@ -74,7 +74,7 @@ def _take(command: Command, output: Path, seconds: float) -> Taken:
     with open(output, "ab") as said:
         began = time.monotonic()
         process = subprocess.Popen(
-            command.words, env=_environment() | command.environment,
+            command.words, env={**_environment(), **command.environment},
             stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
         watch = Watch(process.pid, seconds)
