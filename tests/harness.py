@@ -29,21 +29,22 @@ IN_TURN = TransferOptions(read_ahead_octets=0)
 
 @define
 class Deeds:
-    """What the target has done for us, by octets, however it ended: stored (as sent), late or not, and removed."""
+    """What the target has done for us, by octets, however it ended: stored (as sent), and removed."""
 
     written: Counter[bytes] = Factory(Counter)
     late: Counter[bytes] = Factory(Counter)
-    """Of ``written``: what it stored only after its connection had ended."""
+    """Of ``written``: what it stored longer after its connection had ended than is waited for."""
     removed: Counter[bytes] = Factory(Counter)
 
 
 class CountingSink(MemorySink):
     """A sink that counts what it stored and removed."""
 
-    def __init__(self, mailbox: MemoryMailbox, deeds: Deeds, plan: Countdown) -> None:
+    def __init__(self, mailbox: MemoryMailbox, deeds: Deeds, plan: Countdown, settle_seconds: float) -> None:
         super().__init__(mailbox)
         self._deeds = deeds
         self._plan = plan
+        self._settle_seconds = settle_seconds
 
     def append(self, batches: Iterable[Batch]) -> Iterator[Stored | NotStored]:
         sent: dict[int, bytes] = {}
@@ -56,7 +57,8 @@ class CountingSink(MemorySink):
         for outcome in super().append(noted()):
             if isinstance(outcome, Stored):
                 self._deeds.written[sent[outcome.id]] += 1
-                self._deeds.late[sent[outcome.id]] += self._plan.finishing
+                too_late = self._plan.finishing and self._plan.late_seconds > self._settle_seconds
+                self._deeds.late[sent[outcome.id]] += too_late
             yield outcome
 
     def remove(self, folder: Folder, keys: Sequence[str]) -> Iterator[str]:
@@ -157,7 +159,7 @@ class World:
         def open_sink() -> Sink:
             side = sink(self.target)
             if type(side) is MemorySink:
-                side = CountingSink(self.target, self.deeds, plan)
+                side = CountingSink(self.target, self.deeds, plan, self.options.settle_seconds)
             return FaultingSink(side, plan) if plan.at else side
 
         return run_pass(

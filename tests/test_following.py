@@ -103,7 +103,7 @@ def test_a_mended_message_is_known_again_at_a_source_that_renders_anew() -> None
     story = begin(source=MemoryTraits(stable_octets=False), target=MemoryTraits(refuse=no_nul))
     story.arrive(INBOX, "nul", 0, NO_FLAGS)
     story.a_pass_completes(refill=False)
-    story.lose_the_ledger()
+    story.the_ledger("is lost")
     story.a_pass_completes(refill=False)
 
 

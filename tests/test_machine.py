@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from attrs import evolve
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from alimail_core.errors import Refused
 from alimail_core.messages import EVERYTHING, MessageFilter
@@ -63,7 +64,13 @@ IN_TARGET = st.one_of(
     st.tuples(st.just("renumber_target"), folders, st.booleans()),
     st.tuples(st.just("remove_folder_in_target"), folders, st.booleans(), st.booleans()),
 )
-ACTS = st.lists(AT_SOURCE | IN_TARGET, min_size=1, max_size=5)
+FILED = st.one_of(
+    st.tuples(st.just("move_at_source"), picks, folders),
+    st.tuples(st.just("flag_at_source"), picks, FLAGS),
+    st.tuples(st.just("delete_at_source"), picks),
+    st.tuples(st.just("move_in_target"), picks, folders),
+)
+ACTS = st.lists(AT_SOURCE | IN_TARGET, max_size=4)
 MAIL = st.lists(st.tuples(folders, st.sampled_from(SHAPES), picks, FLAGS), max_size=6)
 
 
@@ -114,7 +121,6 @@ class Migration(RuleBasedStateMachine):
         for each in mail:
             self.arrive(*each)
 
-    @rule(acts=ACTS)
     def people_act(self, acts: list[tuple[Any, ...]]) -> None:
         """Users and administrators of both sides do something, and no pass sees it."""
         for name, *words in acts:
@@ -124,6 +130,12 @@ class Migration(RuleBasedStateMachine):
     def people_act_and_a_pass_completes(self, acts: list[tuple[Any, ...]], refill: bool) -> None:
         self.people_act(acts)
         self.a_pass_completes(refill)
+
+    @rule(acts=st.lists(FILED, min_size=1, max_size=4))
+    def mail_is_filed_and_a_pass_completes(self, acts: list[tuple[Any, ...]]) -> None:
+        """What people do all day."""
+        self.people_act(acts)
+        self.a_pass_completes(refill=False)
 
     # the source and its people
 
@@ -238,54 +250,48 @@ class Migration(RuleBasedStateMachine):
 
     # the ledger
 
-    @rule()
-    def keep_a_backup_of_the_ledger(self) -> None:
-        self.backup = self.world.durable
-
-    @rule()
-    def put_the_backup_back(self) -> None:
-        self._forget()
-        self.world.durable = self.backup
-        self.world.crash()
-
-    @rule()
-    def lose_the_ledger(self) -> None:
-        self._forget()
-        self.world.lose_ledger()
-        self.backup = self.world.durable
-
-    def _forget(self) -> None:
+    @rule(accident=st.sampled_from(["is kept", "is put back", "is lost"]))
+    def the_ledger(self, accident: str) -> None:
+        """A backup of it is kept, or put back, or it is lost altogether."""
+        if accident == "is kept":
+            self.backup = self.world.durable
+            return
         self.world.clock.advance(1000)  # it takes time: what servers still had to do, they have done
         self.books.forgot()
+        if accident == "is put back":
+            self.world.durable = self.backup
+            self.world.crash()
+        else:
+            self.world.lose_ledger()
+            self.backup = self.world.durable
 
     # passes
 
-    @rule(kind=st.sampled_from(KINDS), at=st.integers(1, 60))
-    def a_pass_is_struck(self, kind: FaultKind, at: int) -> None:
-        self._strike(Countdown(at, kind, late_seconds=5.0), power=True)
-
     @rule(
-        mail=MAIL,
         acts=ACTS,
+        mail=MAIL,
         kind=st.sampled_from(KINDS),
-        at=st.integers(1, 2),
+        where=st.one_of(
+            st.tuples(st.just("append"), st.integers(1, 3)),
+            st.tuples(st.sampled_from(["changes", "ledger sync", "fetch"]), st.integers(1, 3)),
+            st.tuples(st.none(), st.integers(1, 60)),
+        ),
         late=st.sampled_from([5.0, 5.0, 5.0, 100.0]),
-        name=st.sampled_from(["append", "append", "append", "changes", "ledger sync", "fetch"]),
         power=st.booleans(),
     )
     def mail_arrives_and_its_pass_is_struck(
         self,
-        mail: list[tuple[FolderPath, str, int, frozenset[str]]],
         acts: list[tuple[Any, ...]],
+        mail: list[tuple[FolderPath, str, int, frozenset[str]]],
         kind: FaultKind,
-        at: int,
+        where: tuple[str | None, int],
         late: float,
-        name: str,
         power: bool,
     ) -> None:
         self.people_act(acts)
         for each in mail:
             self.arrive(*each)
+        name, at = where
         self._strike(Countdown(at, kind, only=name, late_seconds=late), power=power)
 
     @rule(
@@ -307,26 +313,24 @@ class Migration(RuleBasedStateMachine):
         if plan.struck == "change_flags":
             self.books.reflagged |= set(self.books.limit)
 
-    @rule(room=st.integers(0, 2000))
-    def the_target_is_full(self, room: int) -> None:
-        self.books.pass_begins()
-        traits = self.world.target.traits
-        self.world.target.traits = evolve(traits, quota_octets=self.world.target.octets + room)
-        self.world.run()
-        self.world.target.traits = traits
-
     @rule(
+        room=st.none() | st.integers(0, 2000),
         only=st.sampled_from([MessageFilter(flagged=True), MessageFilter(unseen=True), EVERYTHING]),
         trial=st.sampled_from([None, 1, 2]),
     )
-    def a_pass_carries_some(self, only: MessageFilter, trial: int | None) -> None:
+    def a_pass_carries_some(self, room: int | None, only: MessageFilter, trial: int | None) -> None:
+        """A trial, a choice, or a target that is full in the middle."""
         self.books.pass_begins()
+        traits = self.world.target.traits
+        if room is not None:
+            self.world.target.traits = evolve(traits, quota_octets=self.world.target.octets + room)
         self.world.messages = only
         self.world.run(trial=trial)
         self.world.messages = EVERYTHING
+        self.world.target.traits = traits
 
-    @rule(refill=st.sampled_from([False, False, False, True]))
     def a_pass_completes(self, refill: bool) -> None:
+        """Carry all, and look whether it is there."""
         for place in self.world.source.tree.values():
             place.closed = None
         self.books.pass_begins()
@@ -347,10 +351,23 @@ def pick_one(mailbox: MemoryMailbox, pick: int) -> tuple[MemoryFolder, int, Stor
     return everything[pick % len(everything)] if everything else None
 
 
-TestMigration = Migration.TestCase
-TestMigration.settings = settings(
+SETTINGS = settings(
     max_examples=60,
-    stateful_step_count=25,
+    stateful_step_count=10,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
+TestMigration = Migration.TestCase
+TestMigration.settings = SETTINGS
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("number", range(20))
+def test_more_of_it(number: int) -> None:
+    """The same by other seeds, each with more examples."""
+
+    class Seeded(Migration):
+        pass
+
+    more = settings(SETTINGS, max_examples=120, derandomize=False, database=None)
+    run_state_machine_as_test(seed(number)(Seeded), settings=more)
