@@ -7,12 +7,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 import pytest
+import sqlalchemy as sa
 from attrs import evolve
 
 from alimail_core.errors import InDoubt, Refused, Transient
 from alimail_core.events import Event, ProblemFound, Waiting
 from alimail_core.folders import FolderPolicy, FolderRule
 from alimail_core.identity import mend
+from alimail_core.ledger import Origin, schema
 from alimail_core.model import (
     INBOX,
     Batch,
@@ -370,3 +372,24 @@ def test_a_message_that_the_target_takes_for_another_is_named(cut: bool) -> None
     assert (summary.state, summary.problems) == ("problems", 1)
     assert "took this message for another one" in problems(world)[0][1]
     assert world.target.everything().total() == 1
+
+
+class LyingSink(MemorySink):
+    """A sink whose server names, for every message that it stores, a UID that is nobody's."""
+
+    def append(self, batches: Iterable[Batch]) -> Iterator[Stored | NotStored]:
+        for outcome in super().append(batches):
+            yield Stored(outcome.id, "1/99") if isinstance(outcome, Stored) else outcome
+
+
+def test_a_wrong_uid_is_found_out() -> None:
+    """APPENDUID names what does not exist: the message is looked for by what it is, and is neither lost nor gone."""
+    world = World()
+    world.source.deliver(INBOX, message())
+    world.run(sink=LyingSink)
+    world.run_looking()
+    world.assert_settled()
+    with world.ledger.engine.connect() as connection:
+        (row,) = connection.execute(sa.select(schema.message))
+    assert (row.target_key, row.target_gone, row.origin) == ("1/1", 0, Origin.FOUND)
+    assert len(world.target.uids(INBOX)) == 1

@@ -284,7 +284,10 @@ class Queries:
         c = message.c
         moving = sa.and_(c.moving_to == target_id, c.state == State.MOVING)
         sent = sa.and_(c.target_id == target_id, c.state == State.SENT)
-        return self.keyless(target_id) + self._rows(moving) + self._rows(sent)
+        # A key that was told and never seen there may have been a wrong one.
+        unseen = sa.and_(c.target_size.is_(None), c.target_date.is_(None), c.target_key.is_not(None))
+        told = sa.and_(c.target_id == target_id, c.state == State.STORED, unseen)
+        return self.keyless(target_id) + self._rows(told) + self._rows(moving) + self._rows(sent)
 
     def pending_for(self, target_id: int, *, like: Sequence[Row] | None = None) -> list[Row]:
         """List what is pending for a target folder; of it only what is listed like one of these rows may be asked.
