@@ -352,7 +352,7 @@ def pick_one(mailbox: MemoryMailbox, pick: int) -> tuple[MemoryFolder, int, Stor
 
 
 SETTINGS = settings(
-    max_examples=60,
+    max_examples=40,
     stateful_step_count=10,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
@@ -362,12 +362,12 @@ TestMigration.settings = SETTINGS
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("number", range(20))
+@pytest.mark.parametrize("number", range(40))
 def test_more_of_it(number: int) -> None:
-    """The same by other seeds, each with more examples."""
+    """The same by other seeds."""
 
     class Seeded(Migration):
         pass
 
-    more = settings(SETTINGS, max_examples=120, derandomize=False, database=None)
+    more = settings(SETTINGS, max_examples=25, derandomize=False, database=None)
     run_state_machine_as_test(seed(number)(Seeded), settings=more)
