@@ -458,7 +458,7 @@ def test_no_document_raises_anything_else(document: dict[str, object]) -> None:
     assert all(faults)
 
 
-@settings(max_examples=3 * settings.default.max_examples)
+@settings(max_examples=3 * settings().max_examples)
 @given(
     st.text()
     | st.text("[]{}=,.\"'\\\n\r\t #abc1-")
