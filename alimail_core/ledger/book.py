@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from alimail_core.errors import LeaseLost
-from alimail_core.ledger.queries import IN_TARGET, Queries, chunks, content_of, execute_many
+from alimail_core.ledger.queries import (
+    IN_TARGET,
+    Queries,
+    chunks,
+    content_of,
+    execute_many,
+    stands_somewhere,
+)
 from alimail_core.ledger.rows import Row, StrangerRow, contradicts, from_date, join_flags
 from alimail_core.ledger.schema import State, account, batch, folder, message, note, problem, stranger
 from alimail_core.model import Cursor, Entry, FolderPath, SpecialUse
@@ -145,8 +152,8 @@ class Book(Queries):
     def reconsider_twins(self, *states: State) -> int:
         """What an identical copy stood for is pending again where that copy does so no more; return how many.
 
-        A duplicate that was left out (``COLLAPSED``) wants what ``has_twin`` wants; one that the target has merged
-        wants a twin on either side, for its user may have removed the copy there.
+        A twin at the source is enough, for its user may have removed the copy in the target. What a duplicate that
+        was left out (``COLLAPSED``) wants is what ``has_twin`` wants, else the two would never come to rest.
         """
         c, twin = message.c, message.alias()
         goes_to = sa.select(folder.c.target_id).where(folder.c.id == c.folder_id)
@@ -154,11 +161,11 @@ class Book(Queries):
         twins = sa.select(twin.c.id).where(
             twin.c.target_id == comes_to,
             twin.c.state.in_((State.SENT, State.STORED, State.MOVING)),
+            stands_somewhere(twin.c),
         )
-        here = twin.c.gone == 0
         stands = {
             State.COLLAPSED: twins.where(twin.c.digest == c.digest),
-            State.MERGED: twins.where(content_of(twin.c) == content_of(c), here | (twin.c.target_gone == 0)),
+            State.MERGED: twins.where(content_of(twin.c) == content_of(c)),
         }
         again = 0
         with self.write() as connection:

@@ -25,7 +25,10 @@ IN_TARGET = (State.STORED, State.MOVING)
 _STANDS = sa.and_(message.c.state == State.STORED, message.c.target_gone == 0)
 """The target has it, as far as we know; where it has no key yet, looking there will tell."""
 
-_DEPARTED = sa.and_(message.c.gone == 1, message.c.state.in_((State.STORED, State.SENT, State.REFUSED)))
+_DEPARTED = sa.and_(
+    message.c.gone == 1,
+    message.c.state.in_((State.STORED, State.MOVING, State.SENT, State.REFUSED)),
+)
 """It left the source, and what became of it is known or will be."""
 
 _OPEN = message.c.state.in_((State.PENDING, State.SENT, State.MOVING))
@@ -72,6 +75,11 @@ def execute_many(connection: sa.Connection, statement: sa.UpdateBase, rows: Sequ
 def content_of(columns: Any) -> sa.ColumnElement[bytes]:
     """Return the digest that messages share which differ in nothing but line ends."""
     return sa.func.coalesce(columns.canonical, columns.digest)
+
+
+def stands_somewhere(columns: Any) -> sa.ColumnElement[bool]:
+    """Return what lets a message stand for its twin: its source or its target has it still."""
+    return sa.or_(columns.gone == 0, columns.target_gone == 0)
 
 
 class Queries:
@@ -334,7 +342,9 @@ class Queries:
         c = message.c
         states = c.state.in_((State.SENT, State.STORED, State.MOVING))
         query = (
-            sa.select(c.id).where(c.target_id == target_id, states, c.digest == digest, c.id != but).limit(1)
+            sa.select(c.id)
+            .where(c.target_id == target_id, states, c.digest == digest, c.id != but, stands_somewhere(c))
+            .limit(1)
         )
         return bool(self._read(query))
 

@@ -5,7 +5,7 @@ Only what is provably ours and still as we wrote it is touched in the target.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from attrs import evolve
@@ -25,13 +25,34 @@ def follow_moves(p: Pass) -> None:
     On IMAP and EWS a moved message has a new key, and so has every message of a renamed or renumbered folder:
     each looks like "gone there, new here". All folders were listed before this is called.
     """
+    _settle_begun(p)
+    paired = {pair.id for pair in p.pairs}
     sizes = p.book.gone_sizes()
-    arrived = p.book.arrived(sizes) if sizes else []
+    arrived = [row for row in p.book.arrived(sizes) if row.folder_id in paired] if sizes else []
     departed = p.book.departed({row.size for row in arrived}) if arrived else []
     _take_over(
         p, [(departed[claim.stranger], arrived[claim.wanted]) for claim in _moved(p, arrived, departed)]
     )
-    move_copies(p)
+    if _follows(p):
+        _move_misplaced(p)
+
+
+def _settle_begun(p: Pass) -> None:
+    """Find out how moves ended that were cut off; what has not happened is begun anew where it is still right."""
+    begun = p.book.rows(states=[State.MOVING])
+    if not begun:
+        return
+    # What was moved stands at its goal as a stranger, and claims it there.
+    places = dict.fromkeys(place for row in begun for place in (row.moving_to, row.target_id))
+    reconcile(p, [p.targets[place] for place in places if place in p.targets], sent_only=True)
+    left = p.book.rows(states=[State.MOVING])
+    # Where one of its folders cannot be listed now, it may have happened unseen: only time will tell.
+    _stay(p, [row for row in left if _was_seen(p, row.target_id) and _was_seen(p, row.moving_to)])
+
+
+def _was_seen(p: Pass, target_id: int | None) -> bool:
+    target = p.targets.get(target_id or 0)
+    return target is None or target.surveyed is not None
 
 
 def _moved(p: Pass, arrived: Sequence[Row], departed: Sequence[Row]) -> list[Claim]:
@@ -96,9 +117,8 @@ def _seen(p: Pass, rows: Sequence[Row]) -> dict[int, Row]:
     """
     lost = [row for here, group in _by_target(rows).items() for row in _not_as_written(p, here, group)]
     if lost:
-        reconcile(p, [p.targets[here] for here in _by_target(lost) if here in p.targets])
-        nowhere = [row.id for row in lost if row.target_id not in p.targets]  # gone with its whole folder
-        p.book.update([{"_id": row_id, "target_gone": 1} for row_id in nowhere])
+        reconcile(p, [p.targets[here] for here in _by_target(lost) if here in p.targets], sent_only=True)
+        _stay(p, [row for row in lost if row.target_id not in p.targets])
     known = p.book.by_ids([row.id for row in lost])
     return {row.id: known.get(row.id, row) for row in rows}
 
@@ -120,34 +140,27 @@ def _kept_flags(p: Pass, old: Row) -> dict[str, Any]:
     return {} if p.source.traits.lists_flags else {"flags": old.flags}
 
 
-def move_copies(p: Pass) -> None:
-    """Move our copies to where their messages belong now, also those whose move was begun and cut off."""
-    begun = p.book.rows(states=[State.MOVING])
-    if begun:
-        # What was moved before it was cut off stands at its goal as a stranger, and claims it there.
-        places = dict.fromkeys(place for row in begun for place in (row.moving_to, row.target_id))
-        reconcile(p, [p.targets[place] for place in places if place in p.targets])
-    if _follows(p):
-        goals = {pair.id: pair.target.id for pair in p.pairs}
-        misplaced = [row for row in p.book.misplaced() if row.folder_id in goals]
-        p.book.update(
-            [{"_id": row.id, "state": State.MOVING, "moving_to": goals[row.folder_id]} for row in misplaced],
-            sync=bool(misplaced),
-        )
+def _move_misplaced(p: Pass) -> None:
+    """Move our copies to where their messages belong now."""
+    goals = {pair.id: pair.target.id for pair in p.pairs}
+    rows = [row for row in p.book.misplaced() if row.folder_id in goals and row.target_id in p.targets]
+    p.book.update(
+        [{"_id": row.id, "state": State.MOVING, "moving_to": goals[row.folder_id]} for row in rows],
+        sync=bool(rows),
+    )
     groups: dict[tuple[int, int], list[Row]] = {}
-    for row in p.book.rows(states=[State.MOVING]):
-        groups.setdefault((row.target_id or 0, row.moving_to or 0), []).append(row)
-    for (here, goal), rows in groups.items():
-        if here in p.targets and goal in p.targets and p.sink.traits.moves:
-            _move(p, p.targets[here], p.targets[goal], rows, {row.id for row in begun})
-        else:
-            _stay(p, rows)
+    for row in rows:
+        groups.setdefault((row.target_id or 0, goals[row.folder_id]), []).append(row)
+    targets = {pair.target.id: pair.target for pair in p.pairs}
+    for (here, goal), group in groups.items():
+        _move(p, p.targets[here], targets[goal], group)
 
 
-def _move(p: Pass, here: Target, goal: Target, rows: Sequence[Row], begun: Container[int]) -> None:
+def _move(p: Pass, here: Target, goal: Target, rows: Sequence[Row]) -> None:
     ours = still_as_written(p, here, rows)
+    if ours:
+        p.book.touch_target()
     moved = 0
-    p.book.touch_target()
     try:
         for answer in p.sink.move(here.folder, list(ours), goal.folder) if ours else ():
             row = ours[answer.key]
@@ -162,21 +175,27 @@ def _move(p: Pass, here: Target, goal: Target, rows: Sequence[Row], begun: Conta
         raise Transient(str(error), remedy=error.remedy) from error
     if moved:
         p.note("copies moved in the target, because their messages were moved at the source", moved)
-    # A move that was begun earlier may have happened, unseen where one of its folders cannot be listed now.
-    seen = here.surveyed is not None and goal.surveyed is not None
-    left = p.book.by_ids([row.id for row in rows if seen or row.id not in begun]).values()
+    left = p.book.by_ids([row.id for row in rows]).values()
     _stay(p, [row for row in left if row.state == State.MOVING])
+    if len(ours) < len(rows):  # moved or removed there since: to be noted, else it is tried for ever
+        reconcile(p, [here], sent_only=True)
 
 
-def _stay(p: Pass, rows: Iterable[Row]) -> None:
-    """Leave copies where they are, or were: if their folder is there, the next look at it tells."""
+def _stay(p: Pass, rows: Sequence[Row]) -> None:
+    """Leave copies where they are, or were. Those of a folder that is not there are gone with it.
+
+    If it comes back, all of it is listed again.
+    """
+    lost = {row.target_id or 0 for row in rows} - p.targets.keys()
+    for target_id in lost:
+        p.book.forget_cursor(target_id)
     p.book.update(
         [
             {
                 "_id": row.id,
                 "state": State.STORED,
                 "moving_to": None,
-                "target_gone": int(row.target_gone or row.target_id not in p.targets),
+                "target_gone": int(row.target_gone or row.target_id in lost),
             }
             for row in rows
         ]
@@ -228,7 +247,8 @@ def mirror_deletions(p: Pass) -> None:
 
 def _remove(p: Pass, target: Target, rows: Sequence[Row]) -> None:
     ours = still_as_written(p, target, rows)
-    p.book.touch_target()
+    if ours:
+        p.book.touch_target()
     try:
         removed = list(p.sink.remove(target.folder, list(ours))) if ours else []
     except Refused as error:

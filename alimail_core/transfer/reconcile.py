@@ -49,25 +49,28 @@ def message_hash(message_id: bytes | None) -> bytes | None:
     return None if message_id is None else hashlib.blake2b(message_id, digest_size=8).digest()
 
 
-def reconcile(p: Pass, targets: Iterable[Target], *, decide: Container[int] = ()) -> None:
+def reconcile(
+    p: Pass, targets: Iterable[Target], *, decide: Container[int] = (), sent_only: bool = False
+) -> None:
     """Survey target folders and settle whatever already stands there.
 
     What is pending for a folder with few strangers is left to the ``Sender``, which puts aside what meets one; in
-    the folders of the ids ``decide`` it is held against them now.
+    the folders of the ids ``decide`` it is held against them now. ``sent_only``: nothing pending claims, because what
+    was moved at the source is not told from what is new yet.
     """
     wanted = list(targets)
     survey(p, wanted)
     for target in wanted:
         if target.surveyed is not None:
-            match_strangers(p, target, decide=target.id in decide)
+            match_strangers(p, target, decide=target.id in decide, sent_only=sent_only)
 
 
-def match_strangers(p: Pass, target: Target, *, decide: bool = False) -> None:
+def match_strangers(p: Pass, target: Target, *, decide: bool = False, sent_only: bool = False) -> None:
     """Match what may stand in a surveyed target folder with its strangers, and claim."""
     target.strangers = frozenset()
     strangers = p.book.strangers(target.id)
     if strangers:
-        few = not decide and _are_few(p, target, len(strangers))
+        few = sent_only or (not decide and _are_few(p, target, len(strangers)))
         (_claim_if_sent if few else _claim)(p, target, strangers)
     _give_up_keyless(p, target)
     if strangers:
@@ -269,7 +272,9 @@ def _told_by_claim(row: Row, wanted: Evidence, found: Evidence) -> dict[str, Any
         wanted.canonical is not None and wanted.canonical == found.canonical
     )
     alike = (wanted.size, wanted.internal_date) == (found.size, found.internal_date)
-    ours = row.state != State.PENDING and row.origin != Origin.ADOPTED and (same or alike)
+    given_up = row.state == State.STORED and row.target_gone  # its key was never seen; this may be anybody's
+    sent = row.state != State.PENDING and row.origin != Origin.ADOPTED and not given_up
+    ours = sent and (same or alike)
     columns: dict[str, Any] = {"origin": Origin.FOUND if ours else Origin.ADOPTED}
     if row.digest is None and wanted.digest is not None:
         columns["digest"] = wanted.digest

@@ -220,7 +220,8 @@ def carry(p: Pass, sources: Callable[[], Sequence[Folder]]) -> None:
         send(p, pairs)
         save_cursors(p, pairs)
     resolve_doubts(p)
-    while p.book.reconsider_twins(State.COLLAPSED):  # the twin that was on its way was refused
+    while p.book.reconsider_twins(State.COLLAPSED):  # the twin was refused, or its copy was moved
+        reconcile(p, targets_with_news(p, p.pairs))
         send(p, p.pairs)
         resolve_doubts(p)
     carry_flags(p)
