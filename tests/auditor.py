@@ -77,8 +77,13 @@ class Auditor:
     # what the source's people do
 
     def arrived(self, octets: bytes) -> None:
-        """A message, or one more copy of it, is at the source."""
-        self.limit[content_of(octets)] += 1
+        """A message, or one more copy of it, is at the source.
+
+        Where one like it left the source, and its copy the target, it looks like that one moved: not carried again.
+        """
+        content = content_of(octets)
+        self.limit[content] += 1
+        self.absent[content] += min(self.left[content], self.absent[content])
         self.known[digests(octets).digest] = content_of(octets)
 
     def moved(self, octets: bytes) -> None:
