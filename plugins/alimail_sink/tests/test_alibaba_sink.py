@@ -75,6 +75,7 @@ class TestContract(SinkContract):
     tells_keys = False
     keeps_keywords = False
     can_break = True
+    tells_news = True
     server: AlibabaServer
 
     @pytest.fixture(autouse=True)
