@@ -156,7 +156,7 @@ class Auditor:
     def pass_begins(self, *, refill: bool = False) -> None:
         """Without its memory alimail writes what does not stand where it belongs; and so it does on wish."""
         if self.amnesia or refill:
-            for content, missing in self._missing(unreadable=True).items():
+            for content, missing in self._missing(every=True).items():
                 self.limit[content] = max(self.limit[content], self._written()[content] + missing)
         if refill:
             self.absent.clear()
@@ -257,17 +257,17 @@ class Auditor:
 
     # the books' sources
 
-    def _missing(self, *, unreadable: bool = False) -> Counter[bytes]:
+    def _missing(self, *, every: bool = False) -> Counter[bytes]:
         """Count, by content, the copies that do not stand in the folders where the source has the messages.
 
-        ``unreadable``: also those of what the source does not give now.
+        ``every``: also those of what the source does not give now, and of duplicates that may be one.
         """
         there = {path: self._of(some) for path, some in self.world.target.contents().items()}
         missing: Counter[bytes] = Counter()
         for place in self.world.source.tree.values():
-            here = [one for one in place.messages.values() if unreadable or not one.unreadable]
+            here = [one for one in place.messages.values() if every or not one.unreadable]
             wanted = Counter(content_of(one.octets) for one in here)
-            if self.world.options.duplicates == "collapse":
+            if self.world.options.duplicates == "collapse" and not every:
                 wanted = Counter(dict.fromkeys(wanted, 1))
             missing += wanted - there.get(place.path, Counter())
         return missing

@@ -147,3 +147,28 @@ def test_a_message_takes_the_copy_in_its_own_folder(deletions: str) -> None:
     story.a_pass_completes(refill=False)
     story.renumber_source(SENT, new_validity=True)
     story.a_pass_completes(refill=False)
+
+
+def test_a_copy_that_stands_goes_before_one_that_was_removed() -> None:
+    """Of two equal messages one was deleted, and its copy with it; the other moves to where that one was."""
+    story = begin(deletions="mirror")
+    story.copy_at_source(0, WORK)
+    story.a_pass_completes(refill=False)
+    story.delete_at_source(2)
+    story.a_pass_completes(refill=False)
+    story.move_at_source(0, WORK)
+    story.a_pass_completes(refill=False)
+    assert len(story.world.target.uids(WORK)) == 1
+
+
+def test_what_comes_back_after_its_deletion_was_mirrored_is_carried() -> None:
+    """Its user deletes a message at the source, sees the copy go, and takes it out of the trash again."""
+    story = begin(deletions="mirror")
+    octets = story.mail[0]
+    story.delete_at_source(0)
+    story.a_pass_completes(refill=False)
+    assert len(story.world.target.uids(INBOX)) == 1
+    story.world.source.deliver(INBOX, octets)
+    story.books.arrived(octets)
+    story.a_pass_completes(refill=False)
+    assert len(story.world.target.uids(INBOX)) == 2

@@ -30,6 +30,7 @@ def follow_moves(p: Pass) -> None:
     sizes = p.book.gone_sizes()
     arrived = [row for row in p.book.arrived(sizes) if row.folder_id in paired] if sizes else []
     departed = p.book.departed({row.size for row in arrived}) if arrived else []
+    departed.sort(key=_stands, reverse=True)  # of equal ones, first those whose copy stands
     _take_over(
         p, [(departed[claim.stranger], arrived[claim.wanted]) for claim in _moved(p, arrived, departed)]
     )
@@ -64,7 +65,7 @@ def _moved(p: Pass, arrived: Sequence[Row], departed: Sequence[Row]) -> list[Cla
         for row, told in zip(arrived, row_evidence(p, arrived), strict=True)
     ]
     found = [
-        evolve(told, place=row.target_id)
+        evolve(told, place=row.target_id if _stands(row) else None)
         for row, told in zip(departed, row_evidence(p, departed), strict=True)
     ]
     drafts = {pair.id for pair in p.pairs if pair.target.special_use == SpecialUse.DRAFTS}
@@ -255,7 +256,8 @@ def _remove(p: Pass, target: Target, rows: Sequence[Row]) -> None:
         name = "/".join(target.folder.path)
         p.problem("folder", f"copies could not be removed from {name}: {error}", remedy=error.remedy)
         return
-    p.book.update([{"_id": ours[key].id, "target_gone": 1} for key in removed])
+    # If one comes back at the source, it is new: nobody but us has taken its copy away.
+    p.book.update([{"_id": ours[key].id, "target_gone": 1, "state": State.VANISHED} for key in removed])
     if removed:
         p.note(
             "copies removed from the target, because their messages were deleted at the source", len(removed)
