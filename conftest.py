@@ -18,7 +18,7 @@ import pytest
 pytest_plugins = ["alimail_core.testing.fixtures"]
 
 SAMPLE = 5
-"""How many of each kind of long test run without ``--long``."""
+"""How many of each kind of long test run without ``--long``, unless its mark says another ``sample``."""
 
 hypothesis.settings.register_profile(
     "ci", derandomize=True, deadline=None, print_blob=True, database=None, max_examples=100
@@ -62,13 +62,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if config.getoption("--long"):
         return
     kinds: dict[str, list[pytest.Item]] = defaultdict(list)
+    sizes: dict[str, int] = {}
     for item in items:
-        if item.get_closest_marker("long") is not None:
-            kinds[item.nodeid.partition("[")[0]].append(item)
+        if (mark := item.get_closest_marker("long")) is not None:
+            kind = item.nodeid.partition("[")[0]
+            kinds[kind].append(item)
+            sizes[kind] = mark.kwargs.get("sample", SAMPLE)
     left_out: set[pytest.Item] = set()
     for kind, members in kinds.items():
         draw = random.Random(f"{config.getoption('--sample-seed')} {kind}")
-        left_out.update(draw.sample(members, max(0, len(members) - SAMPLE)))
+        left_out.update(draw.sample(members, max(0, len(members) - sizes[kind])))
     if left_out:
         config.hook.pytest_deselected(items=[item for item in items if item in left_out])
         items[:] = [item for item in items if item not in left_out]
