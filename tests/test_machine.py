@@ -364,7 +364,7 @@ TestMigration.settings = SETTINGS
 @pytest.mark.long(sample=0)
 @pytest.mark.parametrize("number", range(40))
 def test_more_of_it(number: int) -> None:
-    """The same by other seeds, which may find what nobody knew: a search, and not for a day on which all must pass."""
+    """The same by other seeds: a search, which may find what nobody knew."""
 
     class Seeded(Migration):
         pass
