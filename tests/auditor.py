@@ -82,8 +82,8 @@ class Auditor:
         Where one like it left the source, and its copy the target, it looks like that one moved: not carried again.
         """
         content = content_of(octets)
-        if self.limit[content]:
-            self.reflagged.add(content)  # of which of two equals a copy was made, only its flags and date tell
+        if self.limit[content]:  # of which of two equals a copy was made, only its flags and date tell
+            self.reflagged.add(content)
         self.limit[content] += 1
         self.absent[content] += min(self.left[content], self.absent[content])
         self.known[digests(octets).digest] = content_of(octets)
