@@ -172,3 +172,28 @@ def test_what_comes_back_after_its_deletion_was_mirrored_is_carried() -> None:
     story.books.arrived(octets)
     story.a_pass_completes(refill=False)
     assert len(story.world.target.uids(INBOX)) == 2
+
+
+@pytest.mark.parametrize("then", ["moved again", "renumbered"])
+@pytest.mark.parametrize("kind", [FaultKind.KILLED_BEFORE, FaultKind.KILLED_AFTER])
+def test_a_message_whose_move_was_cut_off_moves_on(kind: FaultKind, then: str) -> None:
+    """Before the next pass its user files it elsewhere, or the source renumbers the folder where it is now."""
+    story = begin()
+    story.mail_is_moved_and_its_pass_is_struck([(0, WORK)], kind, "move", power=True)
+    if then == "moved again":
+        story.move_at_source(1, SENT)
+    else:
+        story.renumber_source(WORK, new_validity=True)
+    story.a_pass_completes(refill=False)
+
+
+def test_a_duplicate_is_carried_once_its_twin_is_nowhere() -> None:
+    """The twin that was copied left the source, then its copy the target: what it stood for is not lost."""
+    story = begin(duplicates="collapse")
+    story.copy_at_source(0, INBOX)
+    story.a_pass_completes(refill=False)
+    story.delete_at_source(0)
+    story.a_pass_completes(refill=False)
+    story.remove_folder_in_target(INBOX, again=True, newcomer=False)
+    story.a_pass_completes(refill=True)
+    assert len(story.world.target.uids(INBOX)) == 2
