@@ -197,3 +197,15 @@ def test_a_duplicate_is_carried_once_its_twin_is_nowhere() -> None:
     story.remove_folder_in_target(INBOX, again=True, newcomer=False)
     story.a_pass_completes(refill=True)
     assert len(story.world.target.uids(INBOX)) == 2
+
+
+def test_what_is_refilled_is_not_taken_for_a_move() -> None:
+    """Its twin left both sides; sent again by wish, it is no arrival that could be that one, moved."""
+    story = begin()
+    story.copy_at_source(0, SENT)
+    story.a_pass_completes(refill=False)
+    story.delete_at_source(0)
+    story.delete_in_target(0)
+    story.delete_in_target(1)
+    story.a_pass_completes(refill=True)
+    assert len(story.world.target.uids(SENT)) == 1

@@ -205,10 +205,7 @@ def _stay(p: Pass, rows: Sequence[Row]) -> None:
 
 def carry_flags(p: Pass) -> None:
     """Carry the difference between the source's flags as we last knew them and as they are now."""
-    by_target: dict[int, list[Row]] = {}
-    for row in p.book.flag_changes():
-        by_target.setdefault(row.target_id or 0, []).append(row)
-    for target_id, rows in by_target.items():
+    for target_id, rows in _by_target(p.book.flag_changes()).items():
         target = p.targets.get(target_id)
         if target is not None and target.surveyed is not None:
             _carry_flags(p, target, rows)
@@ -235,9 +232,7 @@ def mirror_deletions(p: Pass) -> None:
     """By wish, remove our copies of what was deleted at the source, where they are still as we wrote them."""
     if p.options.deletions != "mirror" or p.incomplete:
         return
-    by_target: dict[int, list[Row]] = {}
-    for row in p.book.gone_rows():
-        by_target.setdefault(row.target_id or 0, []).append(row)
+    by_target = _by_target(p.book.gone_rows())
     if by_target and not p.sink.traits.moves:
         p.note_once("deletions that could not be mirrored: the target cannot remove single messages safely")
         return

@@ -7,7 +7,7 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -149,16 +149,27 @@ class Play:
 
 def main(words: Sequence[str]) -> int:
     """Play; return 0 where everything was as promised."""
-    parser = argparse.ArgumentParser(prog="python -m tools.demo", description=__doc__)
-    parser.add_argument("--small", action="store_true", help="some 500 messages instead of 2,300")
+
+    def play(folder: Path, small: bool) -> None:
+        with on_stage(folder) as stage:
+            Play(stage, SMALL_SCALE if small else SCALE).perform()
+
+    return command("tools.demo", __doc__ or "", words, play, small="some 500 messages instead of 2,300")
+
+
+def command(
+    name: str, description: str, words: Sequence[str], play: Callable[[Path, bool], None], *, small: str
+) -> int:
+    """Be the command of a demo: read its options, ``play`` into a folder, tell how it ended by the exit code."""
+    parser = argparse.ArgumentParser(prog=f"python -m {name}", description=description)
+    parser.add_argument("--small", action="store_true", help=small)
     parser.add_argument(
         "--folder", type=Path, default=ROOT / "demo-run", help="where the report lies afterwards"
     )
     wishes = parser.parse_args(words)
     signal.signal(signal.SIGTERM, interrupted)
     try:
-        with on_stage(wishes.folder.absolute()) as stage:
-            Play(stage, SMALL_SCALE if wishes.small else SCALE).perform()
+        play(wishes.folder.absolute(), wishes.small)
     except (BrokenPromise, ServerError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1

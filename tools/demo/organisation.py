@@ -6,9 +6,7 @@ process is killed; people go on working; the two are mended; the mail exchanger 
 
 from __future__ import annotations
 
-import argparse
 import random
-import signal
 import sys
 import time
 from collections import Counter
@@ -18,9 +16,8 @@ from pathlib import Path
 
 from attrs import define, evolve, field
 
-from alimail_core.testing.servers import ServerError
 from tools.demo import proof
-from tools.demo.__main__ import ROOT, interrupted
+from tools.demo.__main__ import command
 from tools.demo.company import (
     BRANCH_PEOPLE,
     GONE,
@@ -239,23 +236,12 @@ def _of(people: Iterable[Person], mail: proof.Mail) -> proof.Mail:
 
 def main(words: Sequence[str]) -> int:
     """Play; return 0 where everything was as promised."""
-    parser = argparse.ArgumentParser(prog="python -m tools.demo.organisation", description=__doc__)
-    parser.add_argument("--small", action="store_true", help="half of the mail")
-    parser.add_argument(
-        "--folder", type=Path, default=ROOT / "demo-run", help="where the report lies afterwards"
-    )
-    wishes = parser.parse_args(words)
-    signal.signal(signal.SIGTERM, interrupted)
-    try:
-        with company_on_stage(wishes.folder.absolute()) as stage:
-            Move(stage, SMALL_SCALE if wishes.small else SCALE).perform()
-    except (BrokenPromise, ServerError) as error:
-        print(f"demo: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("demo: interrupted; its servers have ended", file=sys.stderr)
-        return 130
-    return 0
+
+    def play(folder: Path, small: bool) -> None:
+        with company_on_stage(folder) as stage:
+            Move(stage, SMALL_SCALE if small else SCALE).perform()
+
+    return command("tools.demo.organisation", __doc__ or "", words, play, small="half of the mail")
 
 
 if __name__ == "__main__":
