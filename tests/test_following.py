@@ -5,14 +5,18 @@ The ``Auditor`` of the machine judges these too: nothing is written twice, nothi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
+from attrs import evolve
 
-from alimail_core.model import INBOX
-from alimail_core.testing.faults import FaultKind
-from alimail_core.testing.memory import MemoryTraits
+from alimail_core.errors import Refused
+from alimail_core.ledger.facts import facts
+from alimail_core.model import INBOX, Folder, Moved, PathRules
+from alimail_core.testing.faults import Countdown, FaultKind, Killed
+from alimail_core.testing.memory import MemorySink, MemoryTraits
+from tests.harness import World
 from tests.test_machine import Migration, never, no_nul
 
 WORK = ("Work",)
@@ -209,3 +213,136 @@ def test_what_is_refilled_is_not_taken_for_a_move() -> None:
     story.delete_in_target(1)
     story.a_pass_completes(refill=True)
     assert len(story.world.target.uids(SENT)) == 1
+
+
+class CopyingSink(MemorySink):
+    """A server without MOVE whose process dies between COPY and EXPUNGE."""
+
+    def move(self, folder: Folder, keys: Sequence[str], to: Folder) -> Iterator[Moved]:
+        for one in self._existing(folder, keys):
+            self.mailbox.copy(folder.path, one.uid, to.path)
+        raise Killed("after COPY")
+        yield  # a generator
+
+
+def test_a_move_by_copy_waits_until_its_goal_can_be_listed() -> None:
+    """It was cut off after its COPY: as long as nobody can see that one, it is not done again."""
+    world = World()
+    world.source.deliver(INBOX, b"Subject: 1\r\n\r\n1\r\n")
+    world.source.make(WORK)
+    world.run()
+    world.source.move(INBOX, 1, WORK)
+    with pytest.raises(Killed):
+        world.run(sink=CopyingSink)
+    world.crash()
+    world.target.folder(WORK).closed = "NO it is locked"
+    world.run()
+    world.target.folder(WORK).closed = None
+    world.run()
+    assert (len(world.target.uids(WORK)), len(world.target.uids(INBOX))) == (1, 0)
+    world.assert_settled()
+
+
+def test_a_copy_follows_though_another_writer_was_at_its_goal_first() -> None:
+    """While moves are told, one that was cut off is looked for: what arrives meanwhile claims nothing."""
+    story = begin()
+    story.mail_is_moved_and_its_pass_is_struck([(0, WORK)], FaultKind.KILLED_BEFORE, "move", power=True)
+    story.world.target.deliver(WORK, story.mail[1])
+    story.books.brought(story.mail[1])
+    story.move_at_source(0, WORK)
+    story.a_pass_completes(refill=False)
+    assert (len(story.world.target.uids(INBOX)), len(story.world.target.uids(WORK))) == (0, 3)
+
+
+def test_what_stands_at_the_goal_of_a_move_is_not_forgotten() -> None:
+    """A lost copy is looked for while moves are told; a stranger beside it stays one, for an arrival to claim."""
+    story = begin(target=MemoryTraits(delta=True, refuse=never))
+    story.move_at_source(1, WORK)
+    story.a_pass_completes(refill=False)
+    story.world.target.deliver(INBOX, story.mail[1])
+    story.books.brought(story.mail[1])
+    story.delete_in_target(0)
+    story.move_at_source(0, SENT)
+    story.move_at_source(1, INBOX)
+    story.a_pass_completes(refill=False)
+    assert len(story.world.target.uids(INBOX)) == 2
+    story.copy_at_source(0, INBOX)
+    story.a_pass_completes(refill=False)
+    assert len(story.world.target.uids(INBOX)) == 2
+
+
+def test_a_copy_that_nobody_saw_is_no_longer_ours_once_it_is_gone() -> None:
+    """Its UID was told and never listed; then it was deleted, and another writer brought the same message."""
+    story = begin(deletions="mirror")
+    story.arrive(INBOX, "plain", 0, NO_FLAGS)
+    read_back = Countdown(3, FaultKind.KILLED_BEFORE, only="changes")
+    story.world.run_faulty(read_back, power=False)
+    story.delete_in_target(2)
+    story.other_writer(INBOX, 2)
+    story.delete_at_source(2)
+    story.a_pass_completes(refill=False)
+    assert len(story.world.target.uids(INBOX)) == 3
+
+
+def test_a_duplicate_is_carried_in_the_pass_that_moves_its_twin() -> None:
+    """What its twin stood for is not there any more: nobody waits for another pass."""
+    story = begin(duplicates="collapse")
+    story.copy_at_source(0, INBOX)
+    story.a_pass_completes(refill=False)
+    story.move_at_source(0, WORK)
+    assert story.world.run().copied == 1
+    story.a_pass_completes(refill=False)
+
+
+def test_what_moved_to_a_folder_without_a_place_waits() -> None:
+    """Its header was read, the pass died; then the folder is gone in the target, and cannot be made again."""
+    story = begin()
+    story.mail_is_moved_and_its_pass_is_struck([(0, WORK)], FaultKind.KILLED_BEFORE, "look", power=False)
+    traits = story.world.target.traits
+    story.world.target.remove_folder(WORK)
+    story.world.target.traits = evolve(traits, rules=PathRules(forbidden="k"))
+    assert story.world.run().state == "problems"
+    assert len(story.world.target.uids(INBOX)) == 2
+    story.world.target.traits = traits
+    story.a_pass_completes(refill=False)
+    assert len(story.world.target.uids(WORK)) == 1
+
+
+def test_a_deletion_that_removes_nothing_takes_no_proof_back() -> None:
+    """What others brought is never removed, though its message was deleted: the target stays as it was proven."""
+    story = begin(deletions="mirror")
+    story.world.target.deliver(WORK, story.compose("plain", 0))
+    story.world.source.deliver(WORK, next(iter(story.world.target.folder(WORK).messages.values())).octets)
+    story.world.run()
+    story.world.source.delete(WORK, 1)
+    before = changed(story.world)
+    story.world.clock.advance(10)
+    story.world.run()
+    assert changed(story.world) == before
+    assert len(story.world.target.uids(WORK)) == 1
+
+
+class StayingSink(MemorySink):
+    """A sink whose server refuses to move anything."""
+
+    def move(self, folder: Folder, keys: Sequence[str], to: Folder) -> Iterator[Moved]:
+        raise Refused("NO not now")
+        yield  # a generator
+
+
+def test_a_move_that_moves_nothing_takes_no_proof_back() -> None:
+    """The move was refused, then its user removed the copy."""
+    story = begin()
+    story.move_at_source(0, WORK)
+    story.world.run(sink=StayingSink)
+    story.delete_in_target(0)
+    before = changed(story.world)
+    story.world.clock.advance(10)
+    story.world.run()
+    assert changed(story.world) == before
+    story.a_pass_completes(refill=False)
+
+
+def changed(world: World) -> float | None:
+    """When a pass last changed what stands in the target, as a proof is told."""
+    return facts(world.ledger)[world.account_id].changed
