@@ -22,24 +22,18 @@ PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 _HEAD = """\
 # Benchmarks
 
-Written by `make bench WRITE=1`; not by hand. Whole processes, wall time, runs of each tool: {runs}, in turns,
-between two Dovecots on loopback that write as durably as Dovecot does by default (`mail_fsync = optimized`, Maildir);
-distance is a relay that delays every octet by half the round trip, at both ends. Each run was compared with its
-source message by message (digest, flags, internal date) before its time counted. "alimail / tool" is the ratio of
-medians: below 1 alimail is the faster one. CPU is the tool's own, user and system. Memory is the peak of its whole
-process tree.
-
-{machine}
+Written by `make bench WRITE=1`, not by hand: each section by the sitting that last measured its work. Whole
+processes, wall time, the tools in turns, between two Dovecots on loopback that write as durably as Dovecot does by
+default (`mail_fsync = optimized`, Maildir); distance is a relay that delays every octet by half the round trip, at
+both ends. Each run was compared with its source message by message (digest, flags, internal date) before its time
+counted. "alimail / tool" is the ratio of medians: below 1 alimail is the faster one. CPU is the tool's own, user and
+system. Memory is the peak of its whole process tree.
 
 | tool | version | settings |
 |---|---|---|
 {tools}
-
-| work | what |
-|---|---|
-{works}
-
 """
+_SECTION = "\n## "
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
@@ -75,27 +69,30 @@ def main(words: Sequence[str]) -> int:
     results = []
     for name in chosen.works or WORKS:
         work = WORKS[name].scaled(chosen.scale)
+        of_work = []
         for tls in {"on": (True,), "off": (False,)}.get(chosen.tls, work.tls):
             runs = sit(work, tools, tls=tls, runs=chosen.runs, tell=_tell)
-            results.append(Result(name, work, tls, tuple(runs)))
-            print(as_text(results[-1]), end="\n\n", flush=True)
+            of_work.append(Result(name, work, tls, tuple(runs)))
+            print(as_text(of_work[-1]), end="\n\n", flush=True)
+        results += of_work
+        if chosen.write:
+            written = PAGE.read_text("utf-8") if PAGE.exists() else ""
+            PAGE.write_text(page(written, of_work, tools, load), "utf-8")
     missed = sum(verdict.met is False for result in results for verdict in verdicts(result))
     print(f"goals missed: {missed}")
-    if chosen.write:
-        PAGE.write_text(page(results, tools, chosen.runs, load), "utf-8")
     return int(any(run.fault and run.tool == SUBJECT for result in results for run in result.runs))
 
 
-def page(results: Sequence[Result], tools: Sequence[Tool], runs: int, load: str = "") -> str:
-    """Return the text of docs/benchmarks.md."""
-    names = dict.fromkeys(result.name for result in results)
+def page(written: str, results: Sequence[Result], tools: Sequence[Tool], load: str = "") -> str:
+    """Return the text of docs/benchmarks.md: what was ``written``, its section of the ``results`` anew."""
+    (name,) = {result.name for result in results}
+    sections = {part.partition("\n")[0]: part for part in written.split(_SECTION)[1:]}
+    machine = f"{_machine()} {load}".strip()
+    sections[name] = f"{name}\n\n{WORKS[name].what}. {machine}\n\n{as_markdown(results)}\n"
     head = _HEAD.format(
-        runs=runs,
-        machine=f"{_machine()} {load}".strip(),
-        tools="\n".join(f"| {tool.name} | {tool.version()} | {tool.settings} |" for tool in tools),
-        works="\n".join(f"| {name} | {WORKS[name].what} |" for name in names),
+        tools="\n".join(f"| {tool.name} | {tool.version()} | {tool.settings} |" for tool in tools)
     )
-    return head + as_markdown(results) + "\n"
+    return _SECTION.join([head, *(sections[known] for known in WORKS if known in sections)])
 
 
 def _load() -> str:

@@ -270,10 +270,24 @@ def test_a_goal_is_missed_where_no_run_of_ours_counts() -> None:
 def test_the_page_names_what_was_measured() -> None:
     """The written page has the works, the tools with their settings, and every row."""
     result = evolve(result_of(("alimail", 1.0, ""), ("doveadm", 2.0, "")), name="mixed")
-    text = page([result], [Alimail(), Doveadm()], runs=3)
+    text = page("", [result], [Alimail(), Doveadm()])
     assert WORKS["mixed"].what in text
     assert Doveadm.settings in text
     assert "| mixed | doveadm | 2.00 | 2.00–2.00 | 0.50 (0.50–0.50) | 1.00 | 50 | 1 |" in text
+
+
+def test_a_sitting_writes_the_sections_of_its_own_works_alone() -> None:
+    """What others measured stays, works stand in their order, and one measured anew has one section."""
+    text = ""
+    for name, wall in (("small", 1.0), ("mixed", 2.0), ("small", 3.0)):
+        result = evolve(result_of(("alimail", wall, ""), ("doveadm", 2.0, "")), name=name)
+        text = page(text, [result], [Alimail(), Doveadm()])
+    assert [line for line in text.splitlines() if line.startswith("#")] == [
+        "# Benchmarks", "## mixed", "## small"
+    ]  # fmt: skip
+    assert "| small | alimail | 3.00 |" in text
+    assert "| small | alimail | 1.00 |" not in text
+    assert page(text, [result], [Alimail(), Doveadm()]) == text
 
 
 def test_an_unknown_work_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
