@@ -214,6 +214,9 @@ class _Reading:
         if not isinstance(named, dict):
             self.fault(("sources",), "a further old system is written [sources.NAME]", "")
             named = {}
+        if "" in named:
+            self.fault(("sources", ""), "a further old system has no name", "write [sources.NAME]")
+            named = {name: table for name, table in named.items() if name}
         others = {name.casefold(): self.endpoint("source", ("sources", name), name) for name in named}
         return {**others, "": self.endpoint("source", ("source",))}
 

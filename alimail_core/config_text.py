@@ -124,7 +124,8 @@ def _plugin_rows(name: str, registry: Registry, given: Mapping[str, object]) -> 
 
 
 def _line(row: OptionRow, given: Mapping[str, object]) -> Iterator[str]:
-    yield from _comment(f"{row.help} ({row.type})")
+    open_ = row.required and row.name not in given
+    yield from _comment(f"{'TO BE FILLED IN: ' if open_ else ''}{row.help} ({row.type})")
     if row.name in given:
         yield f"{row.name} = {toml_text(given[row.name])}"
     else:

@@ -7,6 +7,7 @@ never given up, and a password goes in clear over a network only where an admini
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 import ssl
 import warnings
@@ -31,6 +32,18 @@ _VERSIONS = {
     "1.3": ssl.TLSVersion.TLSv1_3,
 }
 _OLD_VERSIONS = ("TLSv1", "TLSv1.1")
+
+_NO_HOSTS: Final = (
+    (re.compile(r"://"), "is a URL", "write the server's name alone, and the protocol as `kind`"),
+    (
+        re.compile(r"^[^:]*:\d*$|\]:"),
+        "has a port in it",
+        "write the server's name alone, and the number as `port`",
+    ),
+    (re.compile(r"@"), "is an address", "write its server's name; `alimail discover ADDRESS` finds it"),
+    (re.compile(r"[\s/]"), "is not a server's name", "write it as its certificate has it: mail.old.example"),
+)
+"""What people write for a server's name, none of which is one; an IPv6 address has colons of its own."""
 
 
 class NobodyThere(Transient):
@@ -83,6 +96,12 @@ class ServerOptions:
     timeout: float = option(
         "Seconds without one octet after which a connection counts as lost.", default=180.0
     )
+
+    @host.validator
+    def _check_host(self, _: object, value: str) -> None:
+        for wrong, message, remedy in _NO_HOSTS:
+            if wrong.search(value):
+                raise InputError(f"'host' {message}", remedy=remedy)
 
     @port.validator
     def _check_port(self, _: object, value: int | None) -> None:

@@ -11,8 +11,9 @@ from attrs import frozen
 
 from alimail_core.contract import option
 from alimail_core.model import BATCH_MESSAGES, BATCH_OCTETS
+from alimail_core.units import Octets
 
-TERABYTE = 10**12
+TERABYTE = Octets(10**12)
 """What Alibaba Mail takes in one migration, in octets."""
 
 
@@ -51,8 +52,9 @@ class TransferOptions:
         "source's order at the price of speed.",
         default="recent",
     )
-    limit_octets: int | None = option(
-        "Stop before the migration has written more than this many octets in all. Alibaba Mail takes 1 TB.",
+    limit_octets: Octets | None = option(
+        "Stop before the migration has written more than this many octets in all, such as 500GB. Alibaba "
+        "Mail takes 1 TB.",
         default=TERABYTE,
     )
     settle_seconds: float = option(

@@ -361,7 +361,9 @@ class _Structurer:
         given: dict[str, object] = {}
         for key, attribute in fields.items():
             try:
-                if key in value:
+                if value.get(key) == "" and attribute.default is attrs.NOTHING:
+                    misfits.append(Misfit((key,), "is to be filled in", attribute.metadata.get("help", "")))
+                elif key in value:
                     given[key] = self.converter.structure(value[key], types[attribute.name])
                 elif attribute.default is attrs.NOTHING:
                     misfits.append(Misfit((key,), "is missing", attribute.metadata.get("help", "")))

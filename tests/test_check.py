@@ -16,6 +16,7 @@ from alimail_core.model import INBOX, Changes, Cursor, Folder, FolderPath, Remar
 from alimail_core.plan import AccountPlan
 from alimail_core.secrets import Secret
 from alimail_core.testing.memory import MemorySource, MemoryTraits
+from alimail_core.units import Octets
 from tests.organisation import Organisation, account, message
 
 
@@ -290,7 +291,7 @@ def test_the_limit_of_the_whole_migration_is_told_where_it_is_passed(tmp_path: P
     office = Organisation(tmp_path, ["anna", "bob"])
     for name in ("anna", "bob"):
         office.give(name, message("one"))
-    options = evolve(office.spec.options, limit_octets=len(message("one")))
+    options = evolve(office.spec.options, limit_octets=Octets(len(message("one"))))
     with office.migration(options=options) as migration:
         levels = [planned.level for planned in migration.plan()]
     assert levels == ["ok", "fault"]

@@ -265,7 +265,8 @@ source_secret = "hunter2"
 @pytest.mark.parametrize(
     ("line", "instead", "told"),
     [
-        ('name = "x"', 'name = ""', ("3", "name must have 1 to 100 visible characters")),
+        ('name = "x"', 'name = ""', ("3", "name is to be filled in")),
+        ('name = "x"', 'name = " "', ("3", "name must have 1 to 100 visible characters")),
         ('name = "x"', 'name = "x"\nworkers = 0', ("4", "workers must be from 1 to 1000")),
         (
             'name = "x"',
@@ -313,6 +314,7 @@ source_secret = "hunter2"
             ("5", "settle_seconds must not be negative"),
         ),
         ("[source]", "transfer = 3\n[source]", ("4", "transfer is not an option here")),
+        ("[source]", '[sources.""]\n[source]', ("4", "a further old system has no name")),
     ],
 )
 def test_each_fault_has_its_line(line: str, instead: str, told: tuple[str, str]) -> None:

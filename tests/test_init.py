@@ -65,7 +65,7 @@ ANSWERS = {
     "  region": "hk",
     "Old mail goes": "folder",
     "  that folder": "Archive/Old mail",
-    "How many octets": "500",
+    "How many octets": "500 GB",
     "The spreadsheet": "people.csv",
     "  its headings": "zh",
 }
@@ -84,7 +84,7 @@ FLAGS = (
         "--region",
         "hk",
     ),
-    *("--history", "folder", "--folder", "Archive/Old mail", "--limit", "500"),
+    *("--history", "folder", "--folder", "Archive/Old mail", "--limit", "500 GB"),
     *("--roster", "people.csv", "--language", "zh"),
 )
 
@@ -102,7 +102,7 @@ WRITTEN = {
     "target.region": '"hk"',
     "folders.history": '"folder"',
     "folders.folder": '"Archive/Old mail"',
-    "transfer.limit_octets": "500",
+    "transfer.limit_octets": '"500 GB"',
 }
 
 
@@ -115,25 +115,27 @@ def test_flags_answer_everything(init: Init) -> None:
 
 def test_questions_ask_everything(tmp_path: Path) -> None:
     """On a real terminal each question comes in its turn, one that was answered wrongly again, with the reason."""
-    answers = [*ANSWERS.values()]
-    wrong = answers.index("1110")
-    typed = [*answers[:wrong], "eleven", *answers[wrong:]]
+    (tmp_path / "old.csv").touch()
+    wrong = {"pop3": "carrier-pigeon", "1110": "eleven", "500 GB": "plenty", "people.csv": "old.csv"}
+    typed = [each for answer in ANSWERS.values() for each in (wrong.get(answer), answer) if each]
     code, shown = on_a_terminal(tmp_path, typed)
     assert code == 0, shown
-    assert "this must be a whole number" in shown
+    assert "[source] port must be a whole number" in shown
+    assert "there is no source called carrier-pigeon" in shown
+    assert "there already" in shown
     places = [shown.index(question) for question in ANSWERS]
     assert places == sorted(places)
     os.chdir(tmp_path)
     assert written() == WRITTEN
 
 
-def on_a_terminal(folder: Path, typed: list[str]) -> tuple[int, str]:
+def on_a_terminal(folder: Path, typed: list[str], *words: str) -> tuple[int, str]:
     """Run ``alimail init`` on a terminal of its own; type an answer whenever it asks."""
     child, terminal = pty.fork()
     if not child:
         os.chdir(folder)
         command = Path(sys.executable).with_name("alimail")
-        os.execv(command, [str(command), "init"])
+        os.execv(command, [str(command), "init", *words])
     shown, answered = b"", 0
     while True:
         try:
@@ -172,7 +174,7 @@ def test_what_is_written_is_read(init: Init) -> None:
     made = spec("anna@a.example,,,anna@new.example,,,", "bert@b.example,,,bert@new.example,,,")
     assert [account.source_user for account in made.accounts] == ["anna", "bert@b.example"]
     assert made.policy.folder == ("Archive", "Old mail")
-    assert made.options.limit_octets == 500
+    assert made.options.limit_octets == 500 * 10**9
     assert made.accounts[0].source.options.allow_plaintext_login
 
 
@@ -184,7 +186,12 @@ def test_what_is_written_is_read(init: Init) -> None:
         (("--login", "domain"), "[source] login must be"),
         (("--login", "address", "--login-domain", "a.example"), "[source] login_domains is for"),
         (("--history", "outbox"), "[folders] history must be"),
-        (("--limit", "1TB"), "[transfer] limit_octets must be a whole number"),
+        (("--limit", "much"), "[transfer] limit_octets must be a size such as 25MB"),
+        (("--history", "folder"), "--history: "),
+        (("--history", "inbox", "--folder", "Old"), "--folder: goes with --history folder"),
+        (("--roster", "list.ods"), "--roster: list.ods is neither csv nor xlsx"),
+        (("--source-host", "imaps://mail.old.example"), "[source] host is a URL"),
+        (("--target-host", "mail.new.example:993"), "[target] host has a port in it"),
         (("--region", "mars"), "[target] region must be"),
         (("--source-kind", "nonsense"), "nonsense"),
     ],
@@ -230,3 +237,34 @@ def test_a_fresh_configuration_lacks_only_its_accounts(init: Init) -> None:
     with pytest.raises(InputError) as caught:
         spec()
     assert [fault.message for fault in caught.value.faults] == ["there is no account in it"]
+
+
+def test_wrong_flags_are_told_together(init: Init, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever mistypes three flags reads of all of them, one also where the kind that it is for is not known."""
+    assert init("--yes", "--source-kind", "imapp", "--region", "mars", "--limit", "all") == 2
+    told = capsys.readouterr().err
+    assert "nothing is written: 3 faults" in told
+    assert [line.split(":")[0] for line in told.splitlines() if line.startswith("--")] == [
+        "--source-kind",
+        "--region",
+        "--limit",
+    ]
+
+
+def test_a_wrong_flag_is_asked_for_on_a_terminal(tmp_path: Path) -> None:
+    """There the right answer can be typed, and nothing else is lost."""
+    code, shown = on_a_terminal(tmp_path, ["1110"] + [""] * 9, *FLAGS[:6], "--source-port", "eleven")
+    assert code == 0, shown
+    os.chdir(tmp_path)
+    assert written()["source.port"] == "1110"
+
+
+def test_a_host_that_nobody_told_is_to_be_filled_in(init: Init, capsys: pytest.CaptureFixture[str]) -> None:
+    """``init`` names the line, the file marks it, and ``check`` refuses it there before it looks for any server."""
+    assert init("--yes") == 0
+    lines = Path("alimail.toml").read_text("utf-8").splitlines()
+    number = lines.index('host = ""') + 1
+    assert lines[number - 2].startswith("# TO BE FILLED IN: ")
+    assert f"To be filled in: alimail.toml:{number}: host of [source]" in capsys.readouterr().out
+    assert main(["check"], REGISTRY) == 2
+    assert f"alimail.toml:{number}: host is to be filled in" in capsys.readouterr().err

@@ -13,7 +13,7 @@ from typing import Literal, NoReturn
 import pytest
 from attrs import evolve, frozen
 
-from alimail_core.errors import AlimailError, Denied, Transient
+from alimail_core.errors import AlimailError, Denied, InputError, Transient
 from alimail_core.network import NobodyThere, NoTls, ServerOptions, dial, find_tls
 from alimail_core.structure import Misfits, structure
 from alimail_core.testing.canned import CLOSE, CannedListener, Peer
@@ -219,3 +219,31 @@ def test_a_port_that_is_closed_is_a_certain_answer() -> None:
     with pytest.raises(NobodyThere) as caught:
         dial(Options("127.0.0.1", port=port))
     assert isinstance(caught.value.__cause__, ConnectionRefusedError)
+
+
+@pytest.mark.parametrize(
+    ("host", "told"),
+    [
+        ("imaps://mail.old.example", "is a URL"),
+        ("imap://anna:S3cret@mail.old.example:143", "is a URL"),
+        ("mail.old.example:993", "has a port"),
+        ("[2001:db8::1]:993", "has a port"),
+        ("anna@old.example", "is an address"),
+        ("mail.old.example/anna", "is not a server's name"),
+        ("mail.old. example", "is not a server's name"),
+    ],
+)
+def test_what_is_no_servers_name_is_told_before_anybody_looks_for_it(host: str, told: str) -> None:
+    """A URL, a port or an address in its place has a remedy of its own; it is not repeated, for its password."""
+    with pytest.raises(InputError, match=told) as caught:
+        Options(host)
+    assert caught.value.remedy
+    assert "S3cret" not in caught.value.message + caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "host", ["mail.old.example", "post_1", "192.0.2.1", "2001:db8::1", "[2001:db8::1]", "::1"]
+)
+def test_a_name_or_an_address_of_a_machine_is_a_host(host: str) -> None:
+    """With a port of its own, also where it has colons."""
+    assert Options(host, port=1).address == (host, 1)

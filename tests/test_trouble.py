@@ -31,6 +31,7 @@ from alimail_core.seam import Stop
 from alimail_core.testing.faults import Countdown, FaultKind
 from alimail_core.testing.mail import message
 from alimail_core.testing.memory import MemoryMailbox, MemorySink, MemoryTraits
+from alimail_core.units import Octets
 from tests.harness import IN_TURN, World
 
 
@@ -204,7 +205,7 @@ def test_disabling_takes_effect_within_the_pass() -> None:
 
 def test_the_limit_of_a_migration_stops_it() -> None:
     """No batch begins that would carry it over the limit."""
-    world = World(options=evolve(IN_TURN, batch_messages=1, limit_octets=500))
+    world = World(options=evolve(IN_TURN, batch_messages=1, limit_octets=Octets(500)))
     for number in range(5):
         world.source.deliver(INBOX, message(subject=str(number)))
     summary = world.run()

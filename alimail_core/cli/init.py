@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
@@ -14,14 +14,23 @@ from attrs import Factory, define, frozen
 from alimail_core.cli import options
 from alimail_core.cli.frame import Frame
 from alimail_core.cli.output import complain, say
-from alimail_core.errors import InputError
+from alimail_core.errors import AlimailError, Fault, InputError
 
 if TYPE_CHECKING:
+    from alimail_core.contract import SinkKind, SourceKind
     from alimail_core.registry import Registry
 
 Table = dict[str, object]
-Given = Mapping[tuple[str, str], object]
-"""What the command line says: table, key -> text, or the texts of a list."""
+Place = tuple[str, str]
+"""A table and a key of the configuration."""
+
+
+@frozen
+class _Flag:
+    """What the command line says of one place: a text, the texts of a list, or nothing."""
+
+    name: str
+    value: str | list[str] | None
 
 
 @frozen
@@ -90,33 +99,44 @@ def init(
       alimail init --history folder --folder "Archive/Old mail"
       alimail init -c branch.toml --target-kind imap --target-host mail.new.example --language zh
     """
-    given: dict[tuple[str, str], object] = {
-        ("migration", "name"): name,
-        ("migration", "roster"): roster,
-        ("source", "kind"): source_kind,
-        ("source", "host"): source_host,
-        ("source", "port"): source_port,
-        ("source", "tls"): source_tls,
-        ("source", "allow_plaintext_login"): "true" if allow_plaintext_login else None,
-        ("source", "login"): login,
-        ("source", "login_domains"): login_domain or None,
-        ("target", "kind"): target_kind,
-        ("target", "host"): target_host,
-        ("target", "region"): region,
-        ("folders", "history"): history,
-        ("folders", "folder"): folder,
-        ("transfer", "limit_octets"): limit,
-        ("roster", "language"): language.value if language else None,
+    given = {
+        ("migration", "name"): _Flag("--name", name),
+        ("migration", "roster"): _Flag("--roster", roster),
+        ("source", "kind"): _Flag("--source-kind", source_kind),
+        ("source", "host"): _Flag("--source-host", source_host),
+        ("source", "port"): _Flag("--source-port", source_port),
+        ("source", "tls"): _Flag("--source-tls", source_tls),
+        ("source", "allow_plaintext_login"): _Flag(
+            "--allow-plaintext-login", "true" if allow_plaintext_login else None
+        ),
+        ("source", "login"): _Flag("--login", login),
+        ("source", "login_domains"): _Flag("--login-domain", login_domain or None),
+        ("target", "kind"): _Flag("--target-kind", target_kind),
+        ("target", "host"): _Flag("--target-host", target_host),
+        ("target", "region"): _Flag("--region", region),
+        ("folders", "history"): _Flag("--history", history),
+        ("folders", "folder"): _Flag("--folder", folder),
+        ("transfer", "limit_octets"): _Flag("--limit", limit),
+        ("roster", "language"): _Flag("--language", language.value if language else None),
     }
+    from alimail_core.toml_lines import locate
+
     asks = sys.stdin.isatty() and not yes
-    interview = _Interview({place: value for place, value in given.items() if value is not None}, asks)
+    interview = _Interview(
+        {place: flag for place, flag in given.items() if flag.value is not None}, config.parent, asks
+    )
     _refuse_existing(config)
-    _hold(interview, Frame.of(context).registry, config)
+    registry = Frame.of(context).registry
+    _hold(interview, registry, config)
+    interview.raise_faults()
     sheet = config.parent / str(interview.answers["migration"]["roster"])
-    _refuse_existing(sheet)
-    _write(Frame.of(context).registry, config, interview.answers, sheet)
+    lines = locate(_write(registry, config, interview.answers, sheet))
     say(
         f"written: {config} and {sheet}",
+        *(
+            f"To be filled in: {config}:{lines[place]}: {place[1]} of [{place[0]}]"
+            for place in interview.unanswered
+        ),
         "Next: fill in the roster, look through the configuration, then `alimail check`.",
     )
     return 0
@@ -131,15 +151,8 @@ def _hold(interview: _Interview, registry: Registry, config: Path) -> None:
     from alimail_core.options import TransferOptions
 
     take, answers = interview.take, interview.answers
-    here = config.absolute().parent.name
-    take(
-        "migration",
-        "name",
-        MigrationTable,
-        "A name for this migration",
-        here or "mail",
-        silent=here or "mail",
-    )
+    here = config.absolute().parent.name or "mail"
+    take("migration", "name", MigrationTable, "A name for this migration", here, silent=here)
     _end(interview, registry, "source", "Where the mail is now", "imap")
     local = "local-part" if ("source", "login_domains") in interview.given else ""
     question = "  login there: address (anna@old.example) or local-part (anna)"
@@ -155,16 +168,14 @@ def _hold(interview: _Interview, registry: Registry, config: Path) -> None:
     take("folders", "history", FoldersTable, question, folder or "original", silent=folder)
     if answers["folders"].get("history") == "folder":
         take("folders", "folder", FoldersTable, "  that folder", "Old mail")
-    take("transfer", "limit_octets", TransferOptions, "How many octets may be moved in all", "1000000000000")
+        if not answers["folders"].get("folder"):
+            interview.refuse(("folders", "history"), "which folder, it does not say", "Add --folder PATH.")
+    elif folder and answers["folders"].get("history"):
+        interview.refuse(("folders", "folder"), "goes with --history folder alone", "Leave one of them out.")
+    take("transfer", "limit_octets", TransferOptions, "How many octets may be moved in all", "1 TB")
     sheet = "accounts.csv"
-    take(
-        "migration",
-        "roster",
-        MigrationTable,
-        "The spreadsheet of the accounts (csv or xlsx)",
-        sheet,
-        silent=sheet,
-    )
+    question = "The spreadsheet of the accounts (csv or xlsx)"
+    take("migration", "roster", MigrationTable, question, sheet, silent=sheet, fits=interview.sheet_fits)
     take("roster", "language", _Sheet, "  its headings: en or zh", "en", silent="en")
 
 
@@ -175,17 +186,25 @@ def _end(
     from alimail_core.config_tables import EndpointTable
     from alimail_core.registry import describe_options
 
-    interview.take(side, "kind", EndpointTable, f"{where}: which kind of server", preset, silent=preset)
-    name = str(interview.answers[side]["kind"])
-    kind = registry.source(name) if side == "source" else registry.sink(name)
+    find: Callable[[str], SourceKind[Any] | SinkKind[Any]] = (
+        registry.source if side == "source" else registry.sink
+    )
+    question = f"{where}: which kind of server"
+    interview.take(side, "kind", EndpointTable, question, preset, silent=preset, fits=find)
+    name = str(interview.answers[side].get("kind", ""))
+    if not name:  # a flag that is told; which others fit hangs on it
+        return
+    kind = find(name)
     rows = {row.name: row for row in describe_options(kind.options)}
     own = {"kind", "login", "login_domains"}
-    for table, key in interview.given:
-        if table == side and key not in rows and key not in own:
-            raise InputError(f"a {side} of the kind {name} has no option {key}", remedy="Leave it out.")
+    for place in interview.given:
+        if place[0] == side and place[1] not in rows and place[1] not in own:
+            interview.refuse(place, f"a {side} of the kind {name} has no option {place[1]}", "Leave it out.")
     for row in rows.values():
         if row.required or (row.name == "region" and side == "target"):
             interview.take(side, row.name, kind.options, f"  {row.name}: {row.help}", row.default.strip('"'))
+            if row.required and row.name not in interview.answers[side]:
+                interview.unanswered.append((side, row.name))
         elif (side, row.name) in interview.given and side == "target":
             interview.take(side, row.name, kind.options, "")
     if side == "target":
@@ -205,49 +224,94 @@ def _end(
 class _Interview:
     """The answers: what the command line gives, else what is asked, else nothing, which leaves the default."""
 
-    given: Given
+    given: Mapping[Place, _Flag]
+    folder: Path
+    """Where the files go."""
     asks: bool
     answers: dict[str, Table] = Factory(lambda: defaultdict(dict))
+    unanswered: list[Place] = Factory(list)
+    """What must be given, and nobody has said."""
+    faults: list[Fault] = Factory(list)
+    """Flags that do not fit, where nobody can be asked again."""
 
     def take(
-        self, table: str, key: str, cls: type[Any], question: str, preset: str = "", *, silent: str = ""
+        self,
+        table: str,
+        key: str,
+        cls: type[Any],
+        question: str,
+        preset: str = "",
+        *,
+        silent: str = "",
+        fits: Callable[[str], object] = str,
     ) -> None:
-        """Find one answer, and ask again while it does not fit; ``silent``: the answer where nobody is asked.
+        """Find one answer, and on a terminal ask again while it does not fit.
 
-        Raises ``InputError`` for one from the command line that does not fit.
+        ``silent``: the answer where nobody is asked; ``fits`` raises ``AlimailError`` for what its type allows and
+        is wrong all the same. Off a terminal, what does not fit is noted among the faults.
         """
-        value = self.given.get((table, key))
-        asked = value is None and self.asks
+        flag = self.given.get((table, key))
+        value = flag.value if flag else None
+        asked = flag is None and self.asks
         while True:
             if asked:
                 value = typer.prompt(question, default=preset, show_default=bool(preset))
                 if key == "login_domains":
                     value = [each.strip() for each in str(value).split(",") if each.strip()]
-            fault = self._put(table, key, cls, value or silent)
-            if not fault:
-                return
-            if not asked:
-                raise InputError(f"[{table}] {key} {fault}", remedy="`alimail init --help` tells what fits.")
-            complain(f"  this {fault}")
+            try:
+                return self._put(table, key, cls, value or silent, fits)
+            except InputError as error:
+                if not self.asks:
+                    return self.refuse((table, key), error.message, error.remedy)
+                complain(f"  {error.message}", *([f"  -> {error.remedy}"] if error.remedy else []))
+                asked = True
 
-    def _put(self, table: str, key: str, cls: type[Any], value: object) -> str:
-        """Keep an answer; say what is wrong with it instead, if anything is. An empty one leaves the default."""
+    def refuse(self, place: Place, message: str, remedy: str) -> None:
+        """Note a flag that does not fit; on a terminal raise ``InputError`` before more is asked."""
+        where = self.given[place].name if place in self.given else f"[{place[0]}] {place[1]}"
+        self.faults.append(Fault(where, message, remedy))
+        if self.asks:
+            self.raise_faults()
+
+    def raise_faults(self) -> None:
+        """Raise ``InputError`` with all faults, where there are any."""
+        from alimail_core.roster import count
+
+        if self.faults:
+            remedy = "`alimail init --help` tells what fits."
+            raise InputError(f"nothing is written: {count(self.faults)}", self.faults, remedy=remedy)
+
+    def _put(
+        self, table: str, key: str, cls: type[Any], value: object, fits: Callable[[str], object]
+    ) -> None:
+        """Keep an answer; an empty one leaves the default. Raises ``InputError`` for one that does not fit."""
         from alimail_core.structure import Misfits, structure
 
         self.answers[table].pop(key, None)
         if not value:
-            return ""
+            return
         known = {name: each for name, each in self.answers[table].items() if hasattr(cls, name)}
         try:
             made = getattr(structure({**known, key: value}, cls, from_text=True), key)
         except Misfits as error:
-            about = [item for item in error.items if item.path[:1] == (key,)]
-            if about:
-                return about[0].message
+            for item in error.items:
+                if item.path[:1] == (key,):
+                    raise InputError(f"[{table}] {key} {item.message}", remedy=item.remedy) from None
             made = value
-        # A path is kept as it was written: relative to the configuration.
-        self.answers[table][key] = made if isinstance(made, bool | int | tuple) else value
-        return ""
+        if isinstance(value, str):
+            try:
+                fits(value)
+            except AlimailError as error:
+                raise InputError(error.message, remedy=error.remedy) from None
+        # As it was written: a path is relative to the configuration, and 1 TB is easier to read than its zeros.
+        is_number = isinstance(made, int) and str(value).lstrip("+-").isdecimal()
+        self.answers[table][key] = made if isinstance(made, bool | tuple) or is_number else value
+
+    def sheet_fits(self, name: str) -> None:
+        """Raise ``InputError`` for a roster that cannot be written."""
+        if Path(name).suffix.lower() not in (".csv", ".xlsx"):
+            raise InputError(f"{name} is neither csv nor xlsx", remedy="End its name with one of them.")
+        _refuse_existing(self.folder / name)
 
 
 def _refuse_existing(path: Path) -> None:
@@ -255,13 +319,16 @@ def _refuse_existing(path: Path) -> None:
         raise InputError(f"{path} is there already, and is left as it is", remedy="Choose another name.")
 
 
-def _write(registry: Registry, config: Path, answers: dict[str, Table], sheet: Path) -> None:
+def _write(registry: Registry, config: Path, answers: dict[str, Table], sheet: Path) -> str:
+    """Write both files; return the configuration."""
     from alimail_core.config import example
     from alimail_core.roster_template import write_template
 
+    text = example(registry, answers)
     try:
         with config.open("x", encoding="utf-8", newline="\n") as file:
-            file.write(example(registry, answers))
+            file.write(text)
     except OSError as error:
         raise InputError(f"{config} cannot be written: {error.strerror}") from None
     write_template(sheet, cast(Literal["en", "zh"], answers["roster"]["language"]))
+    return text

@@ -68,6 +68,10 @@ class AlibabaOptions:
         default=128 * 1024 * 1024,
     )
 
+    def __attrs_post_init__(self) -> None:
+        """Refuse what the IMAP plug-in would refuse."""
+        self.imap()
+
     @property
     def address(self) -> tuple[str, int]:
         """Return the host and port to connect to."""
