@@ -51,6 +51,7 @@ from alimail_core.model import (
     Entry,
     FlagChange,
     Folder,
+    FolderCount,
     FolderPath,
     Gone,
     Headers,
@@ -259,6 +260,14 @@ class Provisioner(ABC):
         without outcome counts as in doubt.
         """
 
+    def count_mail(self, address: str) -> Iterable[FolderCount]:
+        """Tell how many messages each folder of a mailbox has, by the service's own books.
+
+        Optional: called only where ``traits.counts_mail``, for a proof that does not ask the sink. Raises ``Refused``
+        for a mailbox that is not there or not to be looked at.
+        """
+        raise NotImplementedError("traits.counts_mail is false")
+
     @abstractmethod
     def close(self) -> None:
         """Let go of the service. Idempotent; never raises."""
@@ -381,13 +390,23 @@ class Argument:
     help: str
     default: str | None = None
     flag: bool = False
+    many: bool = False
+    """It may be given several times: its value is a list of texts, empty where it was not given."""
+    short: str = ""
+    """A second name of an option, such as ``-o``."""
 
 
 @frozen
 class Command:
-    """A verb that a plug-in adds to the CLI. ``run`` gets its arguments as text and returns an exit code."""
+    """A verb that a plug-in adds to the CLI, or a group of them, such as ``alimail exchange prepare``.
+
+    ``run`` gets the arguments by name, as text, ``bool`` (``flag``) or a list (``many``), and returns an exit code.
+    What it may show and read with stands in ``alimail_core.commands``.
+    """
 
     name: str
     help: str
-    run: Callable[[dict[str, str | bool | None]], int]
+    run: Callable[[dict[str, Any]], int] | None = None
     arguments: Sequence[Argument] = ()
+    commands: Sequence[Command] = ()
+    """The verbs of a group, which has neither ``run`` nor ``arguments``."""

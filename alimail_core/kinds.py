@@ -40,13 +40,22 @@ def broken_promise(kind: object, kind_type: type) -> str:
     if not isinstance(kind.name, str) or not _NAME.fullmatch(kind.name):
         return f"{printable(repr(kind.name))} is no name: small letters, digits and hyphens"
     if isinstance(kind, Command):
-        return _callable(kind.name, kind.run)
+        return _command(kind)
     fault = _callable(kind.name, kind.open)
     if not fault and not isinstance(kind, ExecutorKind):
         reserved = PROVISION_KEYS if isinstance(kind, ProvisionerKind) else RESERVED
         fault = _options(kind.options, reserved) or _opened(kind.open, kind_type)
         return f"{kind.name}: {fault}" if fault else ""
     return fault
+
+
+def _command(command: Command) -> str:
+    if not command.commands:
+        return _callable(command.name, command.run)
+    if command.run is not None or command.arguments:
+        return f"{command.name}: a group of verbs runs nothing itself"
+    faults = (broken_promise(each, Command) for each in command.commands)
+    return next((f"{command.name}: {fault}" for fault in faults if fault), "")
 
 
 def _callable(name: str, function: object) -> str:

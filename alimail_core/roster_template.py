@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
@@ -128,15 +128,26 @@ def write_template(path: Path, language: Language = "en", sheet: Sheet = "migrat
 
     Raises ``InputError`` where the file exists or cannot be written, or is to be of another kind.
     """
+    template = TEMPLATES[sheet]
+    _write(path, template, language, [template.example])
+
+
+def write_accounts(
+    path: Path, accounts: Iterable[Mapping[roster.Column, str]], language: Language = "en"
+) -> None:
+    """Write a roster with these accounts in place of the example; otherwise like ``write_template``."""
+    _write(path, TEMPLATES["migration"], language, accounts)
+
+
+def _write(path: Path, template: Template, language: Language, filled: Iterable[Mapping[Any, str]]) -> None:
     if path.suffix.lower() not in (".csv", ".xlsx"):
         raise InputError(
             f"{printable(str(path))} is neither csv nor xlsx", remedy="end its name with one of them"
         )
-    template = TEMPLATES[sheet]
     names = template.columns.values()
     headings = [each[0 if language == "en" else 1].split("|")[0].capitalize() for each in names]
-    example = [template.example.get(column, "") for column in template.columns]
-    rows = [*([note] for note in template.notes[language]), headings, example]
+    cells = ([each.get(column, "") for column in template.columns] for each in filled)
+    rows = [*([note] for note in template.notes[language]), headings, *cells]
     warned = {
         index: Check('ISNUMBER(FIND("@",{cell}))', _NO_ADDRESS[language])
         for index, column in enumerate(template.columns)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 from attrs import field, frozen
 
@@ -49,7 +50,7 @@ class MemoryPlugin:
 
     boxes: dict[str, MemoryMailbox] = field(factory=lambda: defaultdict(MemoryMailbox))
     before_fetch: list[Callable[[], None]] = field(factory=list)
-    said: list[dict[str, str | bool | None]] = field(factory=list)
+    said: list[dict[str, Any]] = field(factory=list)
 
     @hookimpl
     def alimail_sources(self) -> list[SourceKind[MemoryOptions]]:
@@ -72,9 +73,11 @@ class MemoryPlugin:
             Argument("--to", "Whom to.", default="all"),
             Argument("--loud", "Louder.", flag=True),
         )
-        return [Command("say-it", "Say something.", self._say, arguments)]
+        words = (Argument("--word", "One of them.", many=True, short="-w"),)
+        group = Command("say", "Say.", commands=[Command("all", "Say words.", self._say, words)])
+        return [Command("say-it", "Say something.", self._say, arguments), group]
 
-    def _say(self, arguments: dict[str, str | bool | None]) -> int:
+    def _say(self, arguments: dict[str, Any]) -> int:
         self.said.append(arguments)
         return 7
 

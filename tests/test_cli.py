@@ -608,6 +608,19 @@ def test_verb_of_a_plugin_gets_its_arguments(run: Run, plugin: MemoryPlugin) -> 
     assert run("say-it") == 2
 
 
+def test_verbs_of_a_group_take_options_more_than_once(
+    run: Run, plugin: MemoryPlugin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A plug-in's group has verbs of its own, and an option of many values is a list, empty without any."""
+    assert run("say", "all", "--word", "a", "-w", "b") == 7
+    assert run("say", "all") == 7
+    assert plugin.said == [{"--word": ["a", "b"]}, {"--word": []}]
+    assert run("say", "nothing") == 2
+    capsys.readouterr()
+    run("say")
+    assert "Say words." in "".join(capsys.readouterr())
+
+
 # init
 
 

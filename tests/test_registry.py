@@ -153,6 +153,17 @@ class _Extending:
         self.seen.append(event)
 
 
+class _Commanding:
+    """Registers one command."""
+
+    def __init__(self, command: Command) -> None:
+        self.command = command
+
+    @hookimpl
+    def alimail_commands(self) -> Iterable[Command]:
+        return [self.command]
+
+
 class _BadObserver:
     @hookimpl
     def alimail_observe(self) -> None:
@@ -237,6 +248,12 @@ def test_our_own_plugin_is_found() -> None:
         (_Plugin(sources=[_source(opener=_open_unfinished)]), "_Unfinished lacks changes, fetch, folders"),
         (_Plugin(sources=[_source(opener=_Unfinished)]), "_Unfinished lacks changes, fetch, folders"),
         (_Plugin(sinks=[_sink(_open_unfinished)]), "_Unfinished is not a Sink"),
+        (_Commanding(Command("go", "Go.")), "go: there is nothing to call"),
+        (
+            _Commanding(Command("go", "Go.", len, commands=[Command("on", "On.", len)])),
+            "go: a group of verbs runs nothing itself",
+        ),
+        (_Commanding(Command("go", "Go.", commands=[Command("On", "On.", len)])), "go: 'On' is no name"),
     ],
 )
 def test_a_broken_plugin_is_named_and_the_others_work(

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from alimail_core import sheets
 from alimail_core.errors import InputError
 from alimail_core.roster import COLUMNS, RosterRow, branching, in_waves, read_roster, scan_roster
-from alimail_core.roster_template import write_template
+from alimail_core.roster_template import write_accounts, write_template
 from alimail_core.secrets import Secret
 
 ENGLISH = [
@@ -429,6 +429,25 @@ def test_a_template_that_is_filled_in_gives_the_accounts(
         workbook.save(path)
     roster = scan_roster(path)
     assert (_told(roster.rows), roster.faults, roster.remarks) == (list(rows), [], [])
+
+
+@pytest.mark.parametrize("name", ["roster.csv", "roster.xlsx"])
+def test_accounts_that_are_written_are_read_again(tmp_path: Path, name: str) -> None:
+    """What another system listed becomes a roster, without the example."""
+    path = tmp_path / name
+    write_accounts(
+        path,
+        [
+            {"source address": "anna@old.example", "target address": "anna@new.example", "wave": "2"},
+            {"source address": "bob@old.example", "target address": "robert@new.example"},
+        ],
+        "zh",
+    )
+    rows = [(row.source_address, row.target_address, row.wave) for row in read_roster(path)]
+    assert rows == [
+        ("anna@old.example", "anna@new.example", 2),
+        ("bob@old.example", "robert@new.example", None),
+    ]
 
 
 def test_a_template_is_csv_or_xlsx(tmp_path: Path) -> None:

@@ -125,13 +125,29 @@ def _option_lines(row: OptionRow) -> Iterator[str]:
 def add_commands(app: typer.Typer, registry: Registry) -> None:
     """Add the plug-ins' verbs to the command line."""
     for command in registry.commands():
+        _add_command(app, command)
+
+
+def _add_command(app: typer.Typer, command: Command) -> None:
+    if command.commands:
+        group = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+        group.callback()(_nothing)
+        for each in command.commands:
+            _add_command(group, each)
+        app.add_typer(group, name=command.name, help=command.help)
+    else:
         app.command(command.name, help=command.help)(_verb(command))
+
+
+def _nothing() -> None:
+    """Stand for what a group does itself."""
 
 
 def _verb(command: Command) -> Callable[..., int]:
     """Make the function with a signature that typer reads, from a command that knows nothing of typer."""
 
     def run(**values: Any) -> int:
+        assert command.run is not None  # held by kinds.broken_promise
         return command.run({each.name: values[_identifier(each)] for each in command.arguments})
 
     parameters = [_parameter(each) for each in command.arguments]
@@ -141,10 +157,11 @@ def _verb(command: Command) -> Callable[..., int]:
 
 
 def _parameter(argument: Argument) -> inspect.Parameter:
-    kind: type = bool if argument.flag else str
+    kind: Any = bool if argument.flag else list[str] if argument.many else str
     if argument.name.startswith("--"):
-        default: Any = False if argument.flag else argument.default
-        info: Any = typer.Option(argument.name, help=argument.help)
+        default: Any = False if argument.flag else [] if argument.many else argument.default
+        names = [name for name in (argument.name, argument.short) if name]
+        info: Any = typer.Option(*names, help=argument.help)
     else:
         default = inspect.Parameter.empty if argument.default is None else argument.default
         info = typer.Argument(help=argument.help)
