@@ -57,13 +57,19 @@ def check_account(
     measured: list[Folder] = []
 
     def source() -> Iterator[Remark]:
-        yield from _secret_remarks(account.source_secret, leaves_process)
+        remarks = _secret_remarks(account.source_secret, leaves_process)
+        yield from remarks
+        if worst(remarks) == "fault":
+            return
         with ends.source_alone() as side:
             yield from ends.remarks_of_source()
             yield from _look_at_source(side, measured)
 
     def target() -> Iterator[Remark]:
-        yield from _secret_remarks(account.target_secret, leaves_process)
+        remarks = _secret_remarks(account.target_secret, leaves_process)
+        yield from remarks
+        if worst(remarks) == "fault":
+            return
         with ends.sink_alone() as side:
             yield from ends.remarks_of_sink()
             yield from _look_at_sink(side, measured)
@@ -89,12 +95,10 @@ def _collected(remarks: Iterator[Remark], tell_bug: Callable[[Exception], None])
         yield Remark("fault", f"{type(bug).__name__}: a bug in alimail or in a plug-in", "Report it.")
 
 
-def _secret_remarks(secret: Secret, leaves_process: bool) -> Iterator[Remark]:
+def _secret_remarks(secret: Secret, leaves_process: bool) -> list[Remark]:
     remark = secret.check()
-    if remark is not None:
-        yield remark
-    if leaves_process and not secret.leaves_process:
-        yield prompt_remark(secret)
+    unreachable = leaves_process and not secret.leaves_process
+    return [*([remark] if remark else []), *([prompt_remark(secret)] if unreachable else [])]
 
 
 def prompt_remark(secret: Secret) -> Remark:

@@ -89,10 +89,9 @@ class Ends:
     _coming: list[_Coming] = field(factory=list, init=False, repr=False, eq=False)
 
     def source(self) -> Source:
-        """Open the source, with a slot for the sink kept free; not where a secret of either side is missing."""
-        for secret in (self.account.source_secret, self.account.target_secret):
-            if secret.is_missing:
-                secret.get()
+        """Open the source, with a slot for the sink kept free; not where a secret of either side cannot be had."""
+        self.account.source_secret.require()
+        self.account.target_secret.require()
         while self._coming:  # what an earlier attempt did not come to
             self._coming.pop().let_go()
         self.governor.take([self._of_source, self._of_sink])
@@ -117,6 +116,7 @@ class Ends:
 
     def source_alone(self) -> Source:
         """Open the source, where the sink is not wanted."""
+        self.account.source_secret.require()
         self.governor.take([self._of_source])
         return self._open_source()
 
@@ -126,6 +126,7 @@ class Ends:
 
     def sink_alone(self) -> Sink:
         """Open the sink, where the source is not wanted."""
+        self.account.target_secret.require()
         self.governor.take([self._of_sink])
         return self._open_sink()
 

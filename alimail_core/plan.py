@@ -56,6 +56,11 @@ class AccountPlan:
     remarks: tuple[Remark, ...] = ()
 
     @property
+    def failed(self) -> bool:
+        """Whether the account could not be looked at; its remarks tell why."""
+        return not (self.folders or self.skipped) and self.level == "fault"
+
+    @property
     def messages(self) -> int:
         """How many messages would travel."""
         return sum(folder.messages for folder in self.folders)

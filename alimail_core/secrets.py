@@ -114,8 +114,14 @@ class Secret:
         return value
 
     def check(self) -> Remark | None:
-        """Tell what is wrong or risky about the reference without reading the secret; ``None``: nothing."""
+        """Tell what is wrong or risky about the reference; ``None``: nothing. Asks nobody, and starts no program."""
         return _CHECKS[self.scheme](self) if self.scheme in _CHECKS else None
+
+    def require(self) -> None:
+        """Raise ``LoginDenied`` where ``check`` knows already that nobody can log in with it."""
+        remark = self.check()
+        if remark is not None and remark.level == "fault":
+            raise LoginDenied(remark.text, remedy=remark.remedy)
 
     def __repr__(self) -> str:
         """Show the reference."""
@@ -347,6 +353,9 @@ def _check_by_reading(secret: Secret) -> Remark | None:
 
 
 def _check_file(secret: Secret) -> Remark | None:
+    # What is no regular file, such as a shell's <(...), may give what it has to one reader alone.
+    if os.path.isfile(secret.place) and (fault := _check_by_reading(secret)):
+        return fault
     try:
         return file_remark(Path(secret.place), "a secret")
     except OSError as error:

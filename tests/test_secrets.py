@@ -8,6 +8,7 @@ import pickle
 import shlex
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alimail_core import secrets
-from alimail_core.errors import Denied, InputError, Transient
+from alimail_core.errors import Denied, InputError, LoginDenied, Transient
 from alimail_core.secrets import Secret, cell_fault, parse_cell, parse_secret
 
 VALUE = "S3cr-it! pass"
@@ -65,6 +66,31 @@ def test_a_file_without_a_secret_is_denied(tmp_path: Path, octets: bytes) -> Non
         parse_secret("file:pw", base=tmp_path).get()
     assert "second" not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+@pytest.mark.skipif(os.name == "nt", reason="named pipes are POSIX's")
+def test_a_file_that_can_be_read_once_is_not_read_to_look_at_it(tmp_path: Path) -> None:
+    """A shell's <(...) gives what it has to one reader alone."""
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    writer = threading.Thread(target=(tmp_path / "pipe").write_text, args=[VALUE], daemon=True)
+    writer.start()
+    secret = parse_secret(f"file:{tmp_path / 'pipe'}")
+    assert secret.check() is None
+    assert secret.get() == VALUE
+    writer.join()
+
+
+@pytest.mark.parametrize("octets", [b"", b"\xff\n"])
+def test_a_file_without_a_secret_is_found_by_check(tmp_path: Path, octets: bytes) -> None:
+    """Before anybody connects, so that nobody waits for a server to hear of it."""
+    (tmp_path / "pw").write_bytes(octets)
+    secret = parse_secret("file:pw", base=tmp_path)
+    remark = secret.check()
+    assert remark is not None
+    assert remark.level == "fault"
+    with pytest.raises(LoginDenied) as caught:
+        secret.require()
+    assert (caught.value.message, caught.value.remedy) == (remark.text, remark.remedy)
 
 
 def test_a_missing_file_is_denied_and_found_by_check(tmp_path: Path) -> None:

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from alimail_core.cli.output import MANY, STATE_WORDS, complain, count_text, octets_text, say, table
+from alimail_core.errors import InputError
 
 if TYPE_CHECKING:
     from alimail_core.cli.frame import Frame
     from alimail_core.cli.tally import Sizes
     from alimail_core.events import Observer
     from alimail_core.migration import MigrationSummary
+    from alimail_core.model import Remark
     from alimail_core.spec import AccountSpec, MigrationSpec
     from alimail_core.transfer import PassSummary
 
@@ -71,11 +73,30 @@ def matching(spec: MigrationSpec, search: str) -> list[AccountSpec]:
 
 
 def ask_secrets(accounts: Sequence[AccountSpec]) -> None:
-    """Ask for what is to be asked at a prompt now, before progress is drawn over the question."""
+    """Tell which secrets cannot be had, all of them, and ask for those that are to be asked for at a prompt.
+
+    Before any server is asked, and before progress is drawn over a question. Accounts whose secrets cannot be had
+    wait, and the others go on. Raises ``InputError`` where no other is left and not all just wait for their people.
+    """
+    told: dict[Remark, None] = {}
+    ready = 0
     for account in accounts:
-        for secret in (account.source_secret, account.target_secret):
-            if not secret.leaves_process:
-                secret.get()
+        secrets = (account.source_secret, account.target_secret)
+        lost = [
+            (secret, remark)
+            for secret in secrets
+            if (remark := secret.check()) is not None and remark.level == "fault"
+        ]
+        told |= {remark: None for secret, remark in lost if not secret.is_missing}
+        ready += not lost
+    for remark in told:
+        complain(remark.text, f"  -> {remark.remedy}")
+    if told and not ready:
+        raise InputError("no account can be opened without these secrets; nothing was begun")
+    asked = (secret for each in accounts for secret in (each.source_secret, each.target_secret))
+    for secret in asked:
+        if not secret.leaves_process and secret.check() is None:
+            secret.get()
 
 
 def show_summary(accounts: Sequence[PassSummary]) -> None:

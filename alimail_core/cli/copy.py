@@ -68,8 +68,18 @@ def copy(
     if code > 128:
         complain("Interrupted between two batches; nothing is lost. The same command again goes on.")
     elif not quiet:
-        say("Next: the same command again brings what is new since; with --verify it proves what is there.")
+        say(_next_step(code))
     return code
+
+
+def _next_step(code: int) -> str:
+    match code:
+        case 0:
+            return "Next: the same command again brings what is new since; with --verify it proves what is there."
+        case 3:
+            return "Not all of it could be carried. The same command again tries the rest; --verify names it."
+        case _:
+            return "It could not go on; see above. Mend that, and the same command again goes on from there."
 
 
 def one_mailbox(

@@ -50,7 +50,7 @@ def plan(
     with frame.migration(spec) as migration:
         for each in migration.plan(search):
             plans.append(each)
-            if not (json or quiet):
+            if not (json or quiet or each.failed):
                 _show_folders(each)
     if json:
         write_json({"accounts": [_json(each) for each in plans], "not_moved": list(NOT_MOVED)})
@@ -62,11 +62,13 @@ def plan(
 
 def show_plans(plans: Sequence[AccountPlan]) -> None:
     """Write the sum of each account and of all, and what is in the way."""
-    rows = [_row(each) for each in plans]
+    looked_at = [each for each in plans if not each.failed]
+    rows = [_row(each) for each in looked_at]
     if len(plans) != 1:
         messages, octets = sum(each.messages for each in plans), sum(each.octets for each in plans)
         rows.append(("total", "", sum(len(each.folders) for each in plans), messages, octets_text(octets)))
-    table(("Account", "Target", "Folders", "Messages", "Octets"), rows)
+    if looked_at:
+        table(("Account", "Target", "Folders", "Messages", "Octets"), rows)
     for each in plans:
         if each.remarks:
             say(

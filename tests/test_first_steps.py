@@ -1,0 +1,166 @@
+"""What a newcomer trips over, as the command line tells it: at once, all of it, and with what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from alimail_core.cli import main
+from alimail_core.contract import SinkKind, SourceKind
+from alimail_core.errors import Denied
+from alimail_core.hookspec import hookimpl
+from alimail_core.model import INBOX
+from alimail_core.testing import FakeClock, message
+from tests.memory_plugin import PASSWORD, MemoryOptions, MemoryPlugin, config_of, registry_of
+
+Run = Callable[..., int]
+
+
+def away(*_: object) -> NoReturn:
+    """Stand for a server that nobody reaches."""
+    raise Denied("there is no server of the name old.example", remedy="Check its spelling.")
+
+
+class Away:
+    """A plug-in whose servers cannot be reached."""
+
+    @hookimpl
+    def alimail_sources(self) -> list[SourceKind[MemoryOptions]]:
+        """Register the source."""
+        return [SourceKind("away", "A server that is away.", MemoryOptions, away)]
+
+    @hookimpl
+    def alimail_sinks(self) -> list[SinkKind[MemoryOptions]]:
+        """Register the sink."""
+        return [SinkKind("away", "A server that is away.", MemoryOptions, away)]
+
+
+@pytest.fixture
+def plugin() -> MemoryPlugin:
+    """Return servers in memory; Anna and Bert have a letter each."""
+    plugin = MemoryPlugin()
+    for name in ("anna", "bert"):
+        plugin.boxes[f"{name}@old.example"].deliver(INBOX, message(f"To {name}"))
+        plugin.boxes[f"{name}@new.example"].make(INBOX)
+    return plugin
+
+
+@pytest.fixture
+def run(plugin: MemoryPlugin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Return the command line, in a folder of its own, with servers that answer and servers that do not."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OLD", PASSWORD)
+    monkeypatch.setenv("NEW", PASSWORD)
+    for name in ("XDG_STATE_HOME", "HOME", "LOCALAPPDATA"):
+        monkeypatch.setenv(name, str(tmp_path / "home"))
+    registry = registry_of(plugin)
+    registry.register(Away(), name="away")
+    return lambda *words: main(words, registry, FakeClock())
+
+
+def configure(kind: str = "mem", old: str = "env:OLD", new: str = "env:NEW", *rows: str) -> None:
+    """Write a configuration, and a roster where there are rows."""
+    text = config_of(*([] if rows else ["anna", "bert"])).replace('"mem"', f'"{kind}"')
+    text = text.replace("env:OLD", old).replace("env:NEW", new)
+    if rows:
+        text = text.replace('name = "test"', 'name = "test"\nroster = "roster.csv"')
+        Path("roster.csv").write_text("\n".join(["source,source password,target", *rows]) + "\n")
+    Path("alimail.toml").write_text(text)
+
+
+# secrets
+
+
+@pytest.mark.parametrize("verb", [["check"], ["plan"], ["migrate", "--yes"], ["verify"]])
+def test_secrets_that_cannot_be_had_are_told_before_any_server_is_asked(
+    run: Run, verb: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All of them, once each, though every account has them; nobody waits for a connection first."""
+    configure("away", "env:NOPE", "file:nowhere.txt")
+    assert run(*verb) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.count("(env:NOPE) is not set") == 1
+    assert told.err.count("nowhere.txt) cannot be read") == 1
+    assert "set the environment variable NOPE" in told.err
+    assert "no server" not in told.err
+
+
+def test_copy_tells_both_secrets_before_any_server_is_asked(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also an empty file, which holds no secret."""
+    Path("empty.txt").touch()
+    words = ("--source-secret", "env:NOPE", "--target-secret", "file:empty.txt")
+    assert run("copy", "away://anna@old.example", "away://carl@new.example", *words) == 2
+    told = capsys.readouterr()
+    assert "(env:NOPE) is not set" in told.err
+    assert "empty.txt) is empty" in told.err
+    assert "no server" not in told.out + told.err
+
+
+def test_an_account_without_its_secret_waits_and_the_others_go_on(
+    run: Run, plugin: MemoryPlugin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is told first, its servers are not asked, and Bert's mail arrives."""
+    secrets = {"anna": "NOPE", "bert": "OLD"}
+    rows = [f"{name}@old.example,env:{secret},{name}@new.example" for name, secret in secrets.items()]
+    configure("mem", "env:OLD", "env:NEW", *rows)
+    assert run("migrate", "--yes") == 3
+    first = capsys.readouterr().err.splitlines()[0]
+    assert first == "the secret of source anna@old.example (env:NOPE) is not set"
+    assert plugin.boxes["bert@new.example"].everything().total() == 1
+    assert not plugin.boxes["anna@new.example"].everything()
+
+
+@pytest.mark.parametrize(("rows", "code"), [(["anna"], 1), (["anna", "bert"], 3)])
+def test_where_all_accounts_wait_nothing_could_go_on(run: Run, rows: list[str], code: int) -> None:
+    """3 promises a script that what could be done was done; where nothing was, it is 1, as the guide says."""
+    secrets = {"anna": "", "bert": "env:OLD"}
+    table = [f"{name}@old.example,{secrets[name]},{name}@new.example" for name in rows]
+    configure("mem", "env:OLD", "env:NEW", *table)
+    text = Path("alimail.toml").read_text()
+    Path("alimail.toml").write_text(text.replace('secret = "env:OLD"', ""))
+    assert run("migrate", "--yes", "--quiet") == code
+    guide = (Path(__file__).parent.parent / "docs" / "guides" / "admin.md").read_text("utf-8")
+    assert "exit code 3, or with 1 where every account waits" in " ".join(guide.split())
+
+
+# what is said at the end
+
+
+COPY = ("--source-secret", "env:OLD", "--target-secret", "env:NEW")
+
+
+def test_a_copy_that_failed_does_not_advise_as_if_it_had_not(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The last line says that it could not go on, and that the same command goes on from there."""
+    assert run("copy", "away://anna@old.example", "mem://carl@new.example", *COPY) == 1
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("It could not go on; see above.")
+
+
+def test_a_copy_with_problems_says_that_not_all_of_it_went(
+    run: Run, plugin: MemoryPlugin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It names what to do about the rest."""
+    uid = plugin.boxes["anna@old.example"].deliver(INBOX, message("torn"))
+    plugin.boxes["anna@old.example"].spoil(INBOX, uid, "NO corrupt")
+    assert run("copy", "mem://anna@old.example", "mem://carl@new.example", *COPY) == 3
+    assert capsys.readouterr().out.splitlines()[-1].startswith("Not all of it could be carried.")
+
+
+def test_a_plan_of_servers_that_are_away_is_their_faults_alone(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No table without a row stands before them."""
+    configure("away")
+    assert run("plan") == 3
+    out = capsys.readouterr().out
+    assert "FAULT: there is no server of the name old.example" in out
+    assert "Folder" not in out
+    assert "Octets" not in out
