@@ -8,9 +8,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from alimail_core.errors import LeaseHeld, LeaseLost, LedgerError
-from alimail_core.ledger import Ledger, State
+from alimail_core.ledger import Ledger, RowIds, Standing, State
 from alimail_core.ledger.schema import ADDED, SCHEMA_VERSION
 from alimail_core.model import INBOX, Entry
 from alimail_core.testing.clock import FakeClock
@@ -207,6 +209,32 @@ def test_a_key_counts_only_with_its_witness() -> None:
         assert first == same != other
         states = {row.id: State(row.state) for row in book.rows()}
         assert states == {first: State.VANISHED, other: State.PENDING}
+    ledger.close()
+
+
+@given(st.lists(st.integers(0, 2_000) | st.integers(0, 2**40)), st.integers(0, 2_000))
+def test_a_compact_set_of_ids_is_a_set(ids: list[int], other: int) -> None:
+    """It holds what was added, and nothing beside it."""
+    kept = RowIds(ids)
+    assert all(each in kept for each in ids)
+    assert (other in kept) == (other in set(ids))
+
+
+def test_what_a_whole_listing_does_not_name_stands_there_no_more() -> None:
+    """Over the pages of one listing, for our own messages and for strangers."""
+    ledger = Ledger.in_memory(clock=FakeClock())
+    with ledger.lease(ledger.account("a@x", "a@y")) as book:
+        folder, target = book.put_folder("source", INBOX, None), book.put_folder("target", INBOX, None)
+        ids = book.listed(folder, [Entry(str(n), 10) for n in range(3)])
+        stored = {"state": State.STORED, "target_id": target}
+        book.update([{"_id": each, "target_key": f"t{each}", **stored} for each in ids])
+        book.target_listed(target, [Entry("s1", 5), Entry("s2", 5)])
+        seen = Standing()
+        book.target_listed(target, [Entry("s2", 5), Entry(f"t{ids[0]}", 10)], seen)
+        book.target_listed(target, [Entry("s3", 5), Entry(f"t{ids[2]}", 10)], seen)
+        book.target_holds(target, seen)
+        assert [row.id for row in book.rows() if row.target_gone] == [ids[1]]
+        assert [row.key for row in book.strangers(target)] == ["s2", "s3"]
     ledger.close()
 
 

@@ -5,8 +5,21 @@ It answers two questions at any instant, also after a crash: what is certainly i
 """
 
 from alimail_core.ledger.book import Book
+from alimail_core.ledger.ids import RowIds, Standing
 from alimail_core.ledger.ledger import AccountRow, Ledger, ProblemRow
 from alimail_core.ledger.rows import FolderRow, Row, StrangerRow
 from alimail_core.ledger.schema import Origin, State
 
-__all__ = ["AccountRow", "Book", "FolderRow", "Ledger", "Origin", "ProblemRow", "Row", "State", "StrangerRow"]
+__all__ = [
+    "AccountRow",
+    "Book",
+    "FolderRow",
+    "Ledger",
+    "Origin",
+    "ProblemRow",
+    "Row",
+    "RowIds",
+    "Standing",
+    "State",
+    "StrangerRow",
+]

@@ -7,13 +7,14 @@ account over, the next transaction raises ``LeaseLost`` and changes nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from alimail_core.errors import LeaseLost
+from alimail_core.ledger.ids import Standing
 from alimail_core.ledger.queries import (
     IN_TARGET,
     Queries,
@@ -301,7 +302,9 @@ class Book(Queries):
             execute_many(connection, message.update().where(c.id == sa.bindparam("_id")), changed)
         return seen
 
-    def mark_gone(self, folder_id: int, *, keys: Sequence[str] = (), all_but: set[int] | None = None) -> None:
+    def mark_gone(
+        self, folder_id: int, *, keys: Sequence[str] = (), all_but: Container[int] | None = None
+    ) -> None:
         """Note that the source has these keys no more; or, after a complete listing, none but those rows."""
         c = message.c
         with self.write() as connection:
@@ -435,13 +438,19 @@ class Book(Queries):
         values = {"target_key": None, "target_size": None, "target_date": None, "target_gone": 0}
         connection.execute(message.update().where(where).values(values))
 
-    def target_listed(self, folder_id: int, entries: Sequence[Entry]) -> None:
-        """Take one page of a target's listing in: our own messages get their witness, the rest are strangers."""
+    def target_listed(self, folder_id: int, entries: Sequence[Entry], seen: Standing | None = None) -> None:
+        """Take one page of a target's listing in: our own messages get their witness, the rest are strangers.
+
+        ``seen`` is told of all of them.
+        """
+        seen = seen or Standing()
         with self.write() as connection:
             for chunk in chunks(entries):
-                self._target_listed(connection, folder_id, {entry.key: entry for entry in chunk})
+                self._target_listed(connection, folder_id, {entry.key: entry for entry in chunk}, seen)
 
-    def _target_listed(self, connection: sa.Connection, folder_id: int, names: dict[str, Entry]) -> None:
+    def _target_listed(
+        self, connection: sa.Connection, folder_id: int, names: dict[str, Entry], seen: Standing
+    ) -> None:
         c = message.c
         ours = connection.execute(
             sa.select(c.id, c.target_key, c.target_size, c.target_date, c.target_gone).where(
@@ -455,6 +464,7 @@ class Book(Queries):
                 dead.append(row.id)
                 continue
             known.add(row.target_key)
+            seen.messages.add(row.id)
             if (row.target_size is None and entry.size is not None) or row.target_gone:
                 date, _ = from_date(entry.internal_date)
                 told.append(
@@ -475,10 +485,11 @@ class Book(Queries):
         rows = connection.execute(
             sa.select(s.id, s.key, s.size, s.date).where(s.folder_id == folder_id, s.key.in_(list(unknown)))
         ).all()
-        changed = [row for row in rows if contradicts(row.size, row.date, unknown[row.key])]
+        changed = {row.id for row in rows if contradicts(row.size, row.date, unknown[row.key])}
         if changed:
-            connection.execute(stranger.delete().where(s.id.in_([row.id for row in changed])))
-        standing = {row.key for row in rows} - {row.key for row in changed}
+            connection.execute(stranger.delete().where(s.id.in_(changed)))
+        standing = {row.key: row.id for row in rows if row.id not in changed}
+        seen.strangers.update(standing.values())
         fresh = [
             {
                 "folder_id": folder_id,
@@ -491,26 +502,32 @@ class Book(Queries):
         ]
         if fresh:
             execute_many(connection, stranger.insert(), fresh)
+            query = sa.select(s.id).where(s.folder_id == folder_id, s.key.in_([row["key"] for row in fresh]))
+            seen.strangers.update(connection.execute(query).scalars())
 
-    def target_gone(
-        self, folder_id: int, *, keys: Sequence[str] = (), all_but: set[str] | None = None
-    ) -> int:
-        """Note what stands in a target folder no more; return how many of those were ours."""
+    def target_gone(self, folder_id: int, keys: Sequence[str]) -> None:
+        """Note that these keys stand in a target folder no more."""
         c, s = message.c, stranger.c
-        ours = 0
         with self.write() as connection:
-            if all_but is not None:
-                mine = sa.select(c.target_key).where(
-                    c.target_id == folder_id, c.target_key.is_not(None), c.target_gone == 0
-                )
-                others = sa.select(s.key).where(s.folder_id == folder_id)
-                rows = connection.execute(sa.union_all(mine, others))
-                keys = [row[0] for row in rows if row[0] not in all_but]
             for chunk in chunks(keys):
-                here = sa.and_(c.target_id == folder_id, c.target_key.in_(chunk), c.state.in_(IN_TARGET))
-                ours += connection.execute(message.update().where(here).values(target_gone=1)).rowcount
+                ours = sa.and_(c.target_id == folder_id, c.target_key.in_(chunk), c.state.in_(IN_TARGET))
+                connection.execute(message.update().where(ours).values(target_gone=1))
                 connection.execute(stranger.delete().where(s.folder_id == folder_id, s.key.in_(chunk)))
-        return ours
+
+    def target_holds(self, folder_id: int, seen: Standing) -> None:
+        """Note, after a complete listing, that a target folder has nothing but what that named."""
+        c, s = message.c, stranger.c
+        ours = sa.select(c.id).where(
+            c.target_id == folder_id, c.target_key.is_not(None), c.target_gone == 0, c.state.in_(IN_TARGET)
+        )
+        others = sa.select(s.id).where(s.folder_id == folder_id)
+        with self.write() as connection:
+            gone = [row_id for row_id in connection.execute(ours).scalars() if row_id not in seen.messages]
+            for chunk in chunks(gone):
+                connection.execute(message.update().where(c.id.in_(chunk)).values(target_gone=1))
+            gone = [row_id for row_id in connection.execute(others).scalars() if row_id not in seen.strangers]
+            for chunk in chunks(gone):
+                connection.execute(stranger.delete().where(s.id.in_(chunk)))
 
     def describe_strangers(self, told: Sequence[dict[str, Any]]) -> None:
         """Keep what headers told of strangers: ``_id``, ``fingerprint`` and ``message_hash`` each."""

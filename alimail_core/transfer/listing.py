@@ -7,7 +7,7 @@ from itertools import islice
 
 from alimail_core.events import FolderListed, Noted
 from alimail_core.folders import Mapped, map_folders, places_kept, special_use_of
-from alimail_core.ledger import FolderRow, Row, State
+from alimail_core.ledger import FolderRow, Row, RowIds, Standing, State
 from alimail_core.model import INBOX, Changes, Folder, FolderPath, SpecialUse, Unusable
 from alimail_core.transfer.state import Pair, Pass, Target
 
@@ -136,7 +136,7 @@ def list_source(p: Pass, pairs: Sequence[Pair]) -> list[Pair]:
     """Take what changed in each folder since its cursor into the ledger; return those that could be listed."""
     rows = {row.id: row for row in p.book.folders("source")}
     by_path = {pair.source.path: pair for pair in pairs}
-    seen: dict[int, set[int]] = {}
+    seen: dict[int, RowIds] = {}
     for page in p.source.changes((pair.source, rows[pair.id].cursor) for pair in pairs):
         p.check_in()
         if isinstance(page, Unusable):
@@ -148,7 +148,7 @@ def list_source(p: Pass, pairs: Sequence[Pair]) -> list[Pair]:
         pair = by_path[page.folder.path]
         with p.book.write():
             if pair.id not in seen:
-                seen[pair.id] = set()
+                seen[pair.id] = RowIds()
                 if rows[pair.id].epoch != page.epoch:
                     p.book.forget_keys(pair.id, page.epoch)
             _take_page(p, pair, page, seen[pair.id])
@@ -191,7 +191,7 @@ def tell_listed(p: Pass, pairs: Iterable[Pair]) -> None:
         p.tell(FolderListed(p.account, pair.source.path, pair.target.folder.path, messages, octets))
 
 
-def _take_page(p: Pass, pair: Pair, page: Changes, seen: set[int]) -> None:
+def _take_page(p: Pass, pair: Pair, page: Changes, seen: RowIds) -> None:
     seen.update(p.book.listed(pair.id, page.entries, flags=p.source.traits.lists_flags))
     if page.gone and not page.complete:
         p.book.mark_gone(pair.id, keys=page.gone)
@@ -206,7 +206,7 @@ def _forget_lost(p: Pass, known: Iterable[FolderRow], here: set[FolderPath]) -> 
     """
     for row in known:
         if row.path not in here and row.epoch is not None:
-            p.book.mark_gone(row.id, all_but=set())
+            p.book.mark_gone(row.id, all_but=())
             p.book.forget_cursor(row.id)
 
 
@@ -216,7 +216,7 @@ def survey(p: Pass, targets: Iterable[Target]) -> None:
     rows = {row.id: row for row in p.book.folders("target")}
     by_path = {target.folder.path: target for target in wanted}
     began = p.book.now
-    listed: dict[int, set[str]] = {}
+    listed: dict[int, Standing] = {}
     for target in wanted:
         target.surveyed = None  # what an earlier look said no longer counts, also where this one fails
     for page in p.sink.changes((target.folder, rows[target.id].cursor) for target in wanted):
@@ -229,7 +229,7 @@ def survey(p: Pass, targets: Iterable[Target]) -> None:
         target = by_path[page.folder.path]
         with p.book.write():
             if target.id not in listed:
-                listed[target.id] = set()
+                listed[target.id] = Standing()
                 _begin_survey(p, rows[target.id], page)
             _take_target_page(p, target, page, listed[target.id])
         if page.cursor is not None:
@@ -243,13 +243,11 @@ def _begin_survey(p: Pass, row: FolderRow, page: Changes) -> None:
         p.book.forget_target_keys(row.id, page.epoch)
 
 
-def _take_target_page(p: Pass, target: Target, page: Changes, seen: set[str]) -> None:
-    p.book.target_listed(target.id, page.entries)
-    if page.complete:
-        seen.update(entry.key for entry in page.entries)
+def _take_target_page(p: Pass, target: Target, page: Changes, seen: Standing) -> None:
+    p.book.target_listed(target.id, page.entries, seen)
     if page.gone and not page.complete:
         p.book.target_gone(target.id, keys=page.gone)
     if page.cursor is not None:
         if page.complete:
-            p.book.target_gone(target.id, all_but=seen)
+            p.book.target_holds(target.id, seen)
         p.book.save_cursors({target.id: page.cursor}, sync=False)
