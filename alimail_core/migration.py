@@ -329,13 +329,14 @@ class Migration:
             addresses = account.source_address, account.target_address
             return store.keep(
                 *addresses,
-                lambda each_message: verify_account(
+                lambda each_message, known: verify_account(
                     self._ends(account),
                     ledger,
                     ids.get(addresses),
                     self.spec.policy_of(account),
                     self.spec.messages,
                     full=full,
+                    known=known,
                     each_message=each_message,
                     observe=self.observe,
                     tell_bug=self._bug_teller(account),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from typing import TypeAlias
 
 from attrs import frozen
 
@@ -12,6 +13,9 @@ from alimail_core.model import FolderPath, Remark
 
 MAX_FINDINGS = 1_000
 """Findings of one kind that a folder's proof names; a mailbox that was emptied would name every message."""
+
+Altered: TypeAlias = Mapping[tuple[FolderPath, str], str]
+"""By source folder and key: how the target altered a message, in the words of the proof that read both copies."""
 
 
 def root_digest(digests: Iterable[bytes]) -> str:

@@ -19,13 +19,23 @@ import cattrs
 from alimail_core.errors import InputError
 from alimail_core.files import written_whole
 from alimail_core.model import FolderPath
-from alimail_core.proof import AccountProof, MessageProof
+from alimail_core.proof import AccountProof, Altered, MessageProof
 from alimail_core.text import cell
 
-VERSION = 1
+VERSION = 2
 """Of the files. One of another version is passed over: to prove again is the way to have it."""
 
-MESSAGE_COLUMNS = ("account", "folder", "key", "target folder", "target key", "octets", "sha256", "outcome")
+MESSAGE_COLUMNS = (
+    "account",
+    "target",
+    "folder",
+    "key",
+    "target folder",
+    "target key",
+    "octets",
+    "sha256",
+    "outcome",
+)
 """The list of messages: octets as the source lists them, the digest of what stands in the target."""
 
 
@@ -39,19 +49,25 @@ class ProofStore:
         self,
         source_address: str,
         target_address: str,
-        prove: Callable[[Callable[[MessageProof], None]], AccountProof],
+        prove: Callable[[Callable[[MessageProof], None], Altered], AccountProof],
     ) -> AccountProof:
         """Call ``prove`` with what takes each message's proof; keep all that it tells, and return its answer.
 
-        Raises ``InputError`` where the folder cannot be written, and what ``prove`` raises.
+        ``prove`` is also given what earlier proofs found of messages that the target altered: both copies are read
+        but once. Raises ``InputError`` where the folder cannot be written, and what ``prove`` raises.
         """
         stem = self._stem(source_address, target_address)
+        known = self._altered(stem)
         try:
             with written_whole(stem.with_suffix(".csv")) as messages:
                 rows = csv.writer(messages)
-                proof = prove(lambda each: rows.writerow(_cells(each)))
+                proof = prove(lambda each: rows.writerow(_cells(target_address, each)), known)
+            # A proof that failed has not looked at all of them again.
+            altered = {**(known if proof.failed else {}), **_altered_in(proof)}
             with written_whole(stem.with_suffix(".json")) as file:
-                json.dump({"version": VERSION, "proof": _CONVERTER.unstructure(proof)}, file)
+                listed = [[*key, text] for key, text in altered.items()]
+                told = {"version": VERSION, "proof": proof, "altered": listed}
+                json.dump(_CONVERTER.unstructure(told), file)
         except OSError as error:
             raise InputError(
                 f"the proof cannot be kept in {self._folder}: {error.strerror}",
@@ -83,6 +99,15 @@ class ProofStore:
                 while text := file.read(1 << 20):
                     yield text
 
+    @staticmethod
+    def _altered(stem: Path) -> Altered:
+        """Return what the latest proof has kept; nothing where it cannot be read, since a new one is the remedy."""
+        try:
+            told = json.loads(stem.with_suffix(".json").read_text(encoding="utf-8"))
+            return {(tuple(folder), key): text for folder, key, text in told["altered"]}
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+
     def _stem(self, source_address: str, target_address: str) -> Path:
         pair = hashlib.sha256(f"{source_address}\0{target_address}".encode()).hexdigest()
         return self._folder / "proofs" / pair[:24]
@@ -93,9 +118,19 @@ def path_text(path: FolderPath) -> str:
     return "/".join(name.replace("\\", "\\\\").replace("/", "\\/") for name in path)
 
 
-def _cells(each: MessageProof) -> list[Any]:
+def _altered_in(proof: AccountProof) -> Altered:
+    return {
+        (folder.source, each.key): each.text
+        for folder in proof.folders
+        for each in folder.findings
+        if each.kind == "altered"
+    }
+
+
+def _cells(target_address: str, each: MessageProof) -> list[Any]:
     return [
         cell(each.account),
+        cell(target_address),
         cell(path_text(each.folder)),
         cell(each.key),
         cell(path_text(each.target)),

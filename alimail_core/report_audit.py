@@ -21,9 +21,9 @@ import csv, hashlib
 digests = {}
 with open("messages.csv", encoding="utf-8-sig", newline="") as file:
     for row in csv.DictReader(file):
-        digests.setdefault(row["account"], []).append(bytes.fromhex(row["sha256"]))
-for account, found in digests.items():
-    print(hashlib.sha256(b"".join(sorted(found))).hexdigest(), account)
+        digests.setdefault((row["account"], row["target"]), []).append(bytes.fromhex(row["sha256"]))
+for addresses, found in digests.items():
+    print(hashlib.sha256(b"".join(sorted(found))).hexdigest(), *addresses)
 """
 """How anybody computes the root digests again, with nothing but Python."""
 

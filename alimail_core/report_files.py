@@ -53,7 +53,7 @@ def write_report(report: Report, folder: Path) -> list[Path]:
             _write_csv(folder / "accounts.csv", _ACCOUNT_COLUMNS, map(_account_cells, report.accounts)),
             _write_csv(folder / "folders.csv", _FOLDER_COLUMNS, _folder_rows(report)),
             _write_csv(folder / "problems.csv", _PROBLEM_COLUMNS, _problem_rows(report)),
-            _write_csv(folder / "notes.csv", ("account", "what", "how often"), _note_rows(report)),
+            _write_csv(folder / "notes.csv", ("account", "target", "what", "how often"), _note_rows(report)),
             _write_messages(folder / "messages.csv", report),
         ]
     except OSError as error:
@@ -142,10 +142,11 @@ _ACCOUNT_COLUMNS = (
     "root sha256",
 )
 
-_FOLDER_COLUMNS = ("account", "folder", "target folder", "rule", *COUNTS, "root sha256")
+_FOLDER_COLUMNS = ("account", "target", "folder", "target folder", "rule", *COUNTS, "root sha256")
 
 _PROBLEM_COLUMNS = (
     "account",
+    "target",
     "kind",
     "folder",
     "key",
@@ -163,8 +164,7 @@ def _account_cells(account: AccountReport) -> list[object]:
     status = asdict(account.status)
     facts, proof = account.facts, account.proof
     return [
-        account.status.source_address,
-        account.status.target_address,
+        *_addresses(account),
         account.verdict.text,
         account.verdict.remedy,
         *(value for name, value in status.items() if not name.endswith("_address")),
@@ -182,6 +182,11 @@ def _account_cells(account: AccountReport) -> list[object]:
     ]
 
 
+def _addresses(account: AccountReport) -> tuple[str, str]:
+    """Name an account by both of its addresses: either of them may be another account's as well."""
+    return account.status.source_address, account.status.target_address
+
+
 def _folder_rows(report: Report) -> Iterator[list[object]]:
     """Give each folder that the ledger or the proof knows, with what both say of it."""
     for account in report.accounts:
@@ -194,7 +199,7 @@ def _folder_rows(report: Report) -> Iterator[list[object]]:
 
 
 def _folder_place(account: AccountReport, *paths: tuple[str, ...]) -> list[object]:
-    return [account.status.source_address, *map(path_text, paths)]
+    return [*_addresses(account), *map(path_text, paths)]
 
 
 def _folder_proof(folder: FolderProof | None) -> list[object]:
@@ -203,10 +208,9 @@ def _folder_proof(folder: FolderProof | None) -> list[object]:
 
 def _problem_rows(report: Report) -> Iterator[list[object]]:
     for account in report.accounts:
-        name = account.status.source_address
         for problem in account.problems:
             yield [
-                name,
+                *_addresses(account),
                 problem.kind,
                 path_text(problem.folder),
                 problem.key,
@@ -220,22 +224,22 @@ def _problem_rows(report: Report) -> Iterator[list[object]]:
             ]
         at = account.proof.at if account.proof else None
         for path, finding in account.findings():
-            yield [name, finding.kind, path_text(path), finding.key, None, None, "", finding.text, "", at, at]
+            told = finding.kind, path_text(path), finding.key, None, None, "", finding.text, "", at, at
+            yield [*_addresses(account), *told]
 
 
 def _note_rows(report: Report) -> Iterator[tuple[object, ...]]:
     for account in report.accounts:
         for text, count in account.otherwise().items():
-            yield account.status.source_address, text, count
+            yield *_addresses(account), text, count
 
 
 def _write_messages(path: Path, report: Report) -> Path:
     with written_whole(path, encoding="utf-8-sig") as file:
         csv.writer(file).writerow(MESSAGE_COLUMNS)
         for account in report.accounts:
-            file.writelines(
-                report.proofs.messages(account.status.source_address, account.status.target_address)
-            )
+            if account.proof:  # one of an earlier version has other columns
+                file.writelines(report.proofs.messages(*_addresses(account)))
     return path
 
 

@@ -31,6 +31,7 @@ from alimail_core.plan import map_account
 from alimail_core.proof import (
     MAX_FINDINGS,
     AccountProof,
+    Altered,
     Finding,
     FolderProof,
     MessageProof,
@@ -56,18 +57,22 @@ def verify_account(
     messages: MessageFilter,
     *,
     full: bool,
+    known: Altered,
     each_message: Callable[[MessageProof], None],
     observe: Observer,
     tell_bug: Callable[[Exception], None],
 ) -> AccountProof:
-    """Prove one account; all of one that never ran is pending. Raises ``Interrupted`` and nothing else."""
+    """Prove one account; all of one that never ran is pending. Raises ``Interrupted`` and nothing else.
+
+    ``known``: how the target altered messages, as earlier proofs found.
+    """
     account = ends.account
     observe(_started(ledger, account_id, account.source_address, full))
     proof = AccountProof(
         account.source_address, full=full, target_address=account.target_address, at=ends.clock.now()
     )
     try:
-        proof = _look(ends, ledger, account_id, policy, messages, proof, each_message, observe)
+        proof = _look(ends, ledger, account_id, policy, messages, proof, known, each_message, observe)
     except Interrupted:
         raise
     except AlimailError as error:
@@ -93,6 +98,7 @@ def _look(
     policy: FolderPolicy,
     messages: MessageFilter,
     proof: AccountProof,
+    known: Altered,
     each_message: Callable[[MessageProof], None],
     observe: Observer,
 ) -> AccountProof:
@@ -103,7 +109,9 @@ def _look(
         source = stack.enter_context(ends.source())
         sink = stack.enter_context(ends.sink())
         problems = _problems(ledger, account_id)
-        prover = _Prover(ends, book, source, sink, messages, proof.full, each_message, observe, problems)
+        prover = _Prover(
+            ends, book, source, sink, messages, proof.full, known, each_message, observe, problems
+        )
         proof = prover.prove(policy, proof)
     if ledger is not None and account_id is not None and (prover.altered or prover.over):
         proof = _write_down(ledger, account_id, prover, proof)
@@ -206,6 +214,7 @@ class _Prover:
         sink: Sink,
         messages: MessageFilter,
         full: bool,
+        known: Altered,
         each_message: Callable[[MessageProof], None],
         observe: Observer,
         problems: dict[int, ProblemRow],
@@ -220,6 +229,7 @@ class _Prover:
         self._sink = sink
         self._messages = messages
         self._full = full
+        self._known = known
         self._each_message = each_message
         self._observe = observe
         self._problems = problems
@@ -451,6 +461,8 @@ class _Prover:
             outcome, text, digest = reading.outcome, reading.text, reading.digest or b""
         elif row.stored_digest or row.id in self._resized:
             outcome, text = "altered", "the target stores it otherwise than it was sent"
+        if outcome == "altered" and row.stored_digest and row.id not in self.altered:
+            text = self._known.get((folder.source.path, row.key or ""), text)
         if outcome in ("identical", "listed"):
             folder.tally.proven += row.id in folder.listed
         elif row.id in folder.listed or outcome in ("changed", "missing"):

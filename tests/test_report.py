@@ -359,7 +359,7 @@ def test_a_spoilt_proof_is_named(tmp_path: Path) -> None:
     run(office)
     prove(office)
     [kept] = (report_folder(office.spec) / "proofs").glob("*.json")
-    kept.write_text('{"version": 1, "proof": []}')
+    kept.write_text('{"version": 2, "proof": []}')
     with office.migration() as migration, pytest.raises(InputError) as caught:
         migration.report()
     assert str(kept) in str(caught.value)

@@ -281,8 +281,15 @@ def test_pop3_says_what_it_leaves_behind() -> None:
 
 
 def test_the_recipe_computes_the_roots(tmp_path: Path) -> None:
-    """What page and guide tell to run prints each account's root digest, as accounts.csv has it."""
-    office = Organisation(tmp_path, ["anna", "bob"])
+    """What page and guide tell to run prints each account's root digest, as accounts.csv has it.
+
+    Two accounts that share their source address are two.
+    """
+    office = Organisation(tmp_path, ["anna", "bob", "carl"])
+    one, two, three = office.spec.accounts
+    office.spec = evolve(
+        office.spec, accounts=(one, two, evolve(three, source_address=one.source_address, source_user="anna"))
+    )
     office.give("anna", message("one"), message("two"))
     office.give("bob", message("three"), path=("A, B", 'C "D"'))
     run(office)
@@ -295,6 +302,6 @@ def test_the_recipe_computes_the_roots(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", recipe], cwd=folder, capture_output=True, text=True, check=True
     )
-    roots = {row["account"]: row["root sha256"] for row in rows(files["accounts.csv"])}
-    assert sorted(done.stdout.split("\n")[:-1]) == sorted(f"{root} {name}" for name, root in roots.items())
-    assert len(set(roots.values())) == 2
+    told = [f"{row['root sha256']} {row['account']} {row['target']}" for row in rows(files["accounts.csv"])]
+    assert sorted(done.stdout.split("\n")[:-1]) == sorted(told)
+    assert len(told) == 3
