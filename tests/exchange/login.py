@@ -1,0 +1,89 @@
+"""The ways in: NTLM for real, Basic, and tokens; which of them a server offers, and what it says when it refuses."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+
+from attrs import define, field
+
+from tests.exchange.ntlm import Handshake, NotProven
+from tests.exchange.soap import Answer
+from tests.exchange.store import Account, Organisation
+from tests.exchange.wire import HttpRequest, Session
+
+
+@define(eq=False)
+class Door:
+    """Lets accounts in. One who is in by NTLM stays in for as long as the connection lasts."""
+
+    organisation: Organisation
+    schemes: Sequence[str] = ("NTLM", "Basic")
+    """What is offered, best first: ``Negotiate`` (with NTLM inside: no Kerberos), ``NTLM``, ``Basic``, ``Bearer``."""
+    tokens: Mapping[str, str] = field(factory=dict, repr=False)
+    """OAuth access token -> login."""
+    handshakes: int = 0
+    """How many NTLM handshakes were begun: what MaxConcurrentApi is about."""
+
+    def enter(self, request: HttpRequest, session: Session) -> Account | Answer:
+        """Return who it is, or what to say instead."""
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if not token:
+            return self._known(session) or self.refuse()
+        offered = {name.lower() for name in self.schemes}
+        if scheme.lower() not in offered:
+            return self.refuse()
+        if scheme.lower() in ("ntlm", "negotiate"):
+            return self._ntlm(scheme, token, session)
+        if scheme.lower() == "bearer":
+            return self.organisation.account(self.tokens.get(token, "")) or self.refuse()
+        return self._basic(token)
+
+    def refuse(self, *challenges: str) -> Answer:
+        """Return a 401 with the ways that are offered, or with one handshake's next token."""
+        return Answer(
+            401,
+            b"",
+            content_type="text/html",
+            many=tuple(("WWW-Authenticate", challenge) for challenge in challenges or self._offers()),
+        )
+
+    def _offers(self) -> list[str]:
+        more = {
+            "Basic": f'Basic realm="exch.{self.organisation.domain}"',
+            "Bearer": 'Bearer client_id="00000002-0000-0ff1-ce00-000000000000", token_types="app_asserted_user_v1"',
+        }
+        return [more.get(scheme, scheme) for scheme in self.schemes]
+
+    def _known(self, session: Session) -> Account | None:
+        return None if session.login is None else self.organisation.account(session.login)
+
+    def _ntlm(self, scheme: str, token: str, session: Session) -> Account | Answer:
+        try:
+            octets = base64.b64decode(token, validate=True)
+            if session.handshake is None:
+                self.handshakes += 1
+                session.login = None
+                session.handshake = Handshake(
+                    self.organisation.netbios, self.organisation.domain, self._password
+                )
+                challenge = session.handshake.challenge(octets)
+                return self.refuse(f"{scheme} {base64.b64encode(challenge).decode()}")
+            handshake, session.handshake = session.handshake, None
+            session.login = handshake.prove(octets)
+        except (ValueError, NotProven):
+            session.handshake = session.login = None
+            return self.refuse()
+        return self._known(session) or self.refuse()
+
+    def _password(self, user: str, domain: str) -> str | None:
+        account = self.organisation.account(f"{domain}\\{user}" if domain and "@" not in user else user)
+        return None if account is None else account.password
+
+    def _basic(self, token: str) -> Account | Answer:
+        try:
+            login, _, password = base64.b64decode(token, validate=True).decode().partition(":")
+        except ValueError:
+            return self.refuse()
+        account = self.organisation.account(login)
+        return account if account is not None and account.password == password else self.refuse()

@@ -1,0 +1,557 @@
+"""What an Exchange organisation holds: accounts, mailboxes, folders, items, and in which order they changed.
+
+Everything is in memory, under one lock that the server takes for each request. Identifiers are opaque to clients,
+name the database that the mailbox lies in, and change when an item is moved, as Exchange's do.
+"""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import struct
+import threading
+import uuid
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from email.header import Header, decode_header, make_header
+from email.message import Message
+from email.parser import BytesHeaderParser
+from functools import cached_property
+from typing import Final
+
+from attrs import define, field, fields_dict
+
+FolderPath = tuple[str, ...]
+
+MAIL: Final = "IPF.Note"
+
+_KIND_FOLDER, _KIND_ITEM = 1, 2
+_ID = struct.Struct(">B16sIII")
+"""Kind, mailbox, database, folder, item: what every identifier says, before it is made as long as Exchange's."""
+_ID_LENGTH = 87
+"""Octets of an identifier before base64, which makes 116 letters of them."""
+
+
+class MalformedId(Exception):
+    """This is no identifier of this kind, or of any."""
+
+
+@define(eq=False)
+class ChangeLog:
+    """Numbers of folders or items in the order of their last change; what a sync state points into.
+
+    ``after`` costs in proportion to what changed since, so that a sync of a large folder in pages stays linear.
+    """
+
+    _changes: list[int] = field(factory=list)
+    _numbers: list[int] = field(factory=list)
+    _last: dict[int, int] = field(factory=dict)
+
+    def note(self, change: int, number: int) -> None:
+        """Let the thing of this number have changed, and last of all."""
+        self._changes.append(change)
+        self._numbers.append(number)
+        self._last[number] = change
+
+    def after(self, position: int) -> Iterator[tuple[int, int]]:
+        """Give (change, number) of each thing that changed since, once, at its last change."""
+        for index in range(bisect_right(self._changes, position), len(self._changes)):
+            change, number = self._changes[index], self._numbers[index]
+            if self._last[number] == change:
+                yield change, number
+
+
+@define(eq=False)
+class Item:
+    """One item of a folder; ``Mailbox`` has the methods that change one."""
+
+    folder: Folder
+    number: int
+    mime: bytes
+    item_class: str
+    received: datetime
+    is_read: bool = False
+    is_draft: bool = False
+    flag_status: str = "NotFlagged"
+    categories: tuple[str, ...] = ()
+    importance: str = "Normal"
+    last_verb: int | None = None
+    """PidTagLastVerbExecuted: 102 replied, 103 replied to all, 104 forwarded."""
+    icon_index: int | None = None
+    """PidTagIconIndex: 261 replied, 262 forwarded (beside others that say nothing of flags)."""
+    failure: str | None = None
+    """The response code that comes instead of the item whenever its content is asked for."""
+    changed: int = 0
+    content_changed: int = 0
+    """The last change beside the mark that it was read."""
+    renderings: int = 0
+    """How often its MIME content was given out."""
+    _header: Message | None = field(default=None, init=False)
+
+    @property
+    def header(self) -> Message:
+        """The fields of its header, parsed once."""
+        if self._header is None:
+            end = self.mime.find(b"\r\n\r\n")
+            self._header = BytesHeaderParser().parsebytes(self.mime[: end + 2] if end >= 0 else self.mime)
+        return self._header
+
+    def header_text(self, name: str) -> str | None:
+        """Return a field of the header decoded, ``None`` where it is missing."""
+        value = self.header[name]
+        if value is None:
+            return None
+        try:
+            return str(make_header(decode_header(value)))
+        except (LookupError, UnicodeError, ValueError):
+            return str(Header(str(value), "utf-8", errors="replace"))
+
+    @property
+    def size(self) -> int:
+        """What the store says: more than the MIME content or less, and never exactly it."""
+        return len(self.mime) + 1_309 + len(self.mime) // 70
+
+    @property
+    def id(self) -> str:
+        """What ``ItemId/@Id`` says."""
+        return self.folder.mailbox.identify(self.folder.number, self.number)
+
+    @property
+    def change_key(self) -> str:
+        """What ``ItemId/@ChangeKey`` says; another after each change."""
+        return _change_key(b"CQAAABYA", self.number, self.changed)
+
+
+@define(eq=False)
+class Folder:
+    """One folder; a search folder has no items of its own."""
+
+    mailbox: Mailbox
+    number: int
+    name: str
+    parent: Folder | None
+    folder_class: str
+    """``IPF.Note`` for mail; empty for a few, as with Exchange's own."""
+    distinguished: str | None = None
+    search: bool = False
+    hidden: bool = False
+    items: dict[int, Item] = field(factory=dict)
+    children: list[Folder] = field(factory=list)
+    log: ChangeLog = field(factory=ChangeLog)
+    changed: int = 0
+    _numbers: Iterator[int] = field(factory=lambda: itertools.count(1))
+
+    @property
+    def id(self) -> str:
+        """What ``FolderId/@Id`` says."""
+        return self.mailbox.identify(self.number)
+
+    @property
+    def change_key(self) -> str:
+        """What ``FolderId/@ChangeKey`` says."""
+        return _change_key(b"AQAAABYA", self.number, self.changed)
+
+    @property
+    def path(self) -> FolderPath:
+        """Its names below the top of what people see."""
+        if self.parent is None or self.distinguished in ("msgfolderroot", "archivemsgfolderroot"):
+            return ()
+        return (*self.parent.path, self.name)
+
+    @property
+    def unread(self) -> int:
+        """How many items nobody has read."""
+        return sum(not item.is_read for item in self.items.values())
+
+    def below(self) -> Iterator[Folder]:
+        """Give every folder beneath this one, parents first."""
+        for child in self.children:
+            yield child
+            yield from child.below()
+
+    def newest_first(self) -> list[Item]:
+        """Return its items in the order of FindItem."""
+        return sorted(self.items.values(), key=lambda item: (item.received, item.number), reverse=True)
+
+    def next_number(self) -> int:
+        """Return a number that no item of this folder has ever had."""
+        return next(self._numbers)
+
+
+@define(eq=False, slots=False)
+class Mailbox:
+    """One mailbox, or one archive, or the public folders: a tree of folders with items."""
+
+    address: str
+    name: str
+    aliases: frozenset[str] = frozenset()
+    upn: str = ""
+    sid: str = ""
+    disabled: bool = False
+    """Its account is disabled: nobody can impersonate it."""
+    archive: Mailbox | None = None
+    database: int = 1
+    delegates: set[str] = field(factory=set)
+    """Logins with FullAccess."""
+    folders: dict[int, Folder] = field(factory=dict)
+    log: ChangeLog = field(factory=ChangeLog)
+    _changes: Iterator[int] = field(factory=lambda: itertools.count(1))
+    _numbers: Iterator[int] = field(factory=lambda: itertools.count(1))
+
+    @cached_property
+    def guid(self) -> bytes:
+        """What its identifiers begin with; the same for the same name, so that a restarted server knows them."""
+        return uuid.uuid5(uuid.NAMESPACE_DNS, self.address or self.name).bytes
+
+    # -- folders
+
+    def add_folder(
+        self,
+        name: str,
+        parent: Folder | None,
+        folder_class: str = MAIL,
+        *,
+        distinguished: str | None = None,
+        search: bool = False,
+        hidden: bool = False,
+    ) -> Folder:
+        """Make a folder; names may be the same as others', as Exchange would not have it but tests may."""
+        folder = Folder(self, next(self._numbers), name, parent, folder_class, distinguished, search, hidden)
+        self.folders[folder.number] = folder
+        if parent is not None:
+            parent.children.append(folder)
+        self._touch_folder(folder)
+        return folder
+
+    def folder(self, path: Sequence[str] | str) -> Folder:
+        """Return a folder by its names below the top, or by its distinguished id; make it where it is missing."""
+        if isinstance(path, str):
+            return self.distinguished(path)
+        at = self.top
+        for name in path:
+            found = next((child for child in at.children if child.name == name), None)
+            at = found or self.add_folder(name, at)
+        return at
+
+    def distinguished(self, name: str) -> Folder:
+        """Return the folder with this distinguished id. Raises ``KeyError``."""
+        for folder in self.folders.values():
+            if folder.distinguished == name:
+                return folder
+        raise KeyError(name)
+
+    @property
+    def top(self) -> Folder:
+        """The top of what people see."""
+        tops = ("msgfolderroot", "archivemsgfolderroot", "publicfoldersroot")
+        return next(folder for folder in self.folders.values() if folder.distinguished in tops)
+
+    def rename(self, folder: Folder, name: str) -> None:
+        """Give a folder another name; its id stays."""
+        folder.name = name
+        self._touch_folder(folder)
+
+    def move_folder(self, folder: Folder, parent: Folder) -> None:
+        """Hang a folder under another; its id and its items' ids stay."""
+        if folder.parent is not None:
+            folder.parent.children.remove(folder)
+        folder.parent = parent
+        parent.children.append(folder)
+        self._touch_folder(folder)
+
+    def remove_folder(self, folder: Folder) -> None:
+        """Delete a folder with all that is beneath it."""
+        if folder.parent is not None:
+            folder.parent.children.remove(folder)
+        for gone in (folder, *folder.below()):
+            del self.folders[gone.number]
+            self.log.note(next(self._changes), gone.number)
+
+    def _touch_folder(self, folder: Folder) -> None:
+        folder.changed = next(self._changes)
+        self.log.note(folder.changed, folder.number)
+
+    # -- items
+
+    def deliver(
+        self,
+        path: Sequence[str] | str,
+        mime: bytes,
+        *,
+        item_class: str = "IPM.Note",
+        received: datetime | None = None,
+        flags: Iterable[str] = (),
+        categories: Sequence[str] = (),
+    ) -> Item:
+        """Put an item into a folder. ``flags`` are IMAP's system flags and ``$Forwarded``."""
+        folder = self.folder(path)
+        wanted = frozenset(flags)
+        when = received or datetime.now(UTC).replace(microsecond=0)
+        item = Item(folder, folder.next_number(), mime, item_class, when, categories=tuple(categories))
+        item.is_read = "\\Seen" in wanted
+        item.is_draft = "\\Draft" in wanted
+        item.flag_status = "Flagged" if "\\Flagged" in wanted else "NotFlagged"
+        if "$Forwarded" in wanted:
+            item.last_verb, item.icon_index = 104, 262
+        if "\\Answered" in wanted:
+            item.last_verb, item.icon_index = 102, 261
+        folder.items[item.number] = item
+        self._touch(item)
+        return item
+
+    def change(self, item: Item, **fields: object) -> None:
+        """Set attributes of an item; a client hears of ``is_read`` alone in an answer of its own kind."""
+        for name, value in fields.items():
+            if name not in fields_dict(Item):
+                raise AttributeError(name)
+            setattr(item, name, value)
+        if "mime" in fields:
+            item._header = None
+        self._touch(item, content=set(fields) != {"is_read"})
+
+    def move(self, item: Item, to: Folder) -> Item:
+        """Move an item, which gives it another id."""
+        del item.folder.items[item.number]
+        item.folder.log.note(next(self._changes), item.number)
+        item.folder, item.number = to, to.next_number()
+        to.items[item.number] = item
+        self._touch(item)
+        return item
+
+    def remove(self, item: Item) -> None:
+        """Delete an item for good."""
+        del item.folder.items[item.number]
+        item.folder.log.note(next(self._changes), item.number)
+
+    def relocate(self) -> None:
+        """Move the mailbox to another database: every identifier and every sync state it gave out is dead."""
+        self.database += 1
+
+    def _touch(self, item: Item, *, content: bool = True) -> None:
+        item.changed = next(self._changes)
+        if content:
+            item.content_changed = item.changed
+        item.folder.log.note(item.changed, item.number)
+
+    def identify(self, folder: int, item: int | None = None) -> str:
+        """Return the identifier of a folder, or of an item in it."""
+        kind = _KIND_FOLDER if item is None else _KIND_ITEM
+        said = _ID.pack(kind, self.guid, self.database, folder, item or 0)
+        return base64.b64encode(said.ljust(_ID_LENGTH, b"\0")).decode()
+
+
+@define(eq=False)
+class Account:
+    """Who may log in. ``mailbox`` is its own, if it has one."""
+
+    login: str
+    """``DOMAIN\\name``; the address of its mailbox and its UPN serve as well."""
+    password: str = field(repr=False)
+    mailbox: Mailbox | None = None
+    upn: str = ""
+    impersonates: set[str] = field(factory=set)
+    """Primary addresses of whom it may impersonate; ``*``: everybody."""
+
+    def may_impersonate(self, mailbox: Mailbox) -> bool:
+        """Tell whether it has the right."""
+        return bool(self.impersonates & {"*", mailbox.address})
+
+    def may_open(self, mailbox: Mailbox) -> bool:
+        """Tell whether a mailbox is its own or one that it has FullAccess to."""
+        return mailbox is self.mailbox or self.login in mailbox.delegates
+
+
+NAMES: Mapping[str, Mapping[str, str]] = {
+    "zh": {
+        "msgfolderroot": "信息存储顶部",
+        "inbox": "收件箱",
+        "sentitems": "已发送邮件",
+        "drafts": "草稿",
+        "deleteditems": "已删除邮件",
+        "junkemail": "垃圾邮件",
+        "outbox": "发件箱",
+        "calendar": "日历",
+        "contacts": "联系人",
+        "tasks": "任务",
+        "notes": "便笺",
+        "journal": "日记",
+        "syncissues": "同步问题",
+        "conversationhistory": "对话历史记录",
+    },
+    "de": {
+        "msgfolderroot": "Oberste Ebene des Informationsspeichers",
+        "inbox": "Posteingang",
+        "sentitems": "Gesendete Elemente",
+        "drafts": "Entwürfe",
+        "deleteditems": "Gelöschte Elemente",
+        "junkemail": "Junk-E-Mail",
+        "outbox": "Postausgang",
+        "calendar": "Kalender",
+        "contacts": "Kontakte",
+        "tasks": "Aufgaben",
+        "notes": "Notizen",
+        "journal": "Journal",
+        "syncissues": "Synchronisierungsprobleme",
+        "conversationhistory": "Unterhaltungsverlauf",
+    },
+}
+"""What Exchange calls the folders of a mailbox in languages other than English."""
+
+
+@define(eq=False)
+class Organisation:
+    """All mailboxes and accounts of one Exchange organisation."""
+
+    domain: str = "old.example"
+    netbios: str = "OLD"
+    accounts: dict[str, Account] = field(factory=dict)
+    mailboxes: dict[str, Mailbox] = field(factory=dict)
+    public: Mailbox | None = None
+    lock: threading.RLock = field(factory=threading.RLock, repr=False)
+
+    def add_mailbox(
+        self,
+        name: str,
+        *,
+        password: str = "",
+        language: str = "en",
+        aliases: Iterable[str] = (),
+        display: str = "",
+    ) -> Mailbox:
+        """Make a mailbox ``name@domain`` with the folders that Exchange gives one, and an account where it has a
+        password.
+        """
+        address = f"{name}@{self.domain}"
+        mailbox = Mailbox(address, display or name.title(), frozenset(aliases), upn=address)
+        mailbox.sid = f"S-1-5-21-1004336348-1177238915-682003330-{1100 + len(self.mailboxes)}"
+        fill_mailbox(mailbox, NAMES.get(language, {}))
+        self.mailboxes[address] = mailbox
+        if password:
+            self.add_account(name, password, mailbox=mailbox)
+        return mailbox
+
+    def add_account(
+        self, name: str, password: str, *, mailbox: Mailbox | None = None, impersonates: Iterable[str] = ()
+    ) -> Account:
+        """Let somebody log in as ``NETBIOS\\name`` or ``name@domain``."""
+        login, upn = f"{self.netbios}\\{name}", f"{name}@{self.domain}"
+        account = Account(login, password, mailbox, upn, set(impersonates))
+        self.accounts[login.lower()] = self.accounts[upn.lower()] = account
+        return account
+
+    def account(self, login: str) -> Account | None:
+        """Find an account by what was typed; a bare name is taken in our own domain."""
+        if "\\" not in login and "@" not in login:
+            login = f"{self.netbios}\\{login}"
+        return self.accounts.get(login.lower())
+
+    def mailbox(self, address: str) -> Mailbox | None:
+        """Find a mailbox by any of its addresses."""
+        address = address.lower()
+        for mailbox in self.mailboxes.values():
+            if address == mailbox.address or address in mailbox.aliases:
+                return mailbox
+        return None
+
+    def add_archive(self, mailbox: Mailbox) -> Mailbox:
+        """Give a mailbox an archive."""
+        archive = Mailbox("", f"In-Place Archive - {mailbox.name}", upn=mailbox.address)
+        archive.guid = uuid.uuid5(uuid.NAMESPACE_DNS, f"archive of {mailbox.address}").bytes
+        root = archive.add_folder("", None, "", distinguished="archiveroot")
+        top = archive.add_folder("Top of Information Store", root, "", distinguished="archivemsgfolderroot")
+        archive.add_folder("Deleted Items", top, distinguished="archivedeleteditems")
+        mailbox.archive = archive
+        return archive
+
+    def add_public_folders(self) -> Mailbox:
+        """Make the tree of public folders."""
+        self.public = Mailbox("", "Public folders")
+        self.public.add_folder("", None, "", distinguished="publicfoldersroot")
+        return self.public
+
+    def all_stores(self) -> Iterator[Mailbox]:
+        """Give every store that an identifier may name."""
+        for mailbox in self.mailboxes.values():
+            yield mailbox
+            if mailbox.archive is not None:
+                yield mailbox.archive
+        if self.public is not None:
+            yield self.public
+
+    def owner(self, store: Mailbox) -> Mailbox:
+        """Return whose store it is: an archive belongs to its mailbox."""
+        return next((found for found in self.mailboxes.values() if found.archive is store), store)
+
+    def find(self, identifier: str) -> tuple[Mailbox, Folder | None, Item | None, bool]:
+        """Return the store, the folder and the item that an identifier names, and whether it names an item.
+
+        The folder or the item is ``None`` where there is none (any more). Raises ``MalformedId``.
+        """
+        try:
+            said = base64.b64decode(identifier, validate=True)
+            kind, guid, database, folder_number, item_number = _ID.unpack_from(said)
+        except (ValueError, struct.error) as error:
+            raise MalformedId(identifier) from error
+        if kind not in (_KIND_FOLDER, _KIND_ITEM) or len(said) != _ID_LENGTH:
+            raise MalformedId(identifier)
+        store = next((store for store in self.all_stores() if store.guid == guid), None)
+        if store is None:
+            raise MalformedId(identifier)
+        folder = store.folders.get(folder_number) if database == store.database else None
+        item = folder.items.get(item_number) if folder is not None else None
+        return store, folder, item, kind == _KIND_ITEM
+
+
+def fill_mailbox(mailbox: Mailbox, names: Mapping[str, str]) -> None:
+    """Make the folders that a new mailbox of Exchange 2010 or later has, hidden ones included."""
+
+    def add(name: str, parent: Folder | None, kind: str, known: str | None = None, **more: bool) -> Folder:
+        return mailbox.add_folder(
+            names.get(known or "", name), parent, kind, distinguished=known, search=more.get("search", False),
+            hidden=more.get("hidden", False),
+        )  # fmt: skip
+
+    root = add("", None, "", "root")
+    for name in (
+        "Common Views",
+        "Deferred Action",
+        "Schedule",
+        "Shortcuts",
+        "Spooler Queue",
+        "System",
+        "Views",
+    ):
+        add(name, root, "")
+    add("Freebusy Data", root, "")
+    finder = add("Finder", root, "", "searchfolders")
+    add("Unread Mail", finder, MAIL, search=True)
+    add("Reminders", root, "Outlook.Reminder", search=True)
+    add("To-Do Search", root, "IPF.Task", "todosearch", search=True)
+    recoverable = add("Recoverable Items", root, "", "recoverableitemsroot")
+    for name in ("Deletions", "Purges", "Versions"):
+        add(name, recoverable, "", f"recoverableitems{name.lower()}")
+    top = add("Top of Information Store", root, "", "msgfolderroot")
+    add("Calendar", top, "IPF.Appointment", "calendar")
+    add("Contacts", top, "IPF.Contact", "contacts")
+    add("Conversation Action Settings", top, "IPF.Configuration", hidden=True)
+    add("Conversation History", top, MAIL, "conversationhistory")
+    add("Deleted Items", top, MAIL, "deleteditems")
+    add("Drafts", top, MAIL, "drafts")
+    add("Inbox", top, MAIL, "inbox")
+    add("Journal", top, "IPF.Journal", "journal")
+    add("Junk E-mail", top, MAIL, "junkemail")
+    add("Notes", top, "IPF.StickyNote", "notes")
+    add("Outbox", top, MAIL, "outbox")
+    add("Quick Step Settings", top, "IPF.Configuration", hidden=True)
+    add("RSS Feeds", top, "IPF.Note.OutlookHomepage")
+    add("Sent Items", top, MAIL, "sentitems")
+    issues = add("Sync Issues", top, MAIL, "syncissues")
+    for name, known in (("Conflicts", "conflicts"), ("Local Failures", "localfailures")):
+        add(name, issues, MAIL, known)
+    add("Server Failures", issues, MAIL, "serverfailures")
+    add("Tasks", top, "IPF.Task", "tasks")
+
+
+def _change_key(begin: bytes, number: int, changed: int) -> str:
+    return (begin + base64.b64encode(struct.pack(">IIIII", number, changed, 0, 0, changed))).decode()
