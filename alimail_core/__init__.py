@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     )
     from alimail_core.directory import (
         Department,
+        DepartmentPath,
         Directory,
         Employee,
         Group,
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
         StepDone,
         StepNotDone,
         Thing,
+        department_key,
+        fold,
+        key_of,
     )
     from alimail_core.errors import (
         AlimailError,
@@ -89,6 +93,7 @@ if TYPE_CHECKING:
         Entry,
         FlagChange,
         Folder,
+        FolderCount,
         FolderPath,
         Gone,
         Headers,
@@ -137,7 +142,10 @@ _HOMES = {
         "Argument Command Credentials ExecutorKind MapContext Provisioner ProvisionerKind Sink SinkKind Source "
         "SourceKind option"
     ),
-    "directory": ("Department Directory Employee Group ProvisionerTraits Step StepDone StepNotDone Thing"),
+    "directory": (
+        "Department DepartmentPath Directory Employee Group ProvisionerTraits Step StepDone StepNotDone Thing "
+        "department_key fold key_of"
+    ),
     "errors": (
         "AlimailError Denied Fault InDoubt InputError Interrupted LeaseHeld LeaseLost LedgerError LoginDenied "
         "OverQuota PluginError Refused Throttled Transient"
@@ -154,7 +162,7 @@ _HOMES = {
     "messages": "MessageFilter",
     "model": (
         "BATCH_MESSAGES BATCH_OCTETS INBOX PAGE SYSTEM_FLAGS Batch Changes Cursor Delivery Entry "
-        "FlagChange Folder FolderPath Gone Headers Message Moved NotStored PathRules Quota Remark "
+        "FlagChange Folder FolderCount FolderPath Gone Headers Message Moved NotStored PathRules Quota Remark "
         "SinkTraits SpecialUse Stored Traits Unreadable Unusable"
     ),
     "network": "NobodyThere NoTls ServerOptions dial find_tls tls_context tls_error tls_remark",
@@ -197,6 +205,7 @@ __all__ = [
     "Delivery",
     "Denied",
     "Department",
+    "DepartmentPath",
     "Directory",
     "Employee",
     "Endpoint",
@@ -207,6 +216,7 @@ __all__ = [
     "Finding",
     "FlagChange",
     "Folder",
+    "FolderCount",
     "FolderListed",
     "FolderPath",
     "FolderComparison",
@@ -287,11 +297,14 @@ __all__ = [
     "Unreadable",
     "Unusable",
     "Waiting",
+    "department_key",
     "describe_options",
     "dial",
     "find_tls",
     "fingerprint",
+    "fold",
     "hookimpl",
+    "key_of",
     "load",
     "loads",
     "option",

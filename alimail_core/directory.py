@@ -206,6 +206,8 @@ class ProvisionerTraits:
     groups: bool = True
     max_members: int | None = None
     """The most members of one group."""
+    counts_mail: bool = False
+    """It tells how many messages the folders of a mailbox have (``Provisioner.count_mail``)."""
 
 
 EVERYTHING = ProvisionerTraits()

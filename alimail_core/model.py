@@ -245,6 +245,17 @@ class Quota:
 
 
 @frozen
+class FolderCount:
+    """How many messages a folder has, as a service's own books tell it beside the protocol of its mail."""
+
+    name: str
+    """Its own name, without those of the folders that it is in."""
+    messages: int
+    special_use: SpecialUse | None = None
+    inbox: bool = False
+
+
+@frozen
 class SinkTraits(Traits):
     """What a sink is like, beyond a source's traits."""
 

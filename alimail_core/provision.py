@@ -7,6 +7,7 @@ no longer finish the first attempt. In the end the directory is read once more: 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
@@ -15,7 +16,7 @@ from attrs import define, evolve, field, frozen
 from alimail_core.contract import Provisioner
 from alimail_core.directory import Employee, Kind, Step, StepDone, StepNotDone, done, fold, name_of
 from alimail_core.directory_plan import Plan, Problem, Wish, plan
-from alimail_core.errors import AlimailError, Interrupted, Refused, Throttled, Transient
+from alimail_core.errors import AlimailError, InDoubt, Interrupted, Refused, Throttled, Transient
 from alimail_core.ledger import Ledger
 from alimail_core.ledger.steps import StepBook, StepRow, StepState
 from alimail_core.passwords import PasswordFile
@@ -28,6 +29,9 @@ SETTLE_SECONDS: Final = 30.0
 """How long the service may still take to finish a step whose connection has ended, or to show one that is done."""
 
 LONGEST_PAUSE: Final = 60.0
+
+MOST_SENDINGS: Final = 3
+"""How often a run begins one step that no answer settles: whatever is wrong there, all else comes to its end."""
 
 _Doubt = tuple[Kind, str, bool]
 """A step that may have happened: what it is about, and whether it makes that."""
@@ -95,6 +99,8 @@ class _Run:
     found: int = 0
     refused: dict[Step, str] = field(factory=dict)
     """Steps that this run does not begin again, with the reason."""
+    sent: Counter[Step] = field(factory=Counter)
+    """How often this run has begun each step."""
     said: set[Step] = field(factory=set)
     """Steps that are done by the service's word; those that are planned again do not show yet."""
     has_waited: bool = False
@@ -175,24 +181,39 @@ class _Run:
         self._send(provisioner, [step for step in steps if _doubt(step) not in doubts])
         self.book.end_open()
         doubts = self._doubts()
-        left = [step for step in steps if not self._is_there(provisioner, step, doubts.get(_doubt(step)))]
+        left = [step for step in steps if self._is_open(provisioner, step, doubts.get(_doubt(step), ()))]
         if left:
             rows = [row for step in left for row in doubts[_doubt(step)]]
             over = max(row.ended or 0.0 for row in rows) + self.settle_seconds
             self._wait(over - self.clock.now().timestamp())
-            left = [step for step in left if not self._is_there(provisioner, step, doubts[_doubt(step)])]
-            for row in (row for step in left for row in doubts[_doubt(step)]):
-                self.book.settle(row.id, StepState.UNDONE)
-            self._send(provisioner, left)
+            left = [step for step in left if self._is_open(provisioner, step, doubts[_doubt(step)])]
+            again = [step for step in left if self.sent[step] < MOST_SENDINGS]
+            for step in left:
+                self._settle_doubt(step, doubts[_doubt(step)], give_up=step not in again)
+            self._send(provisioner, again)
 
-    def _is_there(self, provisioner: Provisioner, step: Step, rows: Sequence[StepRow] | None) -> bool:
-        """Tell whether a step is settled: not in doubt, or found there now."""
-        if rows is None:
-            return True
-        there = done(step, provisioner.look(step.thing))
-        for row in rows if there else ():
-            self._found(step, row.id)
-        return there
+    def _is_open(self, provisioner: Provisioner, step: Step, rows: Sequence[StepRow]) -> bool:
+        """Tell whether a step is in doubt still. It is not once the thing stands there: as wished, or by half, and
+        then the next attempt plans what it lacks."""
+        if not rows:
+            return False
+        there = provisioner.look(step.thing)
+        if done(step, there):
+            for row in rows:
+                self._found(step, row.id)
+            return False
+        by_half = step.makes and there is not None
+        if by_half:
+            self._settle_doubt(step, rows, give_up=False)
+        return not by_half
+
+    def _settle_doubt(self, step: Step, rows: Sequence[StepRow], *, give_up: bool) -> None:
+        """Note that what was sent did not happen: it is sent again, or after several times refused."""
+        for row in rows:
+            self.book.settle(row.id, StepState.UNDONE)
+        if give_up:
+            self.refused[step] = f"there was no answer to it, {MOST_SENDINGS} times"
+            self._settle(step, rows[-1].id, StepState.REFUSED, self.refused[step])
 
     def _send(self, provisioner: Provisioner, steps: Sequence[Step]) -> None:
         """Send steps, each after its intent, and note every outcome. What was taken and gets none is in doubt."""
@@ -214,6 +235,7 @@ class _Run:
             chunk = self._with_passwords(steps[at : at + AHEAD])
             ids.update(zip(chunk, self.book.intend(chunk), strict=True))
             for step in chunk:
+                self.sent[step] += 1
                 taken.add(step)
                 yield step
 
@@ -242,14 +264,26 @@ class _Run:
             self._settle(step, step_id, StepState.DONE)
         elif isinstance(outcome.error, Transient):
             self.book.settle(step_id, StepState.UNDONE)
-        elif isinstance(outcome.error, Refused):
-            if done(
-                step, provisioner.look(step.thing)
-            ):  # made by somebody else, or by an attempt that was thought lost
-                self._found(step, step_id)
-            else:
-                self.refused[step] = str(outcome.error)
-                self._settle(step, step_id, StepState.REFUSED, str(outcome.error))
+        elif isinstance(outcome.error, Refused) or outcome.error.over:
+            self._look_after(provisioner, step, step_id, outcome.error)
+
+    def _look_after(
+        self, provisioner: Provisioner, step: Step, step_id: int, error: Refused | InDoubt
+    ) -> None:
+        """Look at once at what was refused, or done by half, since nothing of it can still happen.
+
+        It may have been made by somebody else meanwhile, or by an attempt that was thought lost. Where the thing
+        stands there in another form, the next attempt plans what it lacks.
+        """
+        there = provisioner.look(step.thing)
+        in_part = isinstance(error, InDoubt) or (step.makes and there is not None)
+        if done(step, there):
+            self._found(step, step_id)
+        elif in_part and self.sent[step] < MOST_SENDINGS:
+            self.book.settle(step_id, StepState.UNDONE)
+        else:
+            self.refused[step] = str(error)
+            self._settle(step, step_id, StepState.REFUSED, str(error))
 
     def _found(self, step: Step, step_id: int) -> None:
         self.found += 1

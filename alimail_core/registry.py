@@ -35,13 +35,14 @@ GROUP: Final = "alimail"
 
 HINTS: Final[Mapping[str, str]] = {
     "alimail": "pip install alimail-sink",
+    "provisioner alimail": "pip install alimail-directory",
     "imap": "pip install alimail-imap",
     "pop3": "pip install alimail-pop3",
     "ews": "pip install alimail-ews",
     "outlook": "pip install alimail-outlook",
     "dask": "pip install alimail-dask",
 }
-"""How to get the kinds that we know of."""
+"""How to get the kinds that we know of, by name; with its role where two distributions have one of that name."""
 
 _HOOKS: Final[Mapping[str, tuple[str, type]]] = {
     "source": ("alimail_sources", SourceKind),
@@ -279,7 +280,7 @@ class Registry:
             if problem.plugin == name and problem.distribution:
                 raise PluginError(str(problem), remedy=problem.remedy or f"mend {problem.distribution}")
         known = {other for other_role, other in self._found if other_role == role}
-        remedy = HINTS.get(name) or did_you_mean(name, known)
+        remedy = HINTS.get(f"{role} {name}") or HINTS.get(name) or did_you_mean(name, known)
         raise PluginError(f"there is no {role} called {printable(name)}", remedy=remedy)
 
     def _info(self, plugin: _Plugin) -> PluginInfo:

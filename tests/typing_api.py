@@ -38,6 +38,7 @@ from alimail_core import (
     Delivery,
     Denied,
     Department,
+    DepartmentPath,
     Directory,
     Employee,
     Endpoint,
@@ -49,6 +50,7 @@ from alimail_core import (
     FlagChange,
     Folder,
     FolderComparison,
+    FolderCount,
     FolderListed,
     FolderPath,
     FolderPlan,
@@ -125,11 +127,14 @@ from alimail_core import (
     Unreadable,
     Unusable,
     Waiting,
+    department_key,
     describe_options,
     dial,
     find_tls,
     fingerprint,
+    fold,
     hookimpl,
+    key_of,
     load,
     loads,
     option,
@@ -445,10 +450,16 @@ class Desk(Provisioner):
         """Find nothing."""
         return None
 
+    def count_mail(self, address: str) -> Iterator[FolderCount]:
+        """Count one."""
+        yield FolderCount("Sent", 1, SpecialUse.SENT, inbox=fold(address) == "")
+
     def carry_out(self, steps: Iterable[Step]) -> Iterator[StepDone | StepNotDone]:
         """Do every other step."""
         for step in steps:
             assert_type(step.thing, Department | Employee | Group)
+            path: DepartmentPath = ("A",)
+            assert_type(key_of(step.thing) == department_key(path), bool)
             yield StepNotDone(step, Refused("no")) if step.makes else StepDone(step)
 
     def close(self) -> None:
