@@ -1,0 +1,1 @@
+"""Microsoft Exchange as a source for alimail."""

@@ -1,0 +1,195 @@
+"""The folders of a mailbox: which hold mail, what they are for, and what their paths are."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from attrs import frozen
+
+from alimail_core import INBOX, Folder, FolderPath, SpecialUse
+from alimail_ews.answers import Node
+from alimail_ews.flags import extended, number
+from alimail_ews.grades import grade, saying_of
+from alimail_ews.session import Malformed, Session
+from alimail_ews.soap import FOLDER_OCTETS, HIDDEN, VERSIONS, distinguished, find_folders, get_folders
+
+_PAGE: Final = 1_000
+_ROOT: Final = "msgfolderroot"
+_ARCHIVE: Final = "archivemsgfolderroot"
+_USES: Final[Mapping[str, SpecialUse]] = {
+    "drafts": SpecialUse.DRAFTS,
+    "sentitems": SpecialUse.SENT,
+    "deleteditems": SpecialUse.TRASH,
+    "junkemail": SpecialUse.JUNK,
+}
+_OUTLOOKS_OWN: Final = "syncissues"
+"""What Outlook writes for itself; a distinguished name since Exchange 2013, known by what it is called before."""
+_OUTLOOKS_NAMES: Final = frozenset({"sync issues", "同步问题", "同步處理問題", "synchronisierungsprobleme"})
+_MAIL: Final = ("IPF.NOTE", "IPF.IMAP", "IPF.POST")
+"""Classes of folders that hold mail, in upper case; a folder without a class does as well."""
+
+
+@frozen
+class LeftBehind:
+    """A folder whose items are no mail."""
+
+    path: FolderPath
+    items: int
+
+
+@frozen
+class Folders:
+    """What a mailbox has."""
+
+    mail: tuple[Folder, ...]
+    left_behind: tuple[LeftBehind, ...]
+
+
+@frozen
+class _Found:
+    """A folder as it was found; ``kept``: neither hidden nor a search."""
+
+    id: str
+    parent: str
+    name: str
+    holds_mail: bool
+    kept: bool
+    items: int | None
+    octets: int | None
+
+
+def list_folders(session: Session) -> Folders:
+    """List the folders of a mailbox, and of its archive where that is wished. Raises what ``Session.ask`` does."""
+    named = _named(session, ("inbox", "outbox", *_USES))
+    if session.version == VERSIONS[0]:
+        named |= _named(session, (_OUTLOOKS_OWN,))
+    mail, left_behind = _beneath(session, _ROOT, (), named)
+    if session.options.archive_folder is not None:
+        archive = _beneath(session, _ARCHIVE, (session.options.archive_folder,), {})
+        mail, left_behind = mail + archive[0], left_behind + archive[1]
+    return Folders(tuple(mail), tuple(left_behind))
+
+
+def _named(session: Session, names: tuple[str, ...]) -> dict[str, str]:
+    """Return what distinguished folders are, by their identifiers: those that there are, in one request."""
+    answers = list(session.ask(get_folders(distinguished(name, session.who) for name in names)))
+    if len(answers) != len(names):
+        raise Malformed("the server told of another number of folders than were asked for")
+    found = {}
+    for name, answer in zip(names, answers, strict=True):
+        saying = saying_of(answer)
+        if saying.code != "NoError" and name == "inbox":
+            raise grade(saying)
+        for folder in _children(answer.find("Folders")):
+            found[_id(folder, "FolderId")] = name
+    return found
+
+
+def _beneath(
+    session: Session, root: str, prefix: FolderPath, named: Mapping[str, str]
+) -> tuple[list[Folder], list[LeftBehind]]:
+    """List all that lies beneath a root: folders of mail with what they stand in, and how much is no mail."""
+    placed = dict(_placed(_all(session, root), prefix, named))
+    mail = {path: folder for path, folder in placed.items() if folder.holds_mail}
+    # An empty outbox is nothing that anybody wants to see in the new system.
+    empty = [path for path, folder in mail.items() if named.get(folder.id) == "outbox" and not folder.items]
+    for path in empty:
+        del mail[path]
+    above = {path[:end] for path in mail for end in range(len(prefix) + 1, len(path))}
+    folders = [
+        Folder(
+            path,
+            _USES.get(named.get(folder.id, "")),
+            selectable=path in mail,
+            messages=folder.items if path in mail else None,
+            octets=folder.octets if path in mail else None,
+            handle=folder.id if path in mail else "",
+        )
+        for path, folder in placed.items()
+        if path in mail or path in above
+    ]
+    if prefix and folders:
+        folders.insert(0, Folder(prefix, selectable=False))
+    left = [
+        LeftBehind(path, folder.items)
+        for path, folder in placed.items()
+        if folder.items and not folder.holds_mail
+    ]
+    return folders, left
+
+
+def _placed(
+    folders: Iterable[_Found], prefix: FolderPath, named: Mapping[str, str]
+) -> Iterator[tuple[FolderPath, _Found]]:
+    """Give each folder its path, parents first; leave out what is hidden or Outlook's own, with all beneath it."""
+    found = {folder.id: folder for folder in folders}
+    beneath = defaultdict(list)
+    for folder in sorted(found.values(), key=lambda each: (each.name, each.id)):
+        beneath[folder.parent if folder.parent in found else ""].append(folder)
+    taken = {INBOX}
+    places = [(prefix, folder) for folder in reversed(beneath[""])]
+    while places:
+        above, folder = places.pop()
+        if not folder.kept or named.get(folder.id) == _OUTLOOKS_OWN:
+            continue
+        if above == () and folder.name.lower() in _OUTLOOKS_NAMES:
+            continue
+        path = INBOX if named.get(folder.id) == "inbox" else _free(above, folder.name, taken)
+        taken.add(path)
+        yield path, folder
+        places += [(path, child) for child in reversed(beneath[folder.id])]
+
+
+def _free(above: FolderPath, name: str, taken: set[FolderPath]) -> FolderPath:
+    """Return a path that no other folder has: somebody may call a folder INBOX that is not the inbox."""
+    path, again = (*above, name), 2
+    while path in taken:
+        path, again = (*above, f"{name} ({again})"), again + 1
+    return path
+
+
+def _all(session: Session, root: str) -> Iterator[_Found]:
+    """Find all folders beneath a root, page by page where the server has pages."""
+    offset: int | None = 0 if session.version != VERSIONS[-1] else None
+    top = distinguished(root, session.who)
+    while True:
+        answers = list(session.ask(find_folders(top, offset, _PAGE)))
+        if not answers:
+            raise Malformed("the server told nothing of the folders")
+        saying = saying_of(answers[0])
+        if saying.code != "NoError":
+            raise grade(saying)
+        page = answers[0].find("RootFolder")
+        folders = _children(page.find("Folders")) if page else []
+        yield from map(_found, folders)
+        is_last = page is None or page.attributes.get("IncludesLastItemInRange", "true") in ("true", "1")
+        if offset is None or is_last or not folders:
+            return
+        offset += len(folders)
+
+
+def _found(node: Node) -> _Found:
+    more = extended(node)
+    octets = number(more, FOLDER_OCTETS)
+    count = node.told("TotalCount").strip()
+    holds = node.told("FolderClass").strip().upper()
+    return _Found(
+        _id(node, "FolderId"),
+        _id(node, "ParentFolderId"),
+        node.told("DisplayName").strip() or "?",
+        node.name == "Folder" and (holds in ("", "IPF") or holds.startswith(_MAIL)),
+        node.name != "SearchFolder" and more.get(HIDDEN, "").lower() not in ("true", "1"),
+        int(count) if count.isdecimal() else None,
+        octets if octets is None or octets >= 0 else None,
+    )
+
+
+def _children(node: Node | None) -> list[Node]:
+    return node.children if node else []
+
+
+def _id(node: Node, name: str) -> str:
+    identifier = node.find(name)
+    return identifier.attributes.get("Id", "") if identifier else ""

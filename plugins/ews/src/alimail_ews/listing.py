@@ -1,0 +1,212 @@
+"""What a folder holds, and what changed in it: by SyncFolderItems, or by FindItem where a server has not got that."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor
+from typing import Final, TypeAlias
+
+from attrs import frozen
+
+from alimail_core import AlimailError, Changes, Cursor, Entry, Folder, Refused, Unusable
+from alimail_ews.answers import Node
+from alimail_ews.flags import item_of
+from alimail_ews.grades import NO_STATE, Saying, grade, saying_of
+from alimail_ews.parallel import ahead
+from alimail_ews.reading import Reader, Sizes
+from alimail_ews.session import Malformed, Session
+from alimail_ews.soap import find_items, sync_items
+
+_CHANGES: Final = 512
+"""The most changes that SyncFolderItems tells at once (MS-OXWSSYNC §3.1.4.2)."""
+_PAGE: Final = 1_000
+_TIMES: Final = 3
+"""So often a listing by pages is begun again where the folder changes meanwhile."""
+
+_Asked: TypeAlias = tuple[Folder, Cursor | None]
+
+
+@frozen
+class _Page:
+    """One answer of SyncFolderItems."""
+
+    state: str
+    is_last: bool
+    items: list[Node]
+    """Of what is new or changed."""
+    read: list[str]
+    """Keys of which only the mark as read is known to have changed."""
+    gone: list[str]
+
+
+class Lister:
+    """Lists folders. ``id_of`` returns a folder's identifier, ``None`` where there is no such folder."""
+
+    def __init__(
+        self,
+        session: Session,
+        reader: Reader,
+        executor: Executor,
+        sizes: Sizes,
+        id_of: Callable[[Folder], str | None],
+    ) -> None:
+        self._session = session
+        self._reader = reader
+        self._executor = executor
+        self._sizes = sizes
+        self._id_of = id_of
+        self._can_sync = True
+
+    def changes(self, requests: Iterable[_Asked]) -> Iterator[Changes | Unusable]:
+        """Tell what folders hold, or what changed in them; several folders are asked for at once."""
+        connections = self._session.options.connections
+        for (folder, _), first in ahead(self._executor, self._first, requests, connections):
+            if isinstance(first, Unusable):
+                yield first
+            else:
+                yield from self._told(folder, *first)
+
+    def _first(self, asked: _Asked) -> Unusable | tuple[str, bool, _Page | None]:
+        """Ask for a folder's first page: its identifier, whether all of it is told, and the page.
+
+        No page: the server does not tell changes.
+        """
+        folder, cursor = asked
+        identifier = self._id_of(folder)
+        if identifier is None:
+            return Unusable(folder.path, "there is no such folder")
+        state = _state(cursor, _epoch(identifier))
+        try:
+            page = self._page(identifier, state)
+            if isinstance(page, Saying) and page.code in NO_STATE and state is not None:
+                state, page = None, self._page(identifier, None)
+        except Refused as error:
+            return Unusable(folder.path, error.message)
+        if isinstance(page, Saying):
+            return Unusable(folder.path, page.words)
+        return identifier, state is None, page
+
+    def _page(self, identifier: str, state: str | None) -> _Page | Saying | None:
+        """Ask for one page of changes; return what the server says instead, or ``None`` where it tells no changes.
+
+        Raises what ``Session.ask`` does.
+        """
+        if not self._can_sync:
+            return None
+        try:
+            answers = list(self._session.ask(sync_items(identifier, state, _CHANGES)))
+        except Refused:
+            # A fault in place of an answer: of an operation that the server has not got, or cannot do for anybody.
+            if state is not None:
+                raise
+            self._can_sync = False
+            return None
+        if len(answers) != 1:
+            raise Malformed("the server told of another number of folders than were asked for")
+        saying = saying_of(answers[0])
+        if saying.code == "NoError":
+            return _page_of(answers[0])
+        error = grade(saying)
+        if not isinstance(error, Refused):
+            raise error
+        return saying
+
+    def _told(
+        self, folder: Folder, identifier: str, complete: bool, page: _Page | None
+    ) -> Iterator[Changes | Unusable]:
+        if page is None:
+            yield from self._by_pages(folder, identifier)
+            return
+        epoch = _epoch(identifier)
+        while True:
+            cursor = {"epoch": epoch, "state": page.state} if page.is_last else None
+            gone = () if complete else tuple(page.gone)
+            yield Changes(folder, epoch, self._entries(page), gone, complete, cursor)
+            if page.is_last:
+                return
+            before, told = page.state, self._page(identifier, page.state)
+            if not isinstance(told, _Page):
+                raise Malformed(
+                    f"a listing broke off: {told.words if told else 'no changes are told any more'}"
+                )
+            page = told
+            if page.state == before and not page.is_last:
+                raise Malformed("a listing does not come to an end")
+
+    def _entries(self, page: _Page) -> tuple[Entry, ...]:
+        entries = dict(self._mail(page.items))
+        unknown = [key for key in page.read if key not in entries]
+        # That the mark changed is told without the other flags.
+        return (*entries.values(), *self._reader.look(unknown))
+
+    def _mail(self, nodes: Iterable[Node]) -> Iterator[tuple[str, Entry]]:
+        for node in nodes:
+            item = item_of(node)
+            if item is not None and item.is_mail:
+                self._sizes.learn(item.entry.key, item.octets)
+                yield item.entry.key, item.entry
+
+    def _by_pages(self, folder: Folder, identifier: str) -> Iterator[Changes | Unusable]:
+        """List a whole folder by FindItem. What leaves it meanwhile moves the pages, so all must have stayed."""
+        entries: dict[str, Entry] = {}
+        for _ in range(_TIMES):
+            try:
+                totals = set(self._pages(identifier, entries))
+            except AlimailError as error:
+                if not isinstance(error, Refused):
+                    raise
+                yield Unusable(folder.path, error.message)
+                return
+            if len(totals) <= 1:
+                break
+        epoch, told = _epoch(identifier), list(entries.values())
+        for begin in range(0, max(1, len(told)), _PAGE):
+            is_last = begin + _PAGE >= len(told)
+            page = tuple(told[begin : begin + _PAGE])
+            yield Changes(folder, epoch, page, complete=True, cursor={"epoch": epoch} if is_last else None)
+
+    def _pages(self, identifier: str, entries: dict[str, Entry]) -> Iterator[str]:
+        """Put what pages tell into ``entries``; give the total that each tells."""
+        offset = 0
+        while True:
+            answers = list(self._session.ask(find_items(identifier, offset, _PAGE)))
+            saying = saying_of(answers[0]) if answers else Saying("", "no answer")
+            if saying.code != "NoError":
+                raise grade(saying)
+            root = answers[0].find("RootFolder")
+            items = root.find("Items") if root else None
+            nodes = items.children if items else []
+            entries.update(self._mail(nodes))
+            offset += len(nodes)
+            told = root.attributes if root else {}
+            yield told.get("TotalItemsInView", "")
+            if not nodes or told.get("IncludesLastItemInRange", "true") in ("true", "1"):
+                return
+
+
+def _state(cursor: Cursor | None, epoch: str) -> str | None:
+    """Return the state in a cursor; ``None`` where it is of another folder, or has none."""
+    state = cursor.get("state") if cursor and cursor.get("epoch") == epoch else None
+    return state if isinstance(state, str) and state else None
+
+
+def _epoch(identifier: str) -> str:
+    """Name the epoch of a folder: what moved to another database, or was made anew, has another identifier."""
+    return hashlib.sha256(identifier.encode()).hexdigest()[:16]
+
+
+def _page_of(answer: Node) -> _Page:
+    items, read, gone = [], [], []
+    changes = answer.find("Changes")
+    for change in changes.children if changes else ():
+        identifier = change.find("ItemId")
+        key = identifier.attributes.get("Id", "") if identifier else ""
+        if change.name in ("Create", "Update"):
+            items += change.children[:1]
+        elif change.name == "Delete" and key:
+            gone.append(key)
+        elif change.name == "ReadFlagChange" and key:
+            read.append(key)
+    is_last = answer.told("IncludesLastItemInRange").strip() not in ("false", "0")
+    return _Page(answer.told("SyncState").strip(), is_last, items, read, gone)

@@ -1,0 +1,273 @@
+"""Read items by their identifiers: octets, headers, or what a listing tells of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
+from itertools import islice
+from typing import Final, TypeAlias
+
+from attrs import frozen
+
+from alimail_core import (
+    BATCH_OCTETS,
+    AlimailError,
+    Denied,
+    Entry,
+    Folder,
+    FolderPath,
+    Gone,
+    Headers,
+    Message,
+    Refused,
+    Transient,
+    Unreadable,
+)
+from alimail_ews.answers import Node
+from alimail_ews.flags import item_of
+from alimail_ews.grades import GONE, NO_NAME, Saying, grade, saying_of
+from alimail_ews.parallel import LARGE, Channel, Stopped
+from alimail_ews.session import Malformed, Session
+from alimail_ews.soap import get_items
+
+_MESSAGES: Final = 100
+_OCTETS: Final = 2 * 1024 * 1024
+"""What one request for messages asks for at most, as far as sizes are known; a large message is asked for alone."""
+_REQUESTS: Final = 8
+"""So many of the caller's requests go into one of ours at most, so that what it does when we take one stays near."""
+_LOOKS: Final = 200
+_SIZES: Final = 200_000
+"""So many sizes are remembered from listings at most."""
+_HEADER: Final = 1024 * 1024
+_STOPPED: Final = "ErrorBatchProcessingStopped"
+_NOT_SURE: Final = NO_NAME | {_STOPPED}
+"""What may be said of an item because of another one beside it."""
+_BLANK_LINE: Final = re.compile(rb"\r?\n\r?\n")
+
+_Asked: TypeAlias = tuple[FolderPath, Entry]
+Answer: TypeAlias = Message | Gone | Unreadable
+
+
+@frozen
+class _Ended:
+    """A thread has nothing more; ``error`` is why, where it is not because all is read."""
+
+    error: BaseException | None = None
+
+
+class Sizes:
+    """About how many octets messages have, by their keys, as listings told: for requests of a sensible size."""
+
+    def __init__(self) -> None:
+        self._octets: dict[int, int] = {}
+
+    def learn(self, key: str, octets: int) -> None:
+        """Remember a size."""
+        if len(self._octets) >= _SIZES:
+            self._octets.clear()
+        self._octets[hash(key)] = octets
+
+    def of(self, key: str) -> int | None:
+        """Return a size, ``None`` where none was told."""
+        return self._octets.get(hash(key))
+
+
+class Reader:
+    """Reads what a session's mailbox has. ``executor`` has a thread for each connection."""
+
+    def __init__(self, session: Session, executor: Executor, sizes: Sizes) -> None:
+        self._session = session
+        self._executor = executor
+        self._sizes = sizes
+
+    def fetch(
+        self, requests: Iterable[tuple[Folder, Sequence[Entry]]], *, whole: bool = True
+    ) -> Iterator[Answer]:
+        """Give one answer for each entry; several requests are in flight. Not ``whole``: of messages the header."""
+        channel: Channel[Answer | _Ended] = Channel(BATCH_OCTETS)
+        batches, running = self._batches(requests), 0
+        try:
+            while True:
+                for batch in islice(batches, self._session.options.connections - running):
+                    self._executor.submit(self._read, batch, channel, whole)
+                    running += 1
+                if not running:
+                    return
+                answer = channel.take()
+                if isinstance(answer, _Ended):
+                    running -= 1
+                    if answer.error is not None:
+                        raise answer.error
+                else:
+                    yield answer
+                del answer  # it may be large, and the next one is read now
+        finally:
+            channel.stop()
+
+    def headers(self, folder: Folder, entries: Sequence[Entry]) -> Iterator[Headers]:
+        """Give the headers of messages, those of the MIME that will be fetched.
+
+        No other property is sure to agree: what Exchange lists as subject, sender and date is often not what it
+        then writes into a header.
+        """
+        for begin in range(0, len(entries), _MESSAGES):
+            answers = list(self.fetch([(folder, entries[begin : begin + _MESSAGES])], whole=False))
+            yield from (Headers(each.key, each.octets) for each in answers if isinstance(each, Message))
+
+    def look(self, keys: Sequence[str]) -> Iterator[Entry]:
+        """List those of the keys that exist at this moment."""
+        for begin in range(0, len(keys), _LOOKS):
+            told = [answer for _, answer in self._answers(keys[begin : begin + _LOOKS], mime=False)]
+            items = [item_of(answer) for answer in told if isinstance(answer, Node)]
+            for item in items:
+                if item is not None and item.is_mail:
+                    self._sizes.learn(item.entry.key, item.octets)
+                    yield item.entry
+
+    def _batches(self, requests: Iterable[tuple[Folder, Sequence[Entry]]]) -> Iterator[list[_Asked]]:
+        """Put entries together into requests of a sensible size, no entry twice in one."""
+        batch: list[_Asked] = []
+        keys: set[str] = set()
+        octets = taken = 0
+        for folder, entries in requests:
+            taken += 1
+            self._learn_sizes(entries)
+            for entry in entries:
+                size = self._sizes.of(entry.key) or 0
+                full = octets + size > _OCTETS or len(batch) >= _MESSAGES or entry.key in keys
+                if batch and full:
+                    yield batch
+                    batch, keys, octets, taken = [], set(), 0, 1
+                batch.append((folder.path, entry))
+                keys.add(entry.key)
+                octets += size
+            if batch and taken >= _REQUESTS:
+                yield batch
+                batch, keys, octets, taken = [], set(), 0, 0
+        if batch:
+            yield batch
+
+    def _learn_sizes(self, entries: Sequence[Entry]) -> None:
+        """Ask for the sizes of what was listed long ago, where there is much of it."""
+        unknown = [entry.key for entry in entries if self._sizes.of(entry.key) is None]
+        if len(unknown) > 1:
+            for _ in self.look(list(dict.fromkeys(unknown))):
+                pass
+
+    def _read(self, batch: Sequence[_Asked], channel: Channel[Answer | _Ended], whole: bool) -> None:
+        """Read one batch into the channel; runs in a thread of its own."""
+        try:
+            self._read_all(batch, channel, whole)
+        except Stopped:
+            return
+        except BaseException as error:  # noqa: BLE001 - raised where the answers are taken
+            ended = _Ended(error)
+        else:
+            ended = _Ended()
+        try:
+            channel.put(ended, 0, ended)
+        except Stopped:
+            return
+
+    def _read_all(self, batch: Sequence[_Asked], channel: Channel[Answer | _Ended], whole: bool) -> None:
+        asked = {entry.key: (path, entry) for path, entry in batch}
+        reading = object()
+
+        def swell(octets: int) -> None:
+            if octets >= LARGE:
+                channel.begin_large(reading)
+
+        for key, told in self._answers(list(asked), mime=True, swell=swell):
+            answer = _answer(*asked[key], told)
+            if isinstance(answer, Message) and not whole:
+                answer = Message(answer.folder, key, _header(answer.octets))
+            octets = len(answer.octets) if isinstance(answer, Message) else 0
+            channel.put(answer, octets, reading)
+            reading = object()
+            del answer, told
+
+    def _answers(
+        self, keys: Sequence[str], *, mime: bool, swell: Callable[[int], None] = lambda _: None
+    ) -> Iterator[tuple[str, Node | Saying]]:
+        """Give for each key its item, or what the server finally says of it.
+
+        One identifier, or one damaged item, may fail a whole request: then halves are asked for, down to that one.
+        Raises ``Transient`` where nothing can be had now, and ``Denied``.
+        """
+        parts = [list(keys)]
+        while parts:
+            part = parts.pop()
+            left = dict.fromkeys(part)
+            failure: AlimailError | None = None
+            errors: list[tuple[str, Saying]] = []
+            told = 0
+            try:
+                for told, message in enumerate(self._session.ask(get_items(part, mime=mime), swell), 1):
+                    item = _item(message)
+                    key = _key(item, left) or part[min(told, len(part)) - 1]
+                    if item is None:
+                        errors.append((key, saying_of(message)))
+                    elif key in left:
+                        del left[key]
+                        yield key, item
+                    del item, message
+            except (Malformed, Refused) as error:
+                failure = error
+            for key, saying in errors:
+                graded = grade(saying)
+                if isinstance(graded, Denied):
+                    raise graded
+                is_whole = told == len(part) and not isinstance(graded, Transient)
+                if key in left and is_whole and (len(part) == 1 or saying.code not in _NOT_SURE):
+                    del left[key]
+                    yield key, saying
+                elif saying.code != _STOPPED:
+                    failure = failure or graded
+            if not left:
+                continue
+            went_on = len(left) < len(part)
+            if isinstance(failure, Transient) and not isinstance(failure, Malformed) and not went_on:
+                raise failure
+            if len(part) == 1:
+                yield part[0], Saying("", str(failure or "the server gave no answer"))
+            else:
+                rest = list(left)
+                half = len(rest) if went_on else len(rest) // 2
+                parts += [each for each in (rest[half:], rest[:half]) if each]
+
+
+def _item(message: Node) -> Node | None:
+    """Return the item that a response message holds."""
+    items = message.find("Items")
+    return items.children[0] if items and items.children else None
+
+
+def _key(item: Node | None, asked: Container[str]) -> str | None:
+    """Return an item's identifier, where it is one of those that were asked for."""
+    identifier = item.find("ItemId") if item else None
+    key = identifier.attributes.get("Id") if identifier else None
+    return key if key in asked else None
+
+
+def _answer(path: FolderPath, entry: Entry, told: Node | Saying) -> Answer:
+    """Make of what was told of an item the answer to the request for its message."""
+    if isinstance(told, Saying):
+        if told.code in GONE or told.code in NO_NAME:
+            return Gone(path, entry.key)
+        return Unreadable(path, entry.key, told.words if told.code else told.text)
+    item, mime = item_of(told), told.find("MimeContent")
+    listed, found = entry.internal_date, item.entry.internal_date if item else None
+    if listed is not None and found is not None and listed != found:
+        return Gone(path, entry.key)
+    if mime is None:
+        kind = told.told("ItemClass")[:80]
+        return Unreadable(path, entry.key, f"Exchange gives no message for this item, a {kind or told.name}")
+    if mime.octets is None:
+        return Unreadable(path, entry.key, "what Exchange gave for it is no base64")
+    return Message(path, entry.key, mime.octets)
+
+
+def _header(octets: bytes) -> bytes:
+    end = _BLANK_LINE.search(octets, 0, _HEADER)
+    return octets[: end.end() if end else _HEADER]

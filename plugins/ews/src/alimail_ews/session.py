@@ -1,0 +1,356 @@
+"""An authenticated session with one mailbox: requests go out, records of answers come in, errors are graded.
+
+exchangelib logs in and holds the connections (its protocol class, without its caches and without its waiting); what
+goes over them is ours, because exchangelib holds whole answers in memory. A connection is a ``requests`` session of
+its own, as NTLM demands, and keeps its server's cookies (affinity).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import requests
+from attrs import frozen
+from exchangelib.configuration import Configuration
+from exchangelib.credentials import Credentials as ExchangeCredentials
+from exchangelib.protocol import BaseProtocol
+from exchangelib.transport import AUTH_TYPE_MAP, BASIC, GSSAPI, NOAUTH, NTLM
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+
+from alimail_core import (
+    AlimailError,
+    Credentials,
+    Denied,
+    LoginDenied,
+    Throttled,
+    Transient,
+    dial,
+    tls_context,
+)
+from alimail_ews.answers import MalformedAnswer, Node, read_answer
+from alimail_ews.grades import (
+    ADDRESS_REMEDY,
+    LOGIN_REMEDY,
+    NETLOGON_REMEDY,
+    NO_VERSION,
+    PUBLISHED_REMEDY,
+    Saying,
+    grade,
+    grade_status,
+    saying_of,
+)
+from alimail_ews.options import EwsOptions
+from alimail_ews.soap import VERSIONS, Who, envelope
+
+_PIECE: Final = 128 * 1024
+"""Octets that are read at a time."""
+
+
+class Malformed(Transient):
+    """An answer that cannot be read; the same request may fail again, and one that asks for less may not."""
+
+
+class _Fault(Exception):
+    """A fault in place of an answer."""
+
+    def __init__(self, saying: Saying) -> None:
+        super().__init__(saying.words)
+        self.saying = saying
+
+
+@frozen
+class Server:
+    """What is known of the server that answers."""
+
+    build: str = ""
+    """Such as ``15.1.2507``; empty where it does not tell."""
+    version: str = ""
+    """The version of the schema that it says to speak."""
+
+
+class _Verified(HTTPAdapter):
+    """HTTP over TLS with our settings and no others: always verified, against the system's certificates or ``ca``."""
+
+    def __init__(self, context: Any, **more: Any) -> None:
+        self._context = context
+        super().__init__(**more)
+
+    def init_poolmanager(self, *args: Any, **more: Any) -> None:
+        super().init_poolmanager(*args, ssl_context=self._context, **more)
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        # requests would add certificates of its own to those that the administrator trusts.
+        if url.lower().startswith("https"):
+            conn.cert_reqs = "CERT_REQUIRED"
+
+
+class _Bearer(AuthBase):
+    """An access token (RFC 6750)."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: Any) -> Any:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+def _protocol(options: EwsOptions, user: str, password: str, auth: str) -> BaseProtocol:
+    """Make what opens connections and holds them, a class of its own for each server's TLS settings."""
+    context = None if options.tls == "none" else tls_context(options)
+
+    class Connections(BaseProtocol):  # type: ignore[misc]
+        HTTP_ADAPTER_CLS = staticmethod(lambda **more: _Verified(context, **more))
+        USERAGENT = "alimail"
+
+        def create_session(self) -> Any:
+            session = super().create_session()
+            session.trust_env = False
+            if auth == "oauth":
+                session.auth = _Bearer(password)
+            return session
+
+    kinds = {"ntlm": NTLM, "basic": BASIC, "kerberos": GSSAPI}
+    secret = ExchangeCredentials(user, password) if auth in ("ntlm", "basic") else None
+    configuration = Configuration(
+        secret,
+        service_endpoint=options.url,
+        auth_type=kinds.get(auth, NOAUTH),
+        max_connections=options.connections,
+    )
+    return Connections(configuration)
+
+
+_spoken: dict[str, str] = {}
+"""The version of requests that each server was found to take."""
+_offers: dict[str, str] = {}
+"""How to log in at each server, as it was found."""
+_let_in: dict[bytes, int] = {}
+"""Who was let in, in this process, and how often in a row not since."""
+_PATIENCE: Final = 20
+"""So often may a password be refused that was taken before, until it is believed that it is no good any more."""
+
+
+class Session:
+    """One mailbox, opened. ``ask`` may be called from several threads, as many as the options have connections."""
+
+    def __init__(
+        self, options: EwsOptions, who: Who, auth: str, protocol: BaseProtocol, login: bytes
+    ) -> None:
+        self.options = options
+        self.who = who
+        self.auth = auth
+        self.server = Server()
+        self._protocol = protocol
+        self._login = login
+        self._closed = False
+
+    @classmethod
+    def open(cls, options: EwsOptions, credentials: Credentials) -> Session:
+        """Find out how to log in. Nothing else is asked: the first request tells whether one is let in.
+
+        Raises ``Transient``, ``Denied`` (certificate not trusted, no such server, no EWS there) or ``InputError``.
+        """
+        user, who = options.master_user or credentials.user, _who(options, credentials.user)
+        password = "" if options.auth == "kerberos" else credentials.password()
+        if any(ord(character) < 32 or ord(character) == 127 for character in user + password):
+            raise Denied("the user name or the password has a control character in it", remedy="Correct it.")
+        if options.tls == "none" and not options.may_be_plain:
+            raise Denied(
+                f"the password would go to {options.host} without encryption",
+                remedy="Use tls = implicit; or say allow_plaintext_login = true as well.",
+            )
+        if options.auth == "kerberos" and GSSAPI not in AUTH_TYPE_MAP:
+            raise Denied("Kerberos is not installed here", remedy='pip install "exchangelib[kerberos]"')
+        auth = options.auth if options.auth != "auto" else _offered(options)
+        login = hashlib.sha256("\0".join((options.url, auth, user, password)).encode()).digest()
+        return cls(options, who, auth, _protocol(options, user, password, auth), login)
+
+    def ask(self, operation: str, swell: Callable[[int], None] = lambda _: None) -> Iterator[Node]:
+        """Send an operation; give its response messages as they come, those included that tell of an error.
+
+        ``swell`` is told the octets of a message that is being read, whenever they have grown. Raises ``Transient``,
+        ``Throttled``, ``Denied``; ``Refused`` for a fault that is none of these; ``Malformed`` for an answer that
+        cannot be read.
+        """
+        known = _spoken.get(self.options.url)
+        versions = VERSIONS[VERSIONS.index(known) :] if known else VERSIONS
+        for version in versions:
+            try:
+                yield from self._asked(envelope(operation, version, self.who), swell)
+            except _Fault as fault:
+                code = fault.saying.code
+                may_be_version = code in NO_VERSION or (known is None and code == "ErrorSchemaValidation")
+                if not may_be_version or version == versions[-1]:
+                    raise grade(fault.saying) from None
+            else:
+                _spoken[self.options.url] = version
+                return
+
+    @property
+    def version(self) -> str:
+        """Return the version that requests have; before the first answer the one that is tried first."""
+        return _spoken.get(self.options.url, VERSIONS[0])
+
+    def close(self) -> None:
+        """Close the connections; those in use close when they are let go. Idempotent; never raises."""
+        self._closed = True
+        with contextlib.suppress(Exception):
+            self._protocol.close()
+
+    def _asked(self, octets: bytes, swell: Callable[[int], None]) -> Iterator[Node]:
+        http = self._protocol.get_session()
+        is_sound = False
+        try:
+            with contextlib.closing(self._post(http, octets)) as answer:
+                yield from self._records(answer, swell)
+            is_sound = True
+        finally:
+            # What was left unread must not be taken for the answer to the next question.
+            if is_sound and not self._closed:
+                self._protocol.release_session(http)
+            else:
+                self._protocol.retire_session(http)
+
+    def _post(self, http: requests.Session, octets: bytes) -> requests.Response:
+        """Send a request; return an answer that may be read."""
+        anchor = self.who.impersonated or self.who.mailbox
+        headers = {"X-PreferServerAffinity": "true", **({"X-AnchorMailbox": anchor} if anchor else {})}
+        answer = _exchange(self.options, http, octets, headers)
+        try:
+            if answer.status_code == 401:
+                raise self._refusal()
+            if answer.status_code not in (200, 500):
+                raise _graded(answer)
+            if "xml" not in answer.headers.get("Content-Type", "").lower():
+                if answer.status_code == 500:
+                    raise _graded(answer)
+                raise Denied("the server answered with something else than XML", remedy=PUBLISHED_REMEDY)
+        except BaseException:
+            answer.close()
+            raise
+        _let_in[self._login] = 0
+        return answer
+
+    def _refusal(self) -> AlimailError:
+        """Return what a 401 means: nobody, or nobody now. It is what a busy domain controller causes as well."""
+        if self.auth == "oauth" and self._login in _let_in:
+            return Transient(
+                "the server does not take the access token any more", remedy="A new one is asked for."
+            )
+        failures = _let_in.get(self._login, _PATIENCE) + 1
+        if failures > _PATIENCE:
+            _let_in.pop(self._login, None)
+            return LoginDenied("the server refused the login (HTTP 401)", remedy=LOGIN_REMEDY)
+        _let_in[self._login] = failures
+        return Throttled(
+            "the server refused a login that it had taken before (HTTP 401)", remedy=NETLOGON_REMEDY
+        )
+
+    def _records(self, answer: requests.Response, swell: Callable[[int], None]) -> Iterator[Node]:
+        try:
+            for node in read_answer(answer.iter_content(_PIECE), swell):
+                if node.name == "Fault":
+                    raise _Fault(saying_of(node))
+                if node.name == "ServerVersionInfo":
+                    self.server = _server(node)
+                elif node.name.endswith("ResponseMessage"):
+                    yield node
+        except MalformedAnswer as error:
+            raise Malformed(str(error)) from None
+        except requests.RequestException as error:
+            raise Transient(f"the connection was lost within an answer: {_reason(error)}") from error
+
+
+def _who(options: EwsOptions, user: str) -> Who:
+    """Return whose mailbox it is, and how it is got into."""
+    mailbox = options.mailbox or (user if options.master_user else None)
+    if mailbox is None:
+        return Who()
+    if "@" not in mailbox:
+        raise Denied("the mailbox to open is not named by its address", remedy=ADDRESS_REMEDY)
+    return Who(impersonated=mailbox) if options.access == "impersonation" else Who(mailbox=mailbox)
+
+
+def _offered(options: EwsOptions) -> str:
+    """Ask the server how one may log in, and choose. Raises what ``Session.open`` does."""
+    if options.url not in _offers:
+        _offers[options.url] = _choose(options)
+    return _offers[options.url]
+
+
+def _choose(options: EwsOptions) -> str:
+    protocol = _protocol(options, "", "", "none")
+    http = protocol.get_session()
+    try:
+        with contextlib.closing(_exchange(options, http, b"", {})) as answer:
+            if answer.status_code not in (200, 400, 401, 500):
+                raise _graded(answer)
+            told = answer.headers.get("WWW-Authenticate", "")
+    finally:
+        http.close()
+    schemes = {scheme.lower() for scheme in re.findall(r"(?:^|,)\s*([A-Za-z]+)", told)}
+    if "ntlm" in schemes:
+        return "ntlm"
+    if "basic" in schemes:
+        return "basic"
+    if "negotiate" in schemes:
+        return "ntlm"
+    if "bearer" in schemes:
+        raise Denied(
+            "the server takes access tokens only",
+            remedy="Use auth = oauth, and a secret such as command:PROGRAM that prints a token.",
+        )
+    raise Denied("the server offers no way to log in that we know", remedy=PUBLISHED_REMEDY)
+
+
+def _exchange(
+    options: EwsOptions, http: requests.Session, octets: bytes, headers: dict[str, str]
+) -> requests.Response:
+    """Send octets; return what is answered, whatever it is. Raises ``Transient`` or ``Denied``."""
+    try:
+        return http.post(
+            options.url,
+            data=octets,
+            headers=headers,
+            stream=True,
+            allow_redirects=False,
+            timeout=options.timeout,
+        )
+    except requests.RequestException as error:
+        if not isinstance(error, requests.Timeout):
+            dial(
+                options
+            ).close()  # which tells a certificate that is not trusted from a server that is not there
+        raise Transient(f"the connection to {options.host} was lost: {_reason(error)}") from error
+    except Exception as error:  # a login by NTLM reads what the server says, in code that is not ours
+        raise Transient(
+            f"the login did not come to an end: {type(error).__name__}",
+            remedy="If it happens each time, try auth = basic.",
+        ) from error
+
+
+def _graded(answer: requests.Response) -> AlimailError:
+    return grade_status(answer.status_code, answer.reason or "", answer.headers.get("Retry-After"))
+
+
+def _reason(error: BaseException) -> str:
+    """Return what lies at the root of an error of requests, whose own words repeat addresses of objects."""
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]
+    return getattr(error, "strerror", None) or type(error).__name__
+
+
+def _server(node: Node) -> Server:
+    told = node.attributes
+    names = ("MajorVersion", "MinorVersion", "MajorBuildNumber", "MinorBuildNumber")
+    numbers = [told.get(name, "") for name in names]
+    return Server(
+        ".".join(numbers) if all(number.isdecimal() for number in numbers) else "",
+        told.get("Version", "")[:40],
+    )
