@@ -134,8 +134,11 @@ def _read(path: Path, columns: Columns[C], findings: Findings) -> Table[C] | Non
     def known(row: Sequence[str]) -> int:
         return sum(plain(text) in table for text in row)
 
-    sheets = [_without_notes(rows) for rows in read_sheets(path, known)]
+    sheets = [_without_notes(rows) for rows in read_sheets(path, known, findings.remarks.append)]
     found = [(rows, named) for rows in sheets if (named := _named(rows, table, columns.required))]
+    if not any(sheets):
+        findings.fault(printable(str(path)), "there is nothing in it", "`alimail roster template` writes one")
+        return None
     if not found:
         where = sheets[0][0].where if sheets and sheets[0] else printable(str(path))
         needed = " and ".join(columns.required)

@@ -104,6 +104,8 @@ class _Reading:
     document: dict[str, Any]
     lines: dict[KeyPath, int]
     faults: list[tuple[int, Fault]] = field(factory=list)
+    roster: str = "the roster"
+    """Its name, as it may be shown."""
     roster_faults: list[Fault] = field(factory=list)
     remarks: list[Remark] = field(factory=list)
 
@@ -167,12 +169,21 @@ class _Reading:
                     ("provision", key), f"there is no option {printable(key)}", did_you_mean(key, keys)
                 )
         ledger = self.ledger(migration)
+        transfer = self.table("transfer", TransferOptions, optional=True)
         self.raise_faults()
         assert migration is not None
         assert table is not None
+        assert transfer is not None
         passwords = self.base / table.passwords
         return ProvisionSpec(
-            migration.name, ledger, endpoint, table.employees, table.groups, table.domain, passwords
+            migration.name,
+            ledger,
+            endpoint,
+            table.employees,
+            table.groups,
+            table.domain,
+            passwords,
+            transfer.settle_seconds,
         )
 
     def unknown_tables(self) -> None:
@@ -275,6 +286,7 @@ class _Reading:
         before = len(self.faults)
         rows, faulty = self.inline(), list[RosterRow]()
         if migration and migration.roster:
+            self.roster = printable(migration.roster.name)
             roster = scan_roster(migration.roster, migration.headings)
             rows, faulty = [*roster.rows, *rows], roster.faulty
             self.roster_faults += roster.faults
@@ -415,4 +427,8 @@ class _Reading:
     def raise_faults(self) -> None:
         told = [fault for _, fault in sorted(self.faults, key=lambda item: item[0])] + self.roster_faults
         if told:
-            raise InputError(f"{self.name} has {count(told)}", told)
+            own = [fault for fault in told if fault.where.startswith(f"{self.name}:")]
+            rest = [fault for fault in told if fault not in own]
+            names = ((self.name, own), (self.roster, rest))
+            message = ", ".join(f"{name} has {count(faults)}" for name, faults in names if faults)
+            raise InputError(message, told, remarks=self.remarks)

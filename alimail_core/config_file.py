@@ -15,6 +15,21 @@ from alimail_core.toml_lines import locate
 MAX_OCTETS: Final = 16 * 1024 * 1024
 
 
+_KEY, _TABLE = "a key is given that was given above", "a table is begun that was begun above"
+_WORDS: Final = {
+    "Cannot overwrite a value": _KEY,
+    "Duplicate inline table key": _KEY,
+    "Cannot mutate immutable namespace": _KEY,
+    "Cannot declare": _TABLE,
+    "Cannot redefine namespace": _TABLE,
+}
+"""What tomllib says in words of its own."""
+_TWICE: Final = {
+    _KEY: "leave one of the two out",
+    _TABLE: "put the keys of both into one table; only [[account]] may be repeated",
+}
+
+
 def read_text(path: Path) -> str:
     """Return a configuration's text. Raises ``InputError``."""
     name = printable(str(path))
@@ -44,7 +59,8 @@ def parse(text: str, name: str) -> tuple[dict[str, Any], dict[KeyPath, int]]:
         return tomllib.loads(text), locate(text.replace("\r\n", "\n"))
     except tomllib.TOMLDecodeError as error:
         message, line = _syntax(str(error), text)
-        raise _single(f"{name}:{line}", message, "see https://toml.io for how values are written") from None
+        remedy = _TWICE.get(message, "see https://toml.io for how values are written")
+        raise _single(f"{name}:{line}", message, remedy) from None
     except RecursionError:
         raise _single(name, "values are nested too deep", "") from None
     except ValueError:  # a number with more digits than Python converts
@@ -56,5 +72,5 @@ def _syntax(message: str, text: str) -> tuple[str, int]:
     match = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", message)
     line = int(match.group(1)) if match and match.group(1) else text.count("\n") + 1
     # What it quotes of the file may be any character, and is cut off: a line may hold a secret put there by mistake.
-    sentence = re.sub(r"\(.*", "a key twice", message[: match.start()] if match else message)
-    return printable(re.sub(r": .*| '.*", "", sentence)).lower(), line
+    sentence = re.sub(r": .*| \(.*| '.*", "", message[: match.start()] if match else message)
+    return _WORDS.get(sentence) or printable(sentence).lower(), line

@@ -180,7 +180,9 @@ def read_directory(
     roster = scan_directory(employees, groups, domain)
     roster.nobodies(known)
     if roster.faults:
-        raise InputError(f"the employees and groups have {count(roster.faults)}", roster.faults)
+        raise InputError(
+            f"the employees and groups have {count(roster.faults)}", roster.faults, remarks=roster.remarks
+        )
     return roster
 
 

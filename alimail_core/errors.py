@@ -19,9 +19,12 @@ No message of any error may hold a password or a message's content.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from attrs import frozen
+
+if TYPE_CHECKING:
+    from alimail_core.model import Remark
 
 
 class AlimailError(Exception):
@@ -144,10 +147,21 @@ class Fault:
 
 
 class InputError(AlimailError):
-    """Bad usage, configuration or roster: every fault that could be found, reported together."""
+    """Bad usage, configuration or roster: every fault that could be found, reported together.
+
+    ``remarks`` is what else was found, such as a column that is not read: it may be what a fault comes from.
+    """
 
     exit_code = 2
 
-    def __init__(self, message: str, faults: Sequence[Fault] = (), *, remedy: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        faults: Sequence[Fault] = (),
+        *,
+        remarks: Sequence[Remark] = (),
+        remedy: str = "",
+    ) -> None:
         super().__init__(message, remedy=remedy)
         self.faults = tuple(faults)
+        self.remarks = tuple(remarks)

@@ -1,6 +1,6 @@
 """Read the roster: the spreadsheet that lists accounts. Every fault is told with sheet, row and column.
 
-A roster is csv (UTF-8 with or without BOM, UTF-16 with BOM, GB18030; comma, semicolon or tab) or xlsx. Its first
+A roster is csv (UTF-8, UTF-16 with BOM, GB18030, Windows-1252; comma, semicolon or tab) or xlsx. Its first
 row that is neither empty nor a note has the headings, English or Chinese, in any order. Notes begin with ``#``: above
 the headings lines that have nothing else, below them rows whose source address does. It is untrusted input: sizes are
 bounded, formulas are refused, and no message repeats what stands in a password column.
@@ -74,6 +74,7 @@ COLUMNS: Final[Mapping[Column, tuple[str, ...]]] = {
 
 _REQUIRED: Final[tuple[Column, ...]] = ("source address", "target address")
 _PASSWORDS: Final[tuple[Column, ...]] = ("source password", "target password")
+_NUMBER: Final = re.compile(r"-?[0-9.]+")
 _ADDRESS: Final = re.compile(r"[^\s@\"<>(),;:\\\[\]]+@[\w-]+(?:\.[\w-]+)*")
 
 
@@ -114,7 +115,7 @@ def read_roster(path: Path, headings: Mapping[str, Column] | None = None) -> lis
     roster = scan_roster(path, headings)
     faults = [*roster.faults, *doubled([*roster.rows, *roster.faulty])]
     if faults:
-        raise InputError(f"{printable(str(path))} has {count(faults)}", faults)
+        raise InputError(f"{printable(str(path))} has {count(faults)}", faults, remarks=roster.remarks)
     return roster.rows
 
 
@@ -212,7 +213,8 @@ class _Reader:
     def read(self) -> None:
         rows = wanted(self.table, "source address", EXAMPLE_ADDRESS, self.roster)
         if not rows:
-            self.roster.fault(printable(str(self.path)), "there is no account in it")
+            remedy = "write a row below its headings for each account"
+            self.roster.fault(printable(str(self.path)), "there is no account in it", remedy)
         literal = False
         for row in rows:
             before = len(self.roster.faults)
@@ -234,7 +236,9 @@ class _Reader:
         values: dict[Column, str | Secret] = {}
         for index, column in self.table.columns.items():
             cell, where = self.table.cell(row, column), row.at(index)
-            if fault := cell.fault or unfit(cell.text, MAX_PASSWORD if column in _PASSWORDS else MAX_FIELD):
+            if column == "wave" and _NUMBER.fullmatch(cell.raw):  # here what a program made of it is as good
+                self._plain_value(values, where, column, cell.raw)
+            elif fault := cell.fault or unfit(cell.text, MAX_PASSWORD if column in _PASSWORDS else MAX_FIELD):
                 self.roster.fault(where, f"the {column} {fault}", cell.remedy)
             elif column in _PASSWORDS:
                 self._password(values, where, column, cell.text)

@@ -19,6 +19,7 @@ from xml.parsers import expat
 
 from attrs import field, frozen
 
+from alimail_core.model import Remark
 from alimail_core.text import cell as safe_cell
 from alimail_core.text import printable
 
@@ -74,10 +75,13 @@ class Row:
         return f"{self.sheet}!{column_letters(column)}{self.number}"
 
 
-def read_sheets(path: Path, known: Callable[[Sequence[str]], int]) -> Iterator[list[Row]]:
+def read_sheets(
+    path: Path, known: Callable[[Sequence[str]], int], tell: Callable[[Remark], None] = lambda _: None
+) -> Iterator[list[Row]]:
     """Give the sheets of a file, each with its rows that are not empty. What the file is, its octets tell.
 
-    ``known`` counts the headings that are known in a row; by it a csv's delimiter is told. Raises ``SheetError``.
+    ``known`` counts the headings that are known in a row; by it a csv's delimiter is told. ``tell`` hears of an
+    encoding that had to be guessed. Raises ``SheetError``.
     """
     octets = _octets(path)
     if octets.startswith(b"PK\x03\x04"):
@@ -86,7 +90,12 @@ def read_sheets(path: Path, known: Callable[[Sequence[str]], int]) -> Iterator[l
         raise SheetError(
             "this is an old xls, or an xlsx with a password", "save it as xlsx without a password"
         )
-    return iter([_read_csv(printable(path.name), _decode(octets), known)])
+    name = printable(path.name)
+    text, guess = _decode(octets)
+    if guess:
+        remedy = "save it as UTF-8, or as xlsx, if names come out wrong"
+        tell(Remark("note", f"{name}: it is not UTF-8, and was read as {guess}", remedy))
+    return iter([_read_csv(name, text, known)])
 
 
 @frozen
@@ -136,17 +145,41 @@ def _octets(path: Path) -> bytes:
     return octets
 
 
-def _decode(octets: bytes) -> str:
-    if octets.startswith((b"\xff\xfe", b"\xfe\xff")):
-        encodings = ["utf-16"]
-    else:
-        encodings = ["utf-8-sig", "gb18030"]
-    for encoding in encodings:
-        try:
-            return octets.decode(encoding)
-        except UnicodeDecodeError:
-            continue
+def _decode(octets: bytes) -> tuple[str, str]:
+    """Return the text, and the encoding where it had to be guessed."""
+    certain = "utf-16" if octets.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    if (text := _decoded(octets, certain)) is not None:
+        return text, ""
+    chinese, western = _decoded(octets, "gb18030"), _decoded(octets, "cp1252")
+    if western is not None and _is_western(western, chinese):
+        return western, "Windows-1252 (Western Europe): as Chinese, most of its characters would be rare ones"
+    if chinese is not None:
+        return chinese, "GB18030 (Chinese)"
     raise SheetError("is text in no encoding that I know", "save it as UTF-8, or as xlsx")
+
+
+def _decoded(octets: bytes, encoding: str) -> str | None:
+    try:
+        return octets.decode(encoding)
+    except UnicodeDecodeError:
+        return None
+
+
+def _is_western(western: str, chinese: str | None) -> bool:
+    """Tell two readings of the same octets apart: with accents, or, where that is possible, in Chinese.
+
+    An accented letter stands mostly beside a plain one. Read as GB18030, it takes that with it into a character that
+    GB2312, the 6,763 common ones, has not. Chinese is almost all of common ones, and many of its octets are no
+    letters in Windows-1252.
+    """
+    if not all(each.isascii() or each.isalpha() or each in _WESTERN_MARKS for each in western):
+        return False
+    foreign = "" if chinese is None else "".join(each for each in chinese if not each.isascii())
+    common = sum(bool(each.encode("gb2312", "ignore")) for each in foreign)
+    return 2 * common < max(len(foreign), 1)
+
+
+_WESTERN_MARKS: Final = "\xa0«»‘’‚“”„–—…€§°·¡¿"
 
 
 def _read_csv(name: str, text: str, known: Callable[[Sequence[str]], int]) -> list[Row]:
@@ -174,9 +207,11 @@ def _records(name: str, text: str, delimiter: str) -> Iterator[tuple[int, list[s
             if any(item.strip() for item in record):
                 yield number, record[:MAX_COLUMNS]
     except csv.Error as error:
-        raise SheetError(
-            f"is not csv: {error}", "see to its quotation marks", f"{name} row {number + 1}"
-        ) from None
+        # The others that there are: the file, or the room for one cell, ended within quotation marks.
+        goes_on = "expected after" in str(error)
+        what = "text follows a closing quotation mark" if goes_on else "a quotation mark is not closed"
+        remedy = 'close it, or write "" for one that belongs to the text'
+        raise SheetError(what, remedy, f"{name} row {number + 1}") from None
 
 
 def _csv_text(rows: Iterable[Sequence[str]]) -> str:

@@ -349,6 +349,41 @@ def test_the_rosters_faults_are_told_with_the_files(tmp_path: Path) -> None:
     ]
 
 
+def test_faults_stand_under_the_name_of_their_file(tmp_path: Path) -> None:
+    """Who reads the first line knows which file to open; a column that is not read is named beside the faults."""
+    (tmp_path / "r.csv").write_text("source,target,wafe\na@old,a\nb@old,b\n")
+    text = SMALL.replace('name = "x"', 'name = "x"\nroster = "r.csv"')
+    path = tmp_path / "alimail.toml"
+    for worker, told in (
+        ("", "r.csv has 2 faults"),
+        ("\nworker = 3", f"{path} has 1 fault, r.csv has 2 faults"),
+    ):
+        with pytest.raises(InputError) as caught:
+            loads(text.replace('name = "x"', f'name = "x"{worker}'), REGISTRY, path=path)
+        assert caught.value.message == told
+        assert [(each.text, each.remedy) for each in caught.value.remarks] == [
+            ('r.csv!C1: the column "wafe" is not read', "did you mean wave?")
+        ]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a = 1\na = 2\n", "a key is given"),
+        ("a = {x = 1, x = 2}", "a key is given"),
+        ("[a]\n[a]\n", "a table is begun"),
+        ("[[a]]\n[a]\n", "a table is begun"),
+    ],
+)
+def test_what_is_given_twice_is_told_with_what_to_do(text: str, told: str) -> None:
+    """tomllib cannot overwrite a value; people have written a key twice."""
+    with pytest.raises(InputError) as caught:
+        loads(text, REGISTRY)
+    [fault] = caught.value.faults
+    assert fault.message.startswith(told)
+    assert fault.remedy.startswith(("leave one", "put the keys"))
+
+
 def test_remarks_of_the_roster_are_kept(tmp_path: Path) -> None:
     """A column that is not read, and a source with two targets, are told but stop nothing; headings may be named."""
     (tmp_path / "r.csv").write_text("Quelle,target,note\na@old,b@new,hello\n")
@@ -592,7 +627,7 @@ def test_the_reference_names_every_option() -> None:
 
 def test_the_reference_in_the_handbook_is_current() -> None:
     """``python -m alimail_core.config_text docs/reference/configuration.md`` was run after the last change."""
-    assert DOCUMENT.read_text("utf-8") == reference(Registry.load(["imap", "pop3", "alimail"]))
+    assert DOCUMENT.read_text("utf-8") == reference(Registry.load(["imap", "pop3", "ews", "alimail"]))
 
 
 def test_urls_and_files_share_their_rules() -> None:

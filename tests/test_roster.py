@@ -347,13 +347,13 @@ def test_too_many_rows_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_files_that_are_no_rosters_say_what_they_are(tmp_path: Path) -> None:
     """An old xls, an unknown encoding, an open quotation and a missing file each have words of their own."""
     (tmp_path / "old.xls").write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")
-    (tmp_path / "latin.csv").write_bytes("source,target\nmüller@b,c@d\n\xff".encode("latin-1"))
+    (tmp_path / "none.csv").write_bytes(b"source,target\nm\x81ller@b,c@d\n\xff")
     (tmp_path / "quote.csv").write_text('source,target\na@b,"c@d\n')
     (tmp_path / "empty.csv").write_bytes(b"")
     assert "old xls" in _faults(tmp_path / "old.xls")[0][1]
-    assert "no encoding" in _faults(tmp_path / "latin.csv")[0][1]
-    assert _faults(tmp_path / "quote.csv")[0][0] == "quote.csv row 2"
-    assert "headings" in _faults(tmp_path / "empty.csv")[0][1]
+    assert "no encoding" in _faults(tmp_path / "none.csv")[0][1]
+    assert _faults(tmp_path / "quote.csv") == [("quote.csv row 2", "a quotation mark is not closed")]
+    assert _faults(tmp_path / "empty.csv")[0][1] == "there is nothing in it"
     assert "cannot be read" in _faults(tmp_path / "missing.csv")[0][1]
 
 

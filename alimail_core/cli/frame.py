@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from attrs import define, field
 
-from alimail_core.cli.output import complain
+from alimail_core.cli.output import complain, remark_lines
 from alimail_core.errors import AlimailError, Fault, InputError, Interrupted
 from alimail_core.seam import Clock, Stop
 
@@ -117,7 +117,9 @@ def show_error(error: AlimailError) -> int:
     """Print an error as message, faults and remedy; return the exit code."""
     complain(f"alimail: {error.message}")
     if isinstance(error, InputError):
-        complain(*_fault_lines(error.faults))
+        complain(
+            *_fault_lines(error.faults), *(line for each in error.remarks for line in remark_lines(each))
+        )
     if error.remedy:
         complain(f"  -> {error.remedy}")
     if isinstance(error, Interrupted):
