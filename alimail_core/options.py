@@ -59,7 +59,7 @@ class TransferOptions:
     )
     settle_seconds: float = option(
         "After a connection was lost in the middle of a message, how many seconds the target may still take to "
-        "finish it before it is looked for and, where it is missing, sent again.",
+        "finish it before it is looked for and, where it is missing, sent again; for `provision` the same of a step.",
         default=30.0,
     )
     batch_messages: int = option(

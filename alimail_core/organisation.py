@@ -105,7 +105,16 @@ class Organisation:
         opener, passwords = self.opener(), PasswordFile(self.spec.passwords)
         ledger = Ledger.open(self.spec.ledger, self.spec.name, self.clock)
         try:
-            return provision(wish, opener, ledger, passwords, clock=self.clock, stop=stop, tell=tell)
+            return provision(
+                wish,
+                opener,
+                ledger,
+                passwords,
+                clock=self.clock,
+                stop=stop,
+                tell=tell,
+                settle_seconds=self.spec.settle_seconds,
+            )
         finally:
             ledger.close()
 

@@ -25,9 +25,6 @@ from alimail_core.seam import PATIENCE, Clock, Stop
 AHEAD: Final = 40
 """Steps that one write of the ledger covers: about what a service takes in a second."""
 
-SETTLE_SECONDS: Final = 30.0
-"""How long the service may still take to finish a step whose connection has ended, or to show one that is done."""
-
 LONGEST_PAUSE: Final = 60.0
 
 MOST_SENDINGS: Final = 3
@@ -67,7 +64,7 @@ def provision(
     clock: Clock | None = None,
     stop: Stop | None = None,
     tell: Callable[[Step, StepState, str], None] = lambda _step, _state, _reason: None,
-    settle_seconds: float = SETTLE_SECONDS,
+    settle_seconds: float = 30.0,
 ) -> Provisioned:
     """Make the organisation as wished, as far as that is possible; run again, it goes on.
 

@@ -88,3 +88,5 @@ class ProvisionSpec:
     groups: Path | None
     domain: str
     passwords: Path
+    settle_seconds: float = 30.0
+    """How long the service may take to finish a step whose connection has ended, or to show one that is done."""

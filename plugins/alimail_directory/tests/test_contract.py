@@ -7,19 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from alimail_core import Provisioner, Secret
+from alimail_core import Provisioner
 from alimail_core.testing import FakeClock, ProvisionerContract
-from alimail_directory.options import ApiOptions
 from alimail_directory.provisioner import open_provisioner
 from alimail_directory.testing import OpenPlatform, OpenPlatformServer
-
-
-def options_for(server: OpenPlatformServer, **wishes: object) -> ApiOptions:
-    """Return options that lead to a server on loopback, at no pace."""
-    platform = server.platform
-    wishes = {"calls_per_second": 5000.0, "connections": 8, "timeout": 10.0} | wishes
-    own, secret = Secret.literal(platform.application_id), Secret.literal(platform.application_secret)
-    return ApiOptions(own, secret, url=server.url, **wishes)  # type: ignore[arg-type]
 
 
 class TestOpenPlatform(ProvisionerContract):
@@ -34,7 +25,7 @@ class TestOpenPlatform(ProvisionerContract):
     def make_provisioner(self, tmp_path: Path) -> Callable[[], Provisioner]:
         """Found an organisation."""
         clock = FakeClock()
-        return lambda: open_provisioner(options_for(self.server), clock)
+        return lambda: open_provisioner(self.server.options(), clock)
 
     def has_password(self, address: str, password: str) -> bool:
         """Ask the server."""

@@ -20,7 +20,9 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from attrs import define, field
 
+from alimail_core import Secret
 from alimail_directory.api import PAGE, ROOT, STATES, TOKEN_FIELDS, TOKEN_PATH
+from alimail_directory.options import ApiOptions
 
 Json = dict[str, Any]
 
@@ -52,7 +54,7 @@ DEPARTMENT_FIELDS: Mapping[str, type] = {"name": str, "parentId": str, "managers
 GROUP_FIELDS: Mapping[str, type] = {"name": str, "email": str, "admins": list, "allowedSenderPolicy": str}
 
 
-@define
+@define(slots=False)
 class OpenPlatform:
     """The service itself, without its network: one organisation."""
 
@@ -375,6 +377,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         octets = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         time.sleep(self.owner.round_trip)
+        self.owner.gate()
         status, headers = 200, dict[str, str]()
         try:
             answer = self.owner.platform.answer(self.command, self.path, dict(self.headers), octets)
@@ -420,6 +423,8 @@ class OpenPlatformServer:
     platform: OpenPlatform = field(factory=OpenPlatform)
     round_trip: float = 0.0
     """Seconds that each answer takes."""
+    gate: Callable[[], object] = lambda: None
+    """Called with each call, before the service takes it up; calls wait here side by side."""
     _server: _Server = field(init=False)
 
     def __enter__(self) -> OpenPlatformServer:
@@ -433,6 +438,15 @@ class OpenPlatformServer:
         """Listen no more."""
         self._server.shutdown()
         self._server.server_close()
+
+    def options(self, **wishes: Any) -> ApiOptions:
+        """Return options that lead here, at no pace."""
+        own, secret = (
+            Secret.literal(self.platform.application_id),
+            Secret.literal(self.platform.application_secret),
+        )
+        wishes = {"calls_per_second": 5000.0, "connections": 8, "timeout": 10.0} | wishes
+        return ApiOptions(own, secret, url=self.url, **wishes)
 
     @property
     def url(self) -> str:
