@@ -1,12 +1,15 @@
-"""The checklist of the change: made from the ledger and the DNS as they are at this moment; it changes neither."""
+"""The checklist of the change: made from ledger, proofs and DNS as they are now; it changes none of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
-from attrs import frozen
+from attrs import evolve, frozen
 
+from alimail_core.report import AccountReport, Report, moment_text
+from alimail_core.spec import AccountSpec, Endpoint
 from alimail_core.status import AccountStatus
 
 LOW = 300
@@ -16,7 +19,10 @@ RECENT = timedelta(days=1)
 """A last pass that is older leaves much to the final one."""
 
 SHOWN = 10
-"""Accounts that one step names at most."""
+"""Accounts, and domains of old addresses, that are named at most."""
+
+_GENERIC = frozenset({"ac", "co", "com", "edu", "gov", "net", "or", "org"})
+"""Below a country's domain these are nobody's own: of ``mx.acme.com.cn`` three names belong to one owner."""
 
 
 @frozen
@@ -30,6 +36,8 @@ class Exchangers:
     """Seconds that others may still keep this answer."""
     fault: str = ""
     """Why it could not be looked up."""
+    changed: bool = False
+    """All hosts belong to the new system, as far as their names tell."""
 
 
 @frozen
@@ -65,13 +73,48 @@ def look_up(domain: str) -> Exchangers:
 
 
 def make_checklist(
-    accounts: Sequence[AccountStatus], now: datetime, look: Callable[[str], Exchangers]
+    report: Report, accounts: Sequence[AccountSpec], look: Callable[[str], Exchangers]
 ) -> Checklist:
-    """Tell what is done and what is left, for the accounts of the roster; ``look`` asks for each domain once."""
-    here = [each for each in accounts if each.in_roster]
-    names = dict.fromkeys(each.target_address.rpartition("@")[2].lower() for each in here)
-    domains = tuple(look(name) for name in names if name)
-    return Checklist(now, domains, (*_carried(here, now), *_changed(domains, now), *_ended(here)))
+    """Tell what is done and what is left for the accounts of the roster; ``look`` asks for each domain once."""
+    here = [each for each in report.accounts if each.status.in_roster]
+    new = _domains(each.status.target_address for each in here)
+    old = [name for name in _domains(each.status.source_address for each in here) if name not in new]
+    owners = _owners_of(each.target for each in accounts) - _owners_of(each.source for each in accounts)
+    with ThreadPoolExecutor(SHOWN) as pool:  # where no name server answers, all of them wait at once
+        names = [*new, *old[:SHOWN]]
+        seen = {name: _judged(each, owners) for name, each in zip(names, pool.map(look, names), strict=True)}
+    now, statuses = report.written, [each.status for each in here]
+    steps = (
+        *_carried(statuses, now),
+        *(step for name in new for step in _changed(seen[name], now)),
+        *(_left(seen[name]) for name in old[:SHOWN]),
+        _delta(list(seen.values())),
+        _proven(here),
+        _ended(statuses),
+    )
+    return Checklist(now, tuple(seen.values()), steps)
+
+
+def _domains(addresses: Iterable[str]) -> list[str]:
+    names = (address.rpartition("@")[2].lower() for address in addresses)
+    return [name for name in dict.fromkeys(names) if name]
+
+
+def _owners_of(endpoints: Iterable[Endpoint]) -> set[str]:
+    """Return whose servers these are, by their names."""
+    addresses = {getattr(each.options, "address", None) for each in endpoints}
+    return {_owner(address[0]) for address in addresses if isinstance(address, tuple)}
+
+
+def _owner(host: str) -> str:
+    """Return the domain of a host's owner, as far as its name tells: ``aliyun.com`` of ``mx1.sg.aliyun.com``."""
+    names = host.lower().rstrip(".").split(".")
+    country = len(names) > 2 and len(names[-1]) == 2 and names[-2] in _GENERIC
+    return ".".join(names[-3 if country else -2 :])
+
+
+def _judged(seen: Exchangers, owners: set[str]) -> Exchangers:
+    return evolve(seen, changed=bool(seen.hosts) and {_owner(host) for host in seen.hosts} <= owners)
 
 
 def _carried(accounts: Sequence[AccountStatus], now: datetime) -> Iterator[Step]:
@@ -94,33 +137,68 @@ def _carried(accounts: Sequence[AccountStatus], now: datetime) -> Iterator[Step]
     yield Step(not problems, text, "`alimail report` names them; decide on each before the change.")
 
 
-def _changed(domains: Sequence[Exchangers], now: datetime) -> Iterator[Step]:
-    for each in domains:
-        if each.fault:
-            yield Step(False, f"MX of {each.domain}: {each.fault}", "Look at it where the DNS is reached.")
-            continue
-        ttl = each.ttl or 0
-        text = f"MX of {each.domain}: {', '.join(each.hosts)}, to live {ttl:,} s more at most"
-        earliest = now + timedelta(seconds=ttl)
-        remedy = f"Lower it to {LOW} s; lowered now, it is low everywhere by {earliest:%Y-%m-%d %H:%M} UTC."
-        yield Step(ttl <= LOW, text, remedy)
-        text = f"point the MX of {each.domain}, and its people's clients, to the new system"
-        yield Step(False, text, "Where the hosts above are the new system's already, this is done.")
+def _changed(seen: Exchangers, now: datetime) -> Iterator[Step]:
+    """Tell of a domain of the new addresses: its record shall live shortly, and then lead to the new system."""
+    if seen.fault:
+        yield Step(False, f"MX of {seen.domain}: {seen.fault}", "Look at it where the DNS is reached.")
+        return
+    hosts = ", ".join(seen.hosts)
+    if seen.changed:
+        yield Step(True, f"the MX of {seen.domain} leads to the new system: {hosts}")
+        return
+    ttl = seen.ttl or 0
+    text = f"MX of {seen.domain}: {hosts}, to live {ttl:,} s more at most"
+    earliest = now + timedelta(seconds=ttl)
+    remedy = f"Lower it to {LOW} s; lowered now, it is low everywhere by {earliest:%Y-%m-%d %H:%M} UTC."
+    yield Step(ttl <= LOW, text, remedy)
+    text = f"point the MX of {seen.domain}, and its people's clients, to the new system"
+    yield Step(False, text, "Where the hosts above are the new system's already, this is done.")
+
+
+def _left(seen: Exchangers) -> Step:
+    """Tell of a domain that only old addresses have."""
+    if seen.changed:
+        return Step(
+            True,
+            f"mail to the old addresses of {seen.domain} goes to the new system: {', '.join(seen.hosts)}",
+        )
+    told = seen.fault or f"goes to {', '.join(seen.hosts)}"
+    remedy = (
+        "Where the domain stays yours, point its MX to the new system and make its addresses known there, or let the "
+        "old system forward; else people have to tell their new addresses."
+    )
+    return Step(False, f"mail to the old addresses of {seen.domain}: {told}", remedy)
+
+
+def _delta(domains: Sequence[Exchangers]) -> Step:
     longest = max((each.ttl or 0 for each in domains), default=0)
     wait = f"{longest:,} s at least" if longest else "as long as the old record lived"
     text = f"the final delta: after the change keep `alimail watch` running, {wait}, and better some days"
-    yield Step(False, text, "The old servers get mail meanwhile: leave them on.")
+    return Step(False, text, "The old servers get mail meanwhile: leave them on.")
 
 
-def _ended(accounts: Sequence[AccountStatus]) -> Iterator[Step]:
-    yield Step(
-        False, "prove it: `alimail verify --full`, then `alimail report`", "Before the old system is off."
+def _proven(accounts: Sequence[AccountReport]) -> Step:
+    """Tell whose latest proof read every octet and holds: nothing was added to the target or taken away since."""
+    proofs = [
+        each.proof for each in accounts if each.verdict.level == "ok" and each.proof and each.proof.full
+    ]
+    dates = [proof.at for proof in proofs if proof.at is not None]
+    if accounts and len(proofs) == len(accounts):
+        text = f"all {len(accounts):,} accounts are proven, every octet read back, since {moment_text(min(dates))}"
+        return Step(True, f"{text}; what arrived at the old system later is in no proof")
+    proven = {id(proof) for proof in proofs}
+    rest = [each.status for each in accounts if id(each.proof) not in proven]
+    text = (
+        f"prove it: {len(rest):,} of {len(accounts):,} accounts have no full proof that holds: {_named(rest)}"
     )
+    return Step(False, text, "After the final delta, `alimail verify --full`, then `alimail report`.")
+
+
+def _ended(accounts: Sequence[AccountStatus]) -> Step:
     enabled = [each for each in accounts if each.enabled]
     text = f"disable the accounts: {len(enabled):,} are enabled" if enabled else "all accounts are disabled"
-    yield Step(
-        not enabled, text, "`alimail disable ALL`, once nothing new came for two days; then the old server."
-    )
+    remedy = "`alimail disable ALL`, once nothing new came for two days; then the old server."
+    return Step(not enabled, text, remedy)
 
 
 def _named(accounts: Sequence[AccountStatus]) -> str:

@@ -32,7 +32,7 @@ from alimail_core.model import INBOX, Remark
 from alimail_core.plan import AccountPlan, override_of, plan_account
 from alimail_core.proofs import ProofStore
 from alimail_core.registry import Registry
-from alimail_core.report import make_report, report_folder
+from alimail_core.report import Report, make_report, report_folder
 from alimail_core.report_files import write_report
 from alimail_core.running import ORDINARY, Running, Wish
 from alimail_core.seam import Clock, Stop
@@ -364,13 +364,12 @@ class Migration:
 
         yield from in_order(one, self._matching(search), self.spec.workers)
 
-    def report(self, folder: Path | None = None, search: str = "") -> list[Path]:
-        """Write the report's files from the ledger and the latest proofs; no server is asked.
+    def known(self, search: str = "") -> Report:
+        """Tell all that ledger and latest proofs know of every account that matches; no server is asked.
 
-        ``folder``: by default the configuration's, or one beside the ledger. Returns the paths written. Raises
-        ``LedgerError``, and ``InputError`` where the folder cannot be written.
+        Raises ``LedgerError``, and ``InputError`` for a proof that cannot be read.
         """
-        report = make_report(
+        return make_report(
             self.spec,
             self.registry,
             self.status(search),
@@ -378,7 +377,14 @@ class Migration:
             ProofStore(report_folder(self.spec)),
             now=self.clock.now(),
         )
-        return write_report(report, folder or report_folder(self.spec))
+
+    def report(self, folder: Path | None = None, search: str = "") -> list[Path]:
+        """Write the report's files from the ledger and the latest proofs; no server is asked.
+
+        ``folder``: by default the configuration's, or one beside the ledger. Returns the paths written. Raises
+        ``LedgerError``, and ``InputError`` where the folder cannot be written.
+        """
+        return write_report(self.known(search), folder or report_folder(self.spec))
 
     # what all of it stands on
 

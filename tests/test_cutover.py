@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,12 +11,19 @@ import dns.message
 import dns.resolver
 import dns.rrset
 import pytest
+from attrs import evolve
 
 from alimail_core import cutover
 from alimail_core.cli import main
-from alimail_core.cutover import Exchangers, look_up, make_checklist
+from alimail_core.cutover import Checklist, Exchangers, look_up, make_checklist
+from alimail_core.network import ServerOptions
+from alimail_core.proof import AccountProof
+from alimail_core.proofs import ProofStore
+from alimail_core.report import AccountReport, Report
+from alimail_core.spec import AccountSpec, Endpoint
 from alimail_core.status import AccountStatus
 from alimail_core.testing import FakeClock
+from tests import organisation
 from tests.memory_plugin import PASSWORD, MemoryPlugin, registry_of
 from tests.test_undo import CONFIG
 
@@ -34,11 +42,94 @@ def seen(domain: str, ttl: int = 86_400) -> Exchangers:
     return Exchangers(domain, ("mx.old.example",), ttl)
 
 
+class Server(ServerOptions):
+    """A server of whatever protocol."""
+
+    implicit_port = 993
+    cleartext_port = 143
+
+
+def accounts_at(old: str, new: str) -> list[AccountSpec]:
+    """Return an account between two hosts."""
+    [anna] = [organisation.account("anna")]
+    source, target = (Endpoint("imap", Server(host)) for host in (old, new))
+    return [evolve(anna, source=source, target=target)]
+
+
+def checklist_of(
+    *accounts: AccountStatus | AccountReport,
+    look: Callable[[str], Exchangers] = seen,
+    old: str = "mail.old.example",
+    new: str = "imap.sg.aliyun.com",
+) -> Checklist:
+    """Make the checklist of accounts, of which none is proven unless it is told."""
+    told = [AccountReport(each) if isinstance(each, AccountStatus) else each for each in accounts]
+    report = Report("harbour", NOW, tuple(told), ProofStore(Path("nowhere")))
+    return make_checklist(report, accounts_at(old, new), look)
+
+
+def proven(name: str, *, full: bool = True, **columns: object) -> AccountReport:
+    """Return an account whose proof, half an hour old, says that all is there."""
+    proof = AccountProof(f"{name}@old.example", full=full, at=NOW - timedelta(minutes=30))
+    return AccountReport(status(name, **columns), proof=proof)
+
+
 def test_what_is_in_order_is_done_and_the_change_is_left() -> None:
     """In sync, fresh and without problems is done; the change, the delta, the proof and the end are to do."""
-    checklist = make_checklist([status("anna"), status("bert")], NOW, lambda name: seen(name, 60))
-    assert [step.done for step in checklist.steps] == [True, True, True, True, False, False, False, False]
-    assert checklist.domains == (seen("new.example", 60),)
+    checklist = checklist_of(status("anna"), status("bert"), look=lambda name: seen(name, 60))
+    assert [step.done for step in checklist.steps] == [True, True, True, True, *[False] * 5]
+    assert checklist.domains == (seen("new.example", 60), seen("old.example", 60))
+
+
+def test_a_record_that_leads_to_the_new_system_is_done() -> None:
+    """Hosts of the new server's owner are the new system's, unless the old server is of the same owner."""
+
+    def moved(name: str) -> Exchangers:
+        return Exchangers(name, ("mx1.sg.aliyun.com", "mx2.sg.aliyun.com"), 600)
+
+    checklist = checklist_of(status("anna"), look=moved)
+    assert [each.changed for each in checklist.domains] == [True, True]
+    done = [step.text for step in checklist.steps[3:5] if step.done]
+    assert done == [
+        "the MX of new.example leads to the new system: mx1.sg.aliyun.com, mx2.sg.aliyun.com",
+        "mail to the old addresses of old.example goes to the new system: mx1.sg.aliyun.com, mx2.sg.aliyun.com",
+    ]
+    within = checklist_of(status("anna"), look=moved, old="imap.qiye.aliyun.com")
+    assert not any(each.changed for each in within.domains)
+
+
+@pytest.mark.parametrize(
+    ("host", "exchanger", "same"),
+    [
+        ("imap.acme.com", "mx.acme.com.", True),
+        ("imap.acme.com.cn", "mx.other.com.cn", False),
+        ("imap.acme.co.uk", "MX.acme.co.uk", True),
+        ("imap.acme.de", "acme.de", True),
+        ("localhost", "mx.localhost.example", False),
+    ],
+)
+def test_an_owner_is_told_by_the_end_of_a_name(host: str, exchanger: str, same: bool) -> None:
+    """What a country's registry gives to everybody is nobody's own."""
+    checklist = checklist_of(status("anna"), look=lambda name: Exchangers(name, (exchanger,)), new=host)
+    assert checklist.domains[0].changed == same
+
+
+def test_a_proof_is_done_where_all_of_them_hold() -> None:
+    """Every account needs a full proof that no pass has taken back; one that has none is named."""
+    proof = [step for step in checklist_of(proven("anna"), proven("bert")).steps if "proven" in step.text]
+    assert [step.done for step in proof] == [True]
+    assert "2026-01-02 11:30 UTC" in proof[0].text
+    taken_back = {"ended": NOW, "pending_messages": 1}
+    odd = [
+        proven("anna"),
+        proven("bert", full=False),
+        proven("carl", **taken_back),
+        AccountReport(status("dana")),
+    ]
+    [step] = [step for step in checklist_of(*odd).steps if "prove it" in step.text]
+    assert not step.done
+    assert "3 of 4 accounts" in step.text
+    assert "bert@old.example, carl@old.example, dana@old.example" in step.text
 
 
 def test_what_is_behind_is_named_with_what_to_do() -> None:
@@ -49,7 +140,7 @@ def test_what_is_behind_is_named_with_what_to_do() -> None:
         status("carl", problems=2, ended=NOW - timedelta(days=3)),
         status("left", state="failed", in_roster=False),
     ]
-    steps = make_checklist(odd, NOW, seen).steps
+    steps = checklist_of(*odd).steps
     assert not any(step.done for step in steps)
     assert "2 of 3 accounts" in steps[0].text
     assert "anna@old.example, bert@old.example" in steps[0].text
@@ -60,7 +151,7 @@ def test_what_is_behind_is_named_with_what_to_do() -> None:
 
 def test_disabled_accounts_are_the_end() -> None:
     """When all accounts are disabled, the last step is done."""
-    assert make_checklist([status("anna", enabled=False)], NOW, seen).steps[-1].done
+    assert checklist_of(status("anna", enabled=False)).steps[-1].done
 
 
 def test_records_are_told_in_the_order_of_preference(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +179,7 @@ def test_without_dns_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dns.resolver, "resolve", resolve)
     found = look_up("new.example")
     assert found.fault == "could not look up: NoNameservers"
-    steps = make_checklist([status("anna")], NOW, lambda _: found).steps
+    steps = checklist_of(status("anna"), look=lambda _: found).steps
     assert [step.text for step in steps if "could not look up" in step.text]
 
 

@@ -22,8 +22,8 @@ def cutover(
 ) -> int:
     """Show what is done and what is left for the change to the new system. It changes nothing by itself.
 
-    The accounts are as the ledger has them, the MX records as this machine sees them. The list is kept as
-    cutover.txt beside the report.
+    The accounts are as ledger and proofs have them, the MX records as this machine sees them: of the new addresses'
+    domains, and of old ones. The list is kept as cutover.txt beside the report.
 
     \b
     Examples:
@@ -31,7 +31,7 @@ def cutover(
       alimail cutover --json | jq '.steps[] | select(.done | not) | .text'
 
     \b
-    JSON: {made, domains: [{domain, hosts, ttl, fault}], steps: [{done, text, remedy}]}
+    JSON: {made, domains: [{domain, hosts, ttl, fault, changed}], steps: [{done, text, remedy}]}
     """
     from alimail_core.cutover import look_up, make_checklist
     from alimail_core.report import report_folder
@@ -39,7 +39,7 @@ def cutover(
     frame = Frame.of(context)
     spec = frame.load(config)
     with frame.migration(spec) as migration:
-        checklist = make_checklist(migration.status(), frame.clock.now(), look_up)
+        checklist = make_checklist(migration.known(), spec.accounts, look_up)
     lines = [printable(line) for line in _lines(checklist)]
     path = report_folder(spec) / "cutover.txt"
     try:
