@@ -44,11 +44,11 @@ class Peer(Protocol):
     def __exit__(self, *exception: object) -> None: ...
 
 
-def environment() -> dict[str, str]:
-    """Return what the unpacked programs need to find their libraries."""
+def environment(root: Path = ROOT) -> dict[str, str]:
+    """Return what the programs that are unpacked in ``root`` need to find their libraries."""
     if not ROOT.is_dir():
         raise ServerError("the other makes are not there: run tools/peers")
-    places = (ROOT / "usr/lib", *ROOT.glob("usr/lib/*-linux-gnu"), *ROOT.glob("lib/*-linux-gnu"))
+    places = (root / "usr/lib", *root.glob("usr/lib/*-linux-gnu"), *root.glob("lib/*-linux-gnu"))
     return {"PATH": os.environ["PATH"], "LD_LIBRARY_PATH": ":".join(map(str, places)), "LANG": "C.UTF-8"}
 
 
@@ -92,6 +92,8 @@ class Cyrus:
         self.password = PASSWORD
         self._users = 0
         self._base = Path(tempfile.mkdtemp(prefix="cyr"))
+        self._root = self._base / "root"
+        self._bin = self._root / "usr/lib/cyrus/bin"
         with socket.create_server((HOST, 0)) as free:
             self.imap_port = int(free.getsockname()[1])
 
@@ -107,8 +109,8 @@ class Cyrus:
         places = ("-C", self._base / "imapd.conf", "-M", self._base / "cyrus.conf", "-p", self._base / "pid")
         with open(self._base / "log", "wb") as log:
             self._process = subprocess.Popen(
-                [str(_bin() / "master"), *map(str, places), "-D"],
-                env=environment(), stdin=subprocess.DEVNULL, stderr=log, start_new_session=True,
+                [str(self._bin / "master"), *map(str, places), "-D"],
+                env=environment(self._root), stdin=subprocess.DEVNULL, stderr=log, start_new_session=True,
             )  # fmt: skip
         _wait_for_greeting(self, self._process)
         return self
@@ -117,13 +119,24 @@ class Cyrus:
         for name in _PLACES:
             (self._base / name).mkdir(parents=True)
         keeper = pwd.getpwnam("nobody") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
-        wishes: dict[str, object] = {"base": self._base, "bin": _bin(), "host": HOST, "port": self.imap_port}
+        wishes: dict[str, object] = {
+            "base": self._base,
+            "bin": self._bin,
+            "host": HOST,
+            "port": self.imap_port,
+        }
         owner = {"user": keeper.pw_name, "group": grp.getgrgid(keeper.pw_gid).gr_name}
         (self._base / "imapd.conf").write_text(_CYRUS.format(**wishes, **owner))
         (self._base / "cyrus.conf").write_text(_CYRUS_SERVICES.format(**wishes))
         self._base.chmod(0o755)
         for place in (self._base, *self._base.rglob("*")):
             os.chown(place, keeper.pw_uid, keeper.pw_gid)
+        # Its keeper may be unable to enter a checkout, such as one in the home folder of root.
+        for place in (self._root, self._root / "usr"):
+            place.mkdir()
+            place.chmod(0o755)
+        for name in ("usr/lib", "lib"):
+            shutil.copytree(ROOT / name, self._root / name, symlinks=True)
 
     def _let_in(self) -> None:
         """Say OK to user, password, service and realm, each told with its length before it."""
@@ -155,10 +168,6 @@ class Cyrus:
     def log_tail(self, lines: int = 40) -> str:
         """See ``Peer``."""
         return _tail(self._base / "log", lines)
-
-
-def _bin() -> Path:
-    return ROOT / "usr/lib/cyrus/bin"
 
 
 _WORDS = re.compile(rb'"((?:[^"\\]|\\.)*)"|(\S+)')
