@@ -6,7 +6,8 @@ second to import.
 
 from __future__ import annotations
 
-from alimail_core import Clock, Credentials, Source, SourceKind, hookimpl
+from alimail_core import Clock, Command, Credentials, Source, SourceKind, hookimpl
+from alimail_ews import admin
 from alimail_ews.options import EwsOptions
 
 LEAVES_BEHIND = (
@@ -30,6 +31,12 @@ def alimail_sources() -> list[SourceKind[EwsOptions]]:
             leaves_behind=LEAVES_BEHIND,
         )
     ]
+
+
+@hookimpl
+def alimail_commands() -> list[Command]:
+    """Register ``alimail exchange``."""
+    return admin.commands()
 
 
 def _open_source(options: EwsOptions, credentials: Credentials, clock: Clock) -> Source:
