@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import Final
 
 from attrs import frozen
 
@@ -11,6 +12,8 @@ from alimail_core.ends import Ends
 from alimail_core.errors import AlimailError, InputError, Interrupted
 from alimail_core.model import Folder, Quota, Remark
 from alimail_core.secrets import Secret
+
+SIDES: Final = ("source", "target")
 
 LEVELS = ("ok", "note", "warning", "fault")
 """What a remark's level may be, the mildest first."""
@@ -31,6 +34,9 @@ class CheckResult:
     remarks: tuple[Remark, ...]
     address: str = ""
     """The address of this side."""
+    messages: int = 0
+    octets: int = 0
+    """What the folders hold, as far as their listing tells it."""
 
 
 def worst(remarks: Iterable[Remark]) -> str:
@@ -47,14 +53,19 @@ def fault_of(error: AlimailError) -> list[Remark]:
 
 
 def check_account(
-    ends: Ends, *, leaves_process: bool, tell_bug: Callable[[Exception], None]
+    ends: Ends,
+    *,
+    leaves_process: bool,
+    tell_bug: Callable[[Exception], None],
+    sides: Collection[str] = SIDES,
 ) -> Iterator[CheckResult]:
-    """Try both sides of an account, and give one result for each. Raises ``Interrupted`` and nothing else.
+    """Try ``sides`` of an account, and give one result for each. Raises ``Interrupted`` and nothing else.
 
     ``leaves_process``: its work will be done in another process, so its secrets must be found there.
     """
     account = ends.account
     measured: list[Folder] = []
+    taken: list[Folder] = []
 
     def source() -> Iterator[Remark]:
         remarks = _secret_remarks(account.source_secret, leaves_process)
@@ -72,14 +83,24 @@ def check_account(
             return
         with ends.sink_alone() as side:
             yield from ends.remarks_of_sink()
-            yield from _look_at_sink(side, measured)
+            yield from _look_at_sink(side, measured, taken)
 
-    for name, address, look in (
-        ("source", account.source_address, source),
-        ("target", account.target_address, target),
+    for name, address, look, folders in (
+        ("source", account.source_address, source, measured),
+        ("target", account.target_address, target, taken),
     ):
+        if name not in sides:
+            continue
         remarks = tuple(_collected(look(), tell_bug))
-        yield CheckResult(account.source_address, name, worst(remarks), remarks, address)
+        yield CheckResult(
+            account.source_address,
+            name,
+            worst(remarks),
+            remarks,
+            address,
+            sum(folder.messages or 0 for folder in folders),
+            sum(folder.octets or 0 for folder in folders),
+        )
 
 
 def _collected(remarks: Iterator[Remark], tell_bug: Callable[[Exception], None]) -> Iterator[Remark]:
@@ -117,8 +138,9 @@ def _look_at_source(side: Source, measured: list[Folder]) -> Iterator[Remark]:
     yield from side.remarks()
 
 
-def _look_at_sink(side: Sink, measured: list[Folder]) -> Iterator[Remark]:
+def _look_at_sink(side: Sink, measured: list[Folder], taken: list[Folder]) -> Iterator[Remark]:
     folders = list(side.folders())
+    taken += folders
     yield Remark("ok", f"{_count(len(folders), 'folder')}, {_size(folders)}")
     yield from side.remarks()
     quota = side.quota()

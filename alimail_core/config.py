@@ -16,6 +16,7 @@ from attrs import define, field, frozen
 
 from alimail_core.config_file import parse, read_text
 from alimail_core.config_tables import (
+    PASSWORDS,
     TABLES,
     AccountTable,
     EndpointTable,
@@ -410,13 +411,23 @@ class _Reading:
             return NO_SECRET
         if secret is None:
             address = row.source_address if side == "source" else row.target_address
-            return Secret.missing(f"{side} {address}")
+            made = self.made_passwords() if side == "target" else None
+            label = f"{side} {address}"
+            return Secret.made(made, address, label) if made else Secret.missing(label)
         if executor and not executor.same_process and not secret.leaves_process:
             message = f"the {side} password is asked at a prompt, which executor = {executor.name} cannot do"
             self.roster_faults.append(
                 Fault(row.where, message, "use another reference, or executor = threads")
             )
         return secret
+
+    def made_passwords(self) -> Path | None:
+        """Return where `provision` keeps the passwords that it makes, where the file has a [provision]."""
+        table = self.document.get("provision")
+        if not isinstance(table, dict):
+            return None
+        name = table.get("passwords", str(PASSWORDS))
+        return self.base / name if isinstance(name, str) else None
 
     def where(self, path: KeyPath) -> str:
         return f"{self.name}:{nearest(self.lines, path)}"

@@ -21,6 +21,8 @@ Use = Literal["all", "archive", "drafts", "flagged", "important", "junk", "sent"
 
 MAX_WORKERS = 1_000
 
+PASSWORDS = Path("passwords.csv")
+
 
 @frozen
 class MigrationTable:
@@ -198,7 +200,9 @@ class ProvisionTable:
     groups: Path | None = option("The spreadsheet of the mail groups as they shall be.", default=None)
     domain: str = option("Put behind accounts that are written without one.", default="")
     passwords: Path = option(
-        "Where new passwords are kept, for your eyes only; each is made once.", default=Path("passwords.csv")
+        "Where new passwords are kept, for your eyes only; each is made once. An account of the roster without a "
+        "target password takes the one that was made for it.",
+        default=PASSWORDS,
     )
 
 

@@ -10,7 +10,7 @@ import logging
 import multiprocessing
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Self
 
 from attrs import asdict, evolve, frozen
 
-from alimail_core.check import CheckResult, check_account
+from alimail_core.check import SIDES, CheckResult, check_account
 from alimail_core.comparison import AccountComparison
 from alimail_core.ends import Ends, endpoint_name, written_in_order
 from alimail_core.errors import AlimailError, InputError, Interrupted, Unreached
@@ -258,8 +258,8 @@ class Migration:
 
     # what only looks
 
-    def check(self, search: str = "") -> Iterator[CheckResult]:
-        """Try both sides of every account that matches; a result for each side, in the roster's order.
+    def check(self, search: str = "", sides: Collection[str] = SIDES) -> Iterator[CheckResult]:
+        """Try both sides of every account that matches, or one; a result for each, in the roster's order.
 
         Raises ``PluginError`` for an executor that is not there, and ``Interrupted``; never for one account.
         """
@@ -267,7 +267,12 @@ class Migration:
 
         def one(account: AccountSpec) -> list[CheckResult]:
             return list(
-                check_account(self._ends(account), leaves_process=leaves, tell_bug=self._bug_teller(account))
+                check_account(
+                    self._ends(account),
+                    leaves_process=leaves,
+                    tell_bug=self._bug_teller(account),
+                    sides=sides,
+                )
             )
 
         for results in in_order(one, self._matching(search), self.spec.workers):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import os
 import secrets
@@ -46,6 +47,20 @@ def generate() -> str:
         made = "".join(secrets.choice(characters) for _ in range(LENGTH))
         if made[0].isalpha() and all(any(each in group for each in made) for group in CLEAR):
             return made
+
+
+def kept_password(path: Path, address: str) -> str:
+    """Return the password that was made for an address. Raises ``KeyError`` where none was, and ``InputError``."""
+    try:
+        told = path.stat()
+    except OSError:
+        raise KeyError(address) from None
+    return _kept(path, told.st_mtime_ns, told.st_size).get(address)
+
+
+@functools.lru_cache(maxsize=2)
+def _kept(path: Path, _changed: int, _size: int) -> PasswordFile:
+    return PasswordFile(path)  # read once for all accounts of a run
 
 
 class PasswordFile:

@@ -75,6 +75,11 @@ class Secret:
         return cls("literal", value, label)
 
     @classmethod
+    def made(cls, file: Path, address: str, label: str = "") -> Secret:
+        """Refer to the first password of an account in the file where ``provision`` keeps those that it made."""
+        return cls("made", f"{os.path.abspath(file)}#{address}", label)
+
+    @classmethod
     def missing(cls, label: str = "") -> Secret:
         """Stand for a secret that nobody has given yet: whoever asks for it is denied, with the remedy."""
         return cls("missing", "", label)
@@ -102,6 +107,11 @@ class Secret:
     def is_missing(self) -> bool:
         """Tell whether nobody has given it yet."""
         return self.scheme == "missing"
+
+    @property
+    def is_made(self) -> bool:
+        """Tell whether it is one that ``provision`` makes."""
+        return self.scheme == "made"
 
     def get(self) -> str:
         """Return the value, read anew at each call except what was asked at a prompt. Never empty.
@@ -327,6 +337,21 @@ def _need_terminal(secret: Secret) -> None:
         raise secret._denied("can be asked for on a terminal only", "use env:NAME or file:PATH")
 
 
+def _read_made(secret: Secret) -> str:
+    from alimail_core.passwords import kept_password
+
+    path, _, address = secret.place.rpartition("#")
+    try:
+        return kept_password(Path(path), address)
+    except InputError as error:
+        raise secret._denied(error.message, error.remedy) from None
+    except KeyError:
+        raise secret._denied(
+            "was not made: the file has no such address",
+            "`alimail provision apply` makes the account; or write its password in the roster",
+        ) from None
+
+
 def _read_missing(secret: Secret) -> str:
     raise secret._denied(
         "is missing", "write it in the roster, or where it is; `alimail letters` asks people for theirs"
@@ -341,6 +366,7 @@ _READERS: Final[Mapping[str, Callable[[Secret], str]]] = {
     "prompt": _read_prompt,
     "literal": lambda secret: secret.place,
     "missing": _read_missing,
+    "made": _read_made,
 }
 
 
@@ -391,4 +417,5 @@ _CHECKS: Final[Mapping[str, Callable[[Secret], Remark | None]]] = {
     "command": _check_command,
     "prompt": _check_prompt,
     "missing": _check_by_reading,
+    "made": _check_by_reading,
 }

@@ -21,6 +21,7 @@ from alimail_core.cli import (
     init,
     letters,
     migrate,
+    move,
     plan,
     plugins,
     provision,
@@ -55,6 +56,7 @@ An organisation:
   alimail migrate     move it; run again at any time for what is new
   alimail verify      is it all there?
   alimail report      write it down, for the files
+  alimail move        all of it in one run, with the accounts
 
 \b
 Exit codes: 0 all there; 3 done, with problems that the report names; 2 bad usage or configuration;
@@ -67,6 +69,7 @@ VERBS: dict[str, tuple[Callable[..., int], str]] = {
     "init": (init.init, "Write a configuration and a roster to fill in."),
     "roster": (roster.roster, "Write a spreadsheet of the accounts, to fill in."),
     "provision": (provision.provision, "Make employees, departments and groups first."),
+    "move": (move.move, "Make the accounts and move their mail, in one run."),
     "letters": (letters.letters, "Ask people for the passwords that are missing."),
     "check": (check.check, "Try every login, before anything moves."),
     "plan": (plan.plan, "See what would move, and where to."),

@@ -201,7 +201,7 @@ def _apply(
     if planned.plan.waves and not yes:
         _confirm(planned.plan)
     with heeding_signals(frame.stop):
-        ended = organisation.apply(planned.wish, frame.stop, _tell_nothing if quiet or json else _tell)
+        ended = organisation.apply(planned.wish, frame.stop, _tell_nothing if quiet or json else tell_step)
     show_end(ended, organisation.spec.passwords, json=json)
     return 0 if ended.complete else 3
 
@@ -218,7 +218,8 @@ def _tell_nothing(_step: Step, _state: StepState, _reason: str) -> None:
     pass
 
 
-def _tell(step: Step, state: StepState, reason: str) -> None:
+def tell_step(step: Step, state: StepState, reason: str) -> None:
+    """Write a line for a step as it ends."""
     from alimail_core.directory import name_of
 
     what = f"{state.name.lower():8} {step.kind.value:10} {name_of(step.thing)}"
