@@ -15,7 +15,7 @@ from typing import Any
 import hypothesis
 import pytest
 
-pytest_plugins = ["alimail_core.testing.fixtures"]
+pytest_plugins = ["alimail_core.testing.fixtures", "tests.exchange.fixtures"]
 
 SAMPLE = 5
 """How many of each kind of long test run without ``--long``, unless its mark says another ``sample``."""

@@ -65,7 +65,8 @@ def main() -> None:
     with server:
         if wishes.ca_file is not None:
             shutil.copyfile(server.ca_file, wishes.ca_file)
-        said = {"url": server.url, "port": server.port, "ca_file": str(server.ca_file), "login": "OLD\\svc"}
+        said: dict[str, object] = {"url": server.url, "port": server.port, "login": "OLD\\svc"}
+        said["ca_file"] = str(server.ca_file) if server.tls else None
         said["mailboxes"] = list(organisation.mailboxes)
         print(json.dumps(said), flush=True)
         if wishes.while_stdin:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
-from tests.exchange.server import ExchangeServer
+if TYPE_CHECKING:
+    from tests.exchange.server import ExchangeServer
 
-StartExchange: TypeAlias = Callable[..., ExchangeServer]
+StartExchange: TypeAlias = "Callable[..., ExchangeServer]"
 
 
 @pytest.fixture
@@ -22,6 +23,8 @@ def exchange() -> Iterator[StartExchange]:
     with ExitStack() as stack:
 
         def start(**wishes: Any) -> ExchangeServer:
+            from tests.exchange.server import ExchangeServer  # only who asks for it needs lxml
+
             return stack.enter_context(ExchangeServer(**wishes))
 
         yield start

@@ -100,8 +100,10 @@ class ExchangeServer:
     def start(self) -> Self:
         """Listen."""
         self._folder = Path(tempfile.mkdtemp(prefix="exch"))
-        self.certificate = make_certificate(self._folder, f"autodiscover.{self.organisation.domain}")
-        context = self.certificate.context() if self.tls else None
+        context = None
+        if self.tls:
+            self.certificate = make_certificate(self._folder, f"autodiscover.{self.organisation.domain}")
+            context = self.certificate.context()
         self._listener = socket.create_server((HOST, self.port), backlog=128)
         self.port = self._listener.getsockname()[1]
         self._run(self._accept, context)
