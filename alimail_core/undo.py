@@ -8,7 +8,8 @@ Everything else stays and is counted by its reason.
 What is removed is ``PENDING`` again: true of the target, and carried anew by the next pass. So the account is
 disabled before the first removal, and only `alimail enable` lets that pass come. The rows say ``PENDING`` on the
 disk, with their keys kept, before a removal is asked for: an undo that was cut off finds them again by that and goes
-on, and a pass that comes first takes whatever still stands there for a stranger and adopts it.
+on, and a pass that comes first waits until nothing can be removed any more, takes whatever still stands there for a
+stranger and adopts it.
 """
 
 from __future__ import annotations
@@ -195,8 +196,6 @@ class _Work:
                 row for row in rows if row.state == State.PENDING and row.id not in standing | stays.keys()
             ]
             self._set(begun, _NOWHERE)
-            seen = [row for row in rows if row.id in standing and row.id in stays]
-            self._set([row for row in seen if row.state == State.PENDING], _STAYS)
             gone = self._remove(place, ours)
             stays |= dict.fromkeys((row.id for row in ours if row.id not in gone), REFUSED)
             ours = [row for row in ours if row.id in gone]
@@ -242,6 +241,7 @@ class _Work:
         """Remove copies that were just judged; return the ids of those that the server has let go."""
         if not rows or place.folder is None:
             return set()
+        self.book.touch_target()
         self._set(rows, {"state": State.PENDING, "target_gone": 0}, sync=True)
         try:
             for _ in self.sink.remove(place.folder, [row.target_key or "" for row in rows]):

@@ -65,6 +65,8 @@ class Auditor:
     """How often it left a place at the source, by a move or for good."""
     on_the_move: Counter[bytes] = Factory(Counter)
     """How often it was moved at the source since the last pass that completed."""
+    given: dict[bytes, set[frozenset[str]]] = Factory(dict)
+    """What flags its messages had at the source at one time or another."""
     adopted: set[bytes] = Factory(set)
     """What may count as somebody else's work: others brought it too, or the ledger has forgotten writing it."""
     reflagged: set[bytes] = Factory(set)
@@ -122,8 +124,8 @@ class Auditor:
         content = content_of(octets)
         self.taken[content] += 1
         self.absent[content] += 1
-        if content in self._in_doubt():
-            self.limit[content] += 1  # nobody can know that it had arrived
+        if content in self._in_doubt() | self._being_undone():
+            self.limit[content] += 1  # nobody can know that it had arrived, or that it was there still
 
     def moved_there(self, octets: bytes, to: FolderPath) -> None:
         """The target's user moved a message: in doubt it is found only in folders that alimail knows."""
@@ -133,6 +135,11 @@ class Auditor:
         if content in self._in_doubt():
             self.adopted.add(content)  # it is its user's now
             self.limit[content] += to not in self.world.source.tree
+        self.limit[content] += content in self._being_undone()  # nobody can know that it was not removed
+
+    def flagged(self, octets: bytes, flags: frozenset[str]) -> None:
+        """The source's user changed flags, or a message came with them."""
+        self.given.setdefault(content_of(octets), set()).add(flags - NOT_CARRIED)
 
     def flagged_there(self, octets: bytes) -> None:
         """The target's user changed flags."""
@@ -140,7 +147,14 @@ class Auditor:
 
     def _in_doubt(self) -> set[bytes]:
         """List what the ledger says may have arrived; where the source renders anew, that may be anything."""
-        query = sa.select(message.c.digest).where(message.c.state == State.SENT)
+        return self._contents(message.c.state == State.SENT)
+
+    def _being_undone(self) -> set[bytes]:
+        """List what the ledger says may have been removed by an undo that was cut off."""
+        return self._contents(message.c.state == State.PENDING, message.c.target_key.is_not(None))
+
+    def _contents(self, *where: sa.ColumnElement[bool]) -> set[bytes]:
+        query = sa.select(message.c.digest).where(*where)
         with self.world.ledger.engine.connect() as connection:
             doubtful = {row[0] for row in connection.execute(query)}
         if not self.world.source.traits.stable_octets:
@@ -150,16 +164,20 @@ class Auditor:
     # the ledger
 
     def forgot(self) -> None:
-        """The ledger was lost, or an old one was put back."""
+        """The ledger was lost, or an old one was put back: it takes what was undone since for taken away."""
         self.amnesia = True
+        self.absent += self._of(self.world.deeds.undone)
         self.adopted |= set(self.limit)
         self.reflagged |= set(self.limit)
 
     def pass_begins(self, *, refill: bool = False) -> None:
         """Without its memory alimail writes what does not stand where it belongs; and so it does on wish."""
         if self.amnesia or refill:
+            undone = self._of(self.world.deeds.undone)
             for content, missing in self._missing(every=True).items():
-                self.limit[content] = max(self.limit[content], self._written()[content] + missing)
+                self.limit[content] = max(
+                    self.limit[content], self._written()[content] + missing - undone[content]
+                )
         if refill:
             self.absent.clear()
 
@@ -167,6 +185,21 @@ class Auditor:
         """All is known now."""
         self.amnesia = False
         self.on_the_move.clear()
+
+    def undone(self, before: list[StoredMessage], *, struck: bool) -> None:
+        """Something was undone, or not: what is gone was ours alone, as we gave it, and the source has it still."""
+        here = {id(one) for _, _, one in messages(self.world.target)}
+        alive = {content_of(one.octets) for _, _, one in messages(self.world.source)}
+        ours = self._written() - self._of(self.world.deeds.removed)
+        for one in before:
+            content, told = content_of(one.octets), f"{one.octets[-60:]!r}"
+            if id(one) not in here:
+                assert content in alive, f"the last copy was undone: {told}"
+                assert one.flags - NOT_CARRIED in self.given[content], f"a user's flags were undone: {told}"
+        for content, n in self._of(self.world.deeds.undone).items():
+            assert n <= ours[content], f"somebody else's copy was undone: {content[-60:]!r}"
+        if struck:  # what was not undone in the end is found there, as if somebody else had brought it
+            self.adopted |= self._being_undone()
 
     # what must hold
 
@@ -185,24 +218,25 @@ class Auditor:
             self._of(self.world.deeds.removed),
         )
         there = sum((self._of(some) for some in self.world.target.contents().values()), Counter[bytes]())
-        extras = self._extras()
+        extras, undone = self._extras(), self._of(self.world.deeds.undone)
         for content in set(written) | set(there) | set(self.limit):
             told = f"{content[-60:]!r}"
-            limit, n = self.limit[content], written[content]
+            limit, n = self.limit[content] + undone[content], written[content]
             assert n <= limit + late[content], f"written {n} times instead of {limit}: {told}"
             excess = max(n - limit, 0)
             if not self.taken[content]:
                 assert excess <= extras[content] + removed[content], f"an unnamed second copy: {told}"
             if not late[content]:
                 assert not extras[content], f"a second copy is told that nobody can have made: {told}"
-            balance = n + self.foreign[content] - self.taken[content] - removed[content]
+            balance = n + self.foreign[content] - self.taken[content] - removed[content] - undone[content]
             assert there[content] == balance, f"{there[content]} there, {balance} by the books: {told}"
             mirrored = self.left[content] if self.world.options.deletions == "mirror" else 0
             assert removed[content] <= late[content] + mirrored, f"removed without leave: {told}"
 
     def _check_presence(self) -> None:
+        late = self._of(self.world.deeds.undone_late)
         for content, missing in self._missing().items():
-            if content not in self.refused:
+            if content not in self.refused | set(late):
                 told = f"missing in the target though nobody took it away there: {content[-60:]!r}"
                 assert missing <= self.absent[content], told
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from typing import TypeVar, cast
 from unittest.mock import patch
 
 import sqlalchemy as sa
 from attrs import Factory, define, evolve
 
 from alimail_core.contract import Sink, Source
+from alimail_core.ends import Ends
+from alimail_core.errors import AlimailError
 from alimail_core.events import Event
 from alimail_core.folders import FolderPolicy
 from alimail_core.ledger import Ledger, State
@@ -18,10 +22,15 @@ from alimail_core.messages import EVERYTHING, MessageFilter
 from alimail_core.model import Batch, Folder, NotStored, Stored
 from alimail_core.options import TransferOptions
 from alimail_core.seam import Stop
+from alimail_core.secrets import Secret
+from alimail_core.spec import AccountSpec, Endpoint
 from alimail_core.testing.clock import FakeClock
 from alimail_core.testing.faults import Countdown, FaultingSink, FaultingSource, Killed
 from alimail_core.testing.memory import MemoryMailbox, MemorySink, MemorySource, MemoryTraits
 from alimail_core.transfer import PassSummary, run_pass
+from alimail_core.undo import undo_account
+
+_T = TypeVar("_T")
 
 IN_TURN = TransferOptions(read_ahead_octets=0)
 """Read in the consumer's own thread, so that a test repeats exactly."""
@@ -35,16 +44,53 @@ class Deeds:
     late: Counter[bytes] = Factory(Counter)
     """Of ``written``: what it stored longer after its connection had ended than is waited for."""
     removed: Counter[bytes] = Factory(Counter)
+    """By passes."""
+    undone: Counter[bytes] = Factory(Counter)
+    """Removed by undoing."""
+    undone_late: Counter[bytes] = Factory(Counter)
+    """Of ``undone``: what it removed longer after its connection had ended than is waited for."""
+
+
+@define
+class NoOptions:
+    """An end that needs none."""
+
+
+ACCOUNT = AccountSpec(
+    "old@example.org",
+    "new@example.org",
+    Endpoint("memory", NoOptions()),
+    Endpoint("memory", NoOptions()),
+    "old",
+    "new",
+    Secret.literal("old"),
+    Secret.literal("new"),
+)
+
+
+@define
+class WorldsEnds:
+    """What ``undo_account`` asks of its ``Ends``."""
+
+    source: Callable[[], Source]
+    sink: Callable[[], Sink]
+    account: AccountSpec = ACCOUNT
+
+    def check_in(self) -> None:
+        """Nobody asks to stop."""
 
 
 class CountingSink(MemorySink):
     """A sink that counts what it stored and removed."""
 
-    def __init__(self, mailbox: MemoryMailbox, deeds: Deeds, plan: Countdown, settle_seconds: float) -> None:
+    def __init__(
+        self, mailbox: MemoryMailbox, deeds: Deeds, plan: Countdown, settle_seconds: float, undoing: bool
+    ) -> None:
         super().__init__(mailbox)
         self._deeds = deeds
         self._plan = plan
         self._settle_seconds = settle_seconds
+        self._undoing = undoing
 
     def append(self, batches: Iterable[Batch]) -> Iterator[Stored | NotStored]:
         sent: dict[int, bytes] = {}
@@ -57,15 +103,22 @@ class CountingSink(MemorySink):
         for outcome in super().append(noted()):
             if isinstance(outcome, Stored):
                 self._deeds.written[sent[outcome.id]] += 1
-                too_late = self._plan.finishing and self._plan.late_seconds > self._settle_seconds
-                self._deeds.late[sent[outcome.id]] += too_late
+                self._deeds.late[sent[outcome.id]] += self._too_late
             yield outcome
+
+    @property
+    def _too_late(self) -> bool:
+        return self._plan.finishing and self._plan.late_seconds > self._settle_seconds
 
     def remove(self, folder: Folder, keys: Sequence[str]) -> Iterator[str]:
         here = self.mailbox.folder(folder.path)
         octets = {key: found.octets for key in keys if (found := here.find(key))}
         for key in super().remove(folder, keys):
-            self._deeds.removed[octets[key]] += 1
+            if self._undoing:
+                self._deeds.undone[octets[key]] += 1
+                self._deeds.undone_late[octets[key]] += self._too_late
+            else:
+                self._deeds.removed[octets[key]] += 1
             yield key
 
 
@@ -109,10 +162,24 @@ class World:
 
         Where it kills the process, what was not on the disk is lost (``power``), or only the process is.
         """
+        return self._struck(plan, self.run, power)
+
+    def undo(self, plan: Countdown, folder: str = "", *, dry_run: bool = False, power: bool = True) -> None:
+        """Take back what passes have written, or try; whatever becomes of it, passes may follow."""
+
+        def undone() -> None:
+            ends = WorldsEnds(self._open_source, lambda: self._open_sink(undoing=True))
+            with suppress(AlimailError):
+                undo_account(cast(Ends, ends), self.ledger, self.account_id, folder, dry_run=dry_run)
+
+        self._struck(plan, undone, power)
+        self.ledger.enable([self.account_id])
+
+    def _struck(self, plan: Countdown, act: Callable[[], _T], power: bool) -> _T | None:
         self.plan = plan
         plan.clock = self.clock
         try:
-            return self.run()
+            return act()
         except Killed:
             self.plan = Countdown(at=0)
             if power:
@@ -150,24 +217,12 @@ class World:
         **changed: object,
     ) -> PassSummary:
         """Make one pass; ``changed`` are transfer options for it alone."""
-        plan = self.plan
-
-        def open_source() -> Source:
-            side = MemorySource(self.source)
-            return FaultingSource(side, plan) if plan.at else side
-
-        def open_sink() -> Sink:
-            side = sink(self.target)
-            if type(side) is MemorySink:
-                side = CountingSink(self.target, self.deeds, plan, self.options.settle_seconds)
-            return FaultingSink(side, plan) if plan.at else side
-
         return run_pass(
             account="old@example.org",
             ledger=self.ledger,
             account_id=self.account_id,
-            open_source=open_source,
-            open_sink=open_sink,
+            open_source=self._open_source,
+            open_sink=lambda: self._open_sink(sink),
             options=evolve(self.options, **changed) if changed else self.options,  # type: ignore[arg-type]
             policy=self.policy,
             messages=self.messages,
@@ -177,7 +232,18 @@ class World:
             refill=refill,
             retry=retry,
             trial=trial,
+            endpoints=("memory old", "memory new"),
         )
+
+    def _open_source(self) -> Source:
+        side = MemorySource(self.source)
+        return FaultingSource(side, self.plan) if self.plan.at else side
+
+    def _open_sink(self, sink: type[MemorySink] = MemorySink, *, undoing: bool = False) -> Sink:
+        side = sink(self.target)
+        if type(side) is MemorySink:
+            side = CountingSink(self.target, self.deeds, self.plan, self.options.settle_seconds, undoing)
+        return FaultingSink(side, self.plan) if self.plan.at else side
 
     def run_looking(self) -> PassSummary:
         """Make one pass that looks at every folder of the target, as it does where something is to be written."""

@@ -144,6 +144,7 @@ class Migration(RuleBasedStateMachine):
         self.mail.append(octets)
         self.world.source.deliver(path, octets, flags)
         self.books.arrived(octets)
+        self.books.flagged(octets, flags)
         if NEVER.encode() in octets:
             self.books.refused.add(content_of(octets))
 
@@ -183,6 +184,7 @@ class Migration(RuleBasedStateMachine):
 
     def flag_at_source(self, pick: int, flags: frozenset[str]) -> None:
         if (found := pick_one(self.world.source, pick)) is not None:
+            self.books.flagged(found[2].octets, flags)
             self.world.source.set_flags(found[0].path, found[1], flags)
 
     def rename_folder_at_source(self, path: FolderPath, to: FolderPath) -> None:
@@ -328,6 +330,36 @@ class Migration(RuleBasedStateMachine):
         self.world.run(trial=trial)
         self.world.messages = EVERYTHING
         self.world.target.traits = traits
+
+    @rule(
+        path=st.none() | folders,
+        dry_run=st.sampled_from([False, False, True]),
+        kind=st.sampled_from(KINDS),
+        where=st.one_of(
+            st.none(),
+            st.tuples(st.sampled_from(["remove", "remove", "look", "ledger sync"]), st.integers(1, 3)),
+        ),
+        late=st.sampled_from([5.0, 5.0, 5.0, 100.0]),
+        power=st.booleans(),
+    )
+    def it_is_undone(
+        self,
+        path: FolderPath | None,
+        dry_run: bool,
+        kind: FaultKind,
+        where: tuple[str, int] | None,
+        late: float,
+        power: bool,
+    ) -> None:
+        """What was written is taken back, all of it or one folder; and passes go on."""
+        before = [one for _, _, one in messages(self.world.target)]
+        there = self.world.target.snapshot()
+        name, at = where or ("", 0)
+        plan = Countdown(at, kind, only=name or None, late_seconds=late)
+        self.world.undo(plan, "/".join(path or ()), dry_run=dry_run, power=power)
+        self.books.undone(before, struck=where is not None)
+        if dry_run:
+            assert self.world.target.snapshot() == there
 
     def a_pass_completes(self, refill: bool) -> None:
         """Carry all, and look whether it is there."""

@@ -17,6 +17,7 @@ from alimail_core.errors import LeaseLost
 from alimail_core.ledger.ids import Standing
 from alimail_core.ledger.queries import (
     IN_TARGET,
+    IS_BEING_UNDONE,
     Queries,
     chunks,
     content_of,
@@ -127,7 +128,6 @@ class Book(Queries):
             over = (problem.c.kind == "refused") & problem.c.message_id.not_in(refused)
             connection.execute(problem.delete().where(ours, stale | over))
             self.reconsider_twins(State.COLLAPSED, State.MERGED)
-            self._adopt_undone(connection)
             # A batch that was never ended was cut off with its process: its connections died before now.
             never = (batch.c.account_id == self.account_id) & batch.c.ended.is_(None)
             connection.execute(batch.update().where(never).values(ended=self.now))
@@ -140,15 +140,15 @@ class Book(Queries):
             folder.update().where(where, folder.c.epoch.is_not(None)).values(epoch="", cursor=None)
         )
 
-    def _adopt_undone(self, connection: sa.Connection) -> None:
-        """An undo that was cut off has left pending rows with keys: what stands there is a stranger now."""
-        begun = sa.and_(self._here, message.c.state == State.PENDING, message.c.target_key.is_not(None))
-        c = message.c
+    def adopt_undone(self) -> None:
+        """Let what an undo that was cut off has left in the target, if it did, be a stranger."""
+        c, begun = message.c, sa.and_(self._here, IS_BEING_UNDONE)
         kept = sa.select(c.target_id, c.target_key, c.target_size, c.target_date).where(begun)
         columns = ["folder_id", "key", "size", "date"]
-        connection.execute(stranger.insert().from_select(columns, kept))
         lost = {"target_key": None, "target_size": None, "target_date": None, "carried": None}
-        connection.execute(message.update().where(begun).values(lost))
+        with self.write() as connection:
+            connection.execute(stranger.insert().from_select(columns, kept))
+            connection.execute(message.update().where(begun).values(lost))
 
     def reconsider_twins(self, *states: State) -> int:
         """What an identical copy stood for is pending again where that copy does so no more; return how many.

@@ -31,6 +31,9 @@ _DEPARTED = sa.and_(
 )
 """It left the source, and what became of it is known or will be."""
 
+IS_BEING_UNDONE = sa.and_(message.c.state == State.PENDING, message.c.target_key.is_not(None))
+"""An undo has asked for the removal of its copy, and was cut off before it knew how that ended."""
+
 _OPEN = message.c.state.in_((State.PENDING, State.SENT, State.MOVING))
 
 
@@ -379,6 +382,10 @@ class Queries:
         ours = sa.and_(c.target_id == target_id, c.origin.in_((Origin.APPENDED, Origin.FOUND)))
         query = sa.select(sa.func.count()).where(ours, c.date.is_not(None), c.target_date != c.date)
         return int(self._read(query)[0][0])
+
+    def is_being_undone(self) -> bool:
+        """Tell whether an undo was cut off, so that the target may still be removing something."""
+        return bool(self._read(sa.select(message.c.id).where(self._here, IS_BEING_UNDONE).limit(1)))
 
     # doubts
 

@@ -37,6 +37,19 @@ def resolve_doubts(p: Pass) -> None:
     reconcile(p, [p.targets[target_id] for target_id in p.book.unfinished() if target_id in p.targets])
 
 
+def adopt_undone(p: Pass) -> None:
+    """Take what an undo that was cut off has not removed for a stranger, once the target can no longer remove it.
+
+    Its connections died before this pass began, and nobody knows when.
+    """
+    if not p.book.is_being_undone():
+        return
+    over = p.began + p.options.settle_seconds - p.book.now
+    if over > 0:
+        p.wait(over, "an undo was cut off, and the target may still be removing messages")
+    p.book.adopt_undone()
+
+
 def send(p: Pass, pairs: Sequence[Pair]) -> None:
     """Send what is pending in these pairs, and read back once what then stands in their target folders.
 

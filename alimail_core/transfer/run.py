@@ -27,7 +27,7 @@ from alimail_core.messages import EVERYTHING, MessageFilter
 from alimail_core.model import Folder, FolderPath
 from alimail_core.options import TransferOptions
 from alimail_core.seam import PATIENCE, Clock, Stop
-from alimail_core.transfer.doubt import resolve_doubts, send, tell_merged
+from alimail_core.transfer.doubt import adopt_undone, resolve_doubts, send, tell_merged
 from alimail_core.transfer.follow import carry_flags, follow_moves, mirror_deletions, targets_with_news
 from alimail_core.transfer.listing import chunks, leave_out, list_source, pair_folders, tell_listed
 from alimail_core.transfer.reconcile import reconcile
@@ -205,6 +205,7 @@ def _tell_dropped(run: Run) -> None:
 def carry(p: Pass, sources: Callable[[], Sequence[Folder]]) -> None:
     """Make one attempt with open ends; returns when everything that the source told is settled or named."""
     p.book.forget_doubts(SURELY_OVER)
+    adopt_undone(p)
     pair_folders(p, sources)
     if p.refill:
         reconcile(p, p.targets.values())
