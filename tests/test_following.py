@@ -49,6 +49,10 @@ def the_folder_is_made_anew(story: Migration) -> None:
     story.remove_folder_in_target(INBOX, again=True, newcomer=False)
 
 
+def its_user_flags_the_copy(story: Migration) -> None:
+    story.flag_in_target(0, frozenset({"\\Flagged"}))
+
+
 def nothing_happens(story: Migration) -> None:
     pass
 
@@ -139,6 +143,19 @@ def test_a_duplicate_of_what_is_refused_is_refused_as_well() -> None:
     story.copy_at_source(2, INBOX)
     story.a_pass_completes(refill=False)
     story.a_pass_completes(refill=True)
+
+
+def test_many_duplicates_of_what_is_refused_are_read_twice_at_most() -> None:
+    """Each once to see that it is one of them, and once when it turns out that none of them is taken."""
+    story = begin(duplicates="collapse")
+    story.arrive(INBOX, "never", 0, NO_FLAGS)
+    for _ in range(7):
+        story.copy_at_source(2, INBOX)
+    everything = Countdown(1_000, only="fetch")
+    story.world.run_faulty(everything)
+    assert len(everything.operations) <= 2 * 8
+    assert story.world.states()["REFUSED"] == 8
+    story.a_pass_completes(refill=False)
 
 
 @pytest.mark.parametrize("deletions", ["keep", "mirror"])
@@ -320,6 +337,21 @@ def test_a_deletion_that_removes_nothing_takes_no_proof_back() -> None:
     story.world.run()
     assert changed(story.world) == before
     assert len(story.world.target.uids(WORK)) == 1
+
+
+@pytest.mark.parametrize("meanwhile", [nothing_happens, its_user_flags_the_copy])
+def test_what_an_undo_removes_late_is_carried_again(meanwhile: Callable[[Migration], None]) -> None:
+    """The undo died after it had asked; the target removes the copies while the next pass is under way."""
+    story = begin()
+    undo(story, FaultKind.KILLED_LATE, "remove")
+    meanwhile(story)
+    undo(story, FaultKind.KILLED_BEFORE, "remove")
+    story.a_pass_completes(refill=False)
+    assert len(story.world.target.uids(INBOX)) == 2
+
+
+def undo(story: Migration, kind: FaultKind, operation: str) -> None:
+    story.it_is_undone(None, dry_run=False, kind=kind, where=(operation, 1), late=5.0, power=True)
 
 
 class StayingSink(MemorySink):

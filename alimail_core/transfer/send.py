@@ -264,9 +264,14 @@ class Sender:
                 parcel, Refused(reason, about="size", remedy="Keep it elsewhere, or ask for a higher limit.")
             )
             return False
-        if p.options.duplicates == "collapse" and not parcel.mended and self._has_twin(parcel):
+        if p.options.duplicates != "collapse" or parcel.mended:
+            return True
+        if self._has_twin(parcel):
             p.book.update([{"_id": row.id, "state": State.COLLAPSED, **_measures(parcel)}])
             p.note("identical messages of one folder, copied once by wish")
+            return False
+        if refused := p.counts.refused.get((parcel.pair.target.id, parcel.exact.digest)):
+            self._refuse(parcel, refused)
             return False
         return True
 
@@ -367,6 +372,8 @@ class Sender:
 
     def _refuse(self, parcel: Parcel, error: Refused) -> None:
         self._settles.append({"_id": parcel.row.id, "state": State.REFUSED, **_measures(parcel)})
+        if self._p.options.duplicates == "collapse":
+            self._p.counts.refused[parcel.pair.target.id, parcel.exact.digest] = error
         identifier = decoded((parcel.header.message_id or b"")[:_IDENTIFIER], "utf-8")
         self._p.problem("refused", str(error), row=parcel.row, remedy=error.remedy, identifier=identifier)
 

@@ -9,7 +9,7 @@ from typing import Self
 from attrs import Factory, define, field, fields, frozen
 
 from alimail_core.contract import Sink, Source
-from alimail_core.errors import Denied, Interrupted
+from alimail_core.errors import Denied, Interrupted, Refused
 from alimail_core.events import Event, Noted, Observer, ProblemFound, Waiting
 from alimail_core.folders import FolderPolicy
 from alimail_core.ledger import Book, Row
@@ -36,6 +36,8 @@ class Counts:
     """By message: how often the connection died while it alone was on the line."""
     choked: Counter[int] = Factory(Counter)
     """By message: how often the source failed while it alone was asked for."""
+    refused: dict[tuple[int, bytes], Refused] = Factory(dict)
+    """By target folder and digest: what was refused, for its duplicates where those are collapsed."""
     careful: bool = False
     """The source failed repeatedly while it was asked for many messages at once."""
     dropped: Counter[str] = Factory(Counter)
