@@ -380,6 +380,7 @@ class Migration:
             self.status(search),
             self._found_ledger(),
             ProofStore(report_folder(self.spec)),
+            self._ways.servers(self.spec.accounts),
             now=self.clock.now(),
         )
 

@@ -17,6 +17,7 @@ from alimail_core.registry import Registry
 from alimail_core.spec import MigrationSpec
 from alimail_core.status import AccountStatus
 from alimail_core.units import count_text
+from alimail_core.ways import Server
 
 COUNTS = (
     "messages",
@@ -111,6 +112,8 @@ class Report:
     proofs: ProofStore
     progress: tuple[Point, ...] = ()
     """How far all these accounts had come, at some moments from the first batch sent to the last."""
+    servers: tuple[Server, ...] = ()
+    """Of the whole configuration."""
 
     @property
     def complete(self) -> bool:
@@ -124,6 +127,7 @@ def make_report(
     accounts: Iterable[AccountStatus],
     ledger: Ledger | None,
     proofs: ProofStore,
+    servers: Iterable[Server],
     *,
     now: datetime,
 ) -> Report:
@@ -142,7 +146,7 @@ def make_report(
         fact = known.get(account_id) or AccountFacts()
         told.append(AccountReport(status, fact, proofs.find(*addresses), behind.get(addresses, ())))
     points = progress(ledger, told_ids) if ledger else []
-    return Report(spec.name, now, tuple(told), proofs, tuple(points))
+    return Report(spec.name, now, tuple(told), proofs, tuple(points), tuple(servers))
 
 
 def report_folder(spec: MigrationSpec) -> Path:

@@ -12,6 +12,7 @@ from alimail_core.proof import FolderProof
 from alimail_core.report import AccountReport, moment_text
 from alimail_core.report_cells import Section, name_of, path_of, quiet, section, verdict_of
 from alimail_core.units import duration_text, octets_text
+from alimail_core.ways import Server
 
 PROVEN_FOLDERS = 1_000
 """Up to so many folders the page has the proof folder by folder; folders.csv always has it."""
@@ -184,7 +185,34 @@ _WORDS = {
 }
 
 
-def words(_: Sequence[AccountReport]) -> Section:
+_TLS = {
+    "implicit": "TLS from the first octet",
+    "starttls": "STARTTLS",
+    "none": "no encryption",
+    "auto": "not found out yet",
+    "": "as its plug-in does",
+}
+
+
+def servers(found: Sequence[Server]) -> Section | None:
+    """Tell how each server was reached: what an auditor asks of the way that mail and passwords took."""
+    if not found:
+        return None
+    columns = [Column("Server"), Column("Encryption"), Column("Accounts", number=True)]
+    caption = "As the configuration says, or as it was found by trying, the best first, and then kept"
+    return section(
+        "servers", "How the servers were reached", table(caption, columns, map(_server_row, found))
+    )
+
+
+def _server_row(server: Server) -> tuple[Content, ...]:
+    side = "old system" if server.side == "source" else "new system"
+    encryption = lines(_TLS.get(server.tls, server.tls), quiet("found by trying" if server.found else ""))
+    place = lines(f"{server.host}, port {server.port}", quiet(f"{side}, {server.kind}"))
+    return place, encryption, server.accounts
+
+
+def words() -> Section:
     """Explain the words that the page counts by."""
     told = ((tag("dt", word), tag("dd", meaning)) for word, meaning in _WORDS.items())
     return section("words", "What the words mean", tag("dl", told, class_="words"))

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import cattrs
-from attrs import asdict, fields
+from attrs import asdict, astuple, fields
 
 from alimail_core.errors import InputError
 from alimail_core.files import written_whole
@@ -32,6 +32,7 @@ from alimail_core.report import COUNTS, AccountReport, Report
 from alimail_core.report_page import page
 from alimail_core.status import AccountStatus
 from alimail_core.text import cell
+from alimail_core.ways import Server
 
 VERSION = 1
 
@@ -54,6 +55,7 @@ def write_report(report: Report, folder: Path) -> list[Path]:
             _write_csv(folder / "folders.csv", _FOLDER_COLUMNS, _folder_rows(report)),
             _write_csv(folder / "problems.csv", _PROBLEM_COLUMNS, _problem_rows(report)),
             _write_csv(folder / "notes.csv", ("account", "target", "what", "how often"), _note_rows(report)),
+            _write_csv(folder / "servers.csv", _SERVER_COLUMNS, map(astuple, report.servers)),
             _write_messages(folder / "messages.csv", report),
         ]
     except OSError as error:
@@ -76,6 +78,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "complete": report.complete,
         "accounts": [_account_json(account) for account in report.accounts],
         "progress": [_plain(point) for point in report.progress],
+        "servers": [_plain(server) for server in report.servers],
         "not_moved": list(NOT_MOVED),
     }
 
@@ -158,6 +161,8 @@ _PROBLEM_COLUMNS = (
     "first",
     "last",
 )
+
+_SERVER_COLUMNS = tuple(attribute.name for attribute in fields(Server))
 
 
 def _account_cells(account: AccountReport) -> list[object]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from alimail_core.markup import Markup, tag, together
 from alimail_core.report import AccountReport, Report, moment_text
-from alimail_core.report_audit import balance, every_account, proof, words
+from alimail_core.report_audit import balance, every_account, proof, servers, words
 from alimail_core.report_cells import Section, items, prose, section
 from alimail_core.report_chart import accounts_bar, progress_chart
 from alimail_core.report_problems import attention, changed, not_moved, problems, renamed
@@ -42,21 +42,23 @@ def page(report: Report) -> str:
         tag("title", title),
         tag("style", Markup(STYLE)),
     )
-    sections = list(_sections(report.accounts))
+    sections = list(_sections(report))
     contents = tag("nav", items(each.link for each in sections), aria_label="On this page")
     main = tag("main", _summary(report), contents, (each.markup for each in sections))
     footer = tag(
         "footer",
         "Written by alimail. With this page belong report.json for programs, and for spreadsheets accounts.csv, "
-        "folders.csv, problems.csv and messages.csv, which lists every message with its digest.",
+        "folders.csv, problems.csv, notes.csv, servers.csv, and messages.csv, which lists every message with its "
+        "digest.",
     )
     header = tag("header", tag("h1", title), tag("p", moment_text(report.written), class_="quiet"))
     return f"<!DOCTYPE html>\n{tag('html', head, tag('body', header, main, footer), lang='en')}\n"
 
 
-def _sections(accounts: Sequence[AccountReport]) -> Iterator[Section]:
-    parts = (attention, problems, not_moved, changed, renamed, balance, every_account, proof, words)
-    yield from filter(None, (part(accounts) for part in parts))
+def _sections(report: Report) -> Iterator[Section]:
+    parts = (attention, problems, not_moved, changed, renamed, balance, every_account, proof)
+    yield from filter(None, (part(report.accounts) for part in parts))
+    yield from filter(None, (servers(report.servers), words()))
 
 
 # the first screen

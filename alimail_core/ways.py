@@ -7,18 +7,38 @@ because the server has changed, an administrator says so: ``tls`` and ``port`` i
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from attrs import evolve
+from attrs import evolve, frozen
 
 from alimail_core.contract import SinkKind, SourceKind
 from alimail_core.ledger import Ledger
 from alimail_core.ledger.servers import Place, Way, keep_way, known_way
 from alimail_core.model import Remark
 from alimail_core.network import ServerOptions
+from alimail_core.spec import AccountSpec, Endpoint
 
 _WORDS = {"implicit": "TLS from the first octet", "starttls": "STARTTLS", "none": "no encryption"}
+
+
+@frozen
+class Server:
+    """A server of a migration, and how it is spoken to."""
+
+    side: str
+    """``"source"`` or ``"target"``."""
+    kind: str
+    """The plug-in."""
+    host: str
+    port: int
+    tls: str
+    """``"implicit"``, ``"starttls"`` or ``"none"``; ``"auto"`` where that was not found out yet, ``""`` where the
+    plug-in does not tell."""
+    found: bool = False
+    """Found by trying, for ``tls = auto``, and kept; else as the configuration says."""
+    accounts: int = 0
 
 
 class Ways:
@@ -70,11 +90,37 @@ class Ways:
             return []
         return [Remark("note", _told(way), f'tls = "{way[0]}" in the configuration would never try another.')]
 
+    def servers(self, accounts: Iterable[AccountSpec]) -> list[Server]:
+        """List the servers of accounts, with the way in where it is known. Raises ``LedgerError``."""
+        used = Counter[tuple[str, int]]()
+        ends: dict[int, Endpoint] = {}
+        for each in accounts:
+            for side, end in (("source", each.source), ("target", each.target)):
+                ends[id(end)] = end  # mostly one for all accounts
+                used[side, id(end)] += 1
+        told = Counter[Server]()
+        for (side, end_id), number in used.items():
+            server = self._server(side, ends[end_id])
+            told.update({server: number} if server is not None else {})
+        return [evolve(server, accounts=number) for server, number in told.items()]
+
+    def _server(self, side: str, end: Endpoint) -> Server | None:
+        address = getattr(end.options, "address", None)
+        if not isinstance(address, tuple):
+            return None  # nothing on a network, such as a folder
+        (host, port), tls = address, getattr(end.options, "tls", "")
+        way = self._kept_way(_place(end.kind, end.options)) if tls == "auto" else None
+        tls, port = way or (tls, port)
+        return Server(side, end.kind, host, port, tls, way is not None)
+
+    def _kept_way(self, place: Place) -> Way | None:
+        ledger = self._ledger()
+        return known_way(ledger, place) if ledger is not None else None
+
     def _known(self, place: Place, options: ServerOptions) -> Way | None:
         way = self._found.get(place)
-        ledger = self._ledger() if way is None else None
-        if ledger is not None:
-            way = known_way(ledger, place)
+        if way is None:
+            way = self._kept_way(place)
         # A password went in clear by leave that is not given any more.
         return None if way and way[0] == "none" and not options.may_be_plain else way
 

@@ -119,11 +119,10 @@ def test_a_proof_is_done_where_all_of_them_hold() -> None:
     proof = [step for step in checklist_of(proven("anna"), proven("bert")).steps if "proven" in step.text]
     assert [step.done for step in proof] == [True]
     assert "2026-01-02 11:30 UTC" in proof[0].text
-    taken_back = {"ended": NOW, "pending_messages": 1}
     odd = [
         proven("anna"),
         proven("bert", full=False),
-        proven("carl", **taken_back),
+        proven("carl", ended=NOW, pending_messages=1),
         AccountReport(status("dana")),
     ]
     [step] = [step for step in checklist_of(*odd).steps if "prove it" in step.text]

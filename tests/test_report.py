@@ -108,7 +108,7 @@ def test_every_file_is_whole_and_for_its_owner(tmp_path: Path) -> None:
     written(office)
     folder = report_folder(office.spec)
     names = {path.name for path in folder.iterdir()}
-    tables = {"accounts.csv", "folders.csv", "problems.csv", "notes.csv", "messages.csv"}
+    tables = {"accounts.csv", "folders.csv", "problems.csv", "notes.csv", "servers.csv", "messages.csv"}
     assert names == {"report.html", "report.json", *tables}
     assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
 
@@ -317,7 +317,7 @@ def test_the_json_keeps_its_fields(tmp_path: Path) -> None:
     """What programs read of version 1 is there: a field may be added, none may go away."""
     found = fields_of(json.loads(hostile(tmp_path)["report.json"]))
     promised = """
-        .schema .version .migration .written .complete .accounts .not_moved
+        .schema .version .migration .written .complete .accounts .not_moved .servers
         .accounts[].source_address .accounts[].target_address .accounts[].state .accounts[].enabled
         .accounts[].in_roster .accounts[].passes .accounts[].started .accounts[].ended
         .accounts[].settled_messages .accounts[].settled_octets .accounts[].pending_messages

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,18 @@ from alimail_core.contract import SourceKind
 from alimail_core.errors import Refused
 from alimail_core.folders import FolderPolicy
 from alimail_core.hookspec import hookimpl
+from alimail_core.ledger import Ledger
+from alimail_core.ledger.servers import keep_way
 from alimail_core.messages import MessageFilter
 from alimail_core.model import INBOX
 from alimail_core.registry import Registry
 from alimail_core.report import report_folder
 from alimail_core.report_audit import RECIPE
 from alimail_core.report_files import as_json, schema_text
+from alimail_core.spec import Endpoint
 from alimail_core.testing.memory import MemoryTraits
 from alimail_core.units import Octets
+from alimail_imap.options import ImapOptions
 from tests.organisation import Organisation, message
 from tests.report_samples import sample
 from tests.test_guides import blocks
@@ -228,6 +233,33 @@ def test_what_the_target_changes_is_told_with_how(tmp_path: Path) -> None:
     text = " ".join(parsed(files["report.html"]).text)
     assert all(each in text for each in notes)
     assert json.loads(files["report.json"])["accounts"][0]["altered"] == 3
+
+
+def test_servers_are_told_with_their_encryption(tmp_path: Path) -> None:
+    """Page, JSON and CSV tell each server's port and encryption, what was found by trying too, and for how many."""
+    office = Organisation(tmp_path, ["anna", "bob"])
+    source, target = (
+        Endpoint("memory", ImapOptions(host, tls=tls)) for host, tls in (("old", "auto"), ("new", "none"))
+    )
+    accounts = [evolve(each, source=source, target=target) for each in office.spec.accounts]
+    office.spec = evolve(office.spec, accounts=tuple(accounts))
+    with office.migration() as migration:
+        migration.enable("")
+        with closing(Ledger.open(office.spec.ledger, office.spec.name)) as ledger:
+            keep_way(ledger, ("memory", "old", 0), ("starttls", 143))
+    files = written(office)
+    document = json.loads(files["report.json"])
+    check(document)
+    assert [(each["host"], each["tls"], each["port"], each["found"]) for each in document["servers"]] == [
+        ("old", "starttls", 143, True),
+        ("new", "none", 143, False),
+    ]
+    assert [(row["host"], row["found"], row["accounts"]) for row in rows(files["servers.csv"])] == [
+        ("old", "yes", "2"),
+        ("new", "no", "2"),
+    ]
+    text = " ".join(parsed(files["report.html"]).text)
+    assert all(words in text for words in ("STARTTLS", "found by trying", "no encryption"))
 
 
 def test_folders_with_another_name_are_told_once_for_all_accounts(tmp_path: Path) -> None:

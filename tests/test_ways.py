@@ -25,6 +25,7 @@ from alimail_core.secrets import Secret
 from alimail_core.spec import AccountSpec, Endpoint, MigrationSpec
 from alimail_core.testing.mail import message
 from alimail_core.testing.servers import Dovecot
+from alimail_core.ways import Server as Told
 from alimail_core.ways import Ways
 from alimail_imap.options import ImapOptions
 from alimail_imap.testing import CannedServer
@@ -194,6 +195,10 @@ def test_a_migration_finds_the_way_tells_it_and_keeps_to_it(tmp_path: Path) -> N
             assert any("encrypted with TLS" in remark.text for remark in told["source"])
             assert any(f"first octet, port {server.imaps_port}" in remark.text for remark in told["target"])
             assert moving.run().exit_code == 0
+            assert moving.known().servers == (
+                Told("source", "imap", server.host, server.imap_port, "starttls", found=True, accounts=1),
+                Told("target", "imap", server.host, server.imaps_port, "implicit", found=True, accounts=1),
+            )
         assert len([each for each in events if isinstance(each, Noted) and "tls = auto" in each.text]) == 2
         assert len(server.snapshot("anna@new.example")[INBOX]) == 1
         with closing(Ledger.open(spec.ledger, spec.name)) as ledger:
