@@ -19,6 +19,7 @@ from alimail_core.cli import main
 from alimail_core.contract import Credentials, SinkKind, SourceKind, option
 from alimail_core.hookspec import hookimpl
 from alimail_core.ledger import Ledger, State, schema
+from alimail_core.ledger.tallies import keep
 from alimail_core.model import INBOX, FolderPath
 from alimail_core.registry import Registry
 from alimail_core.seam import Clock
@@ -169,6 +170,7 @@ def _fill(connection: sa.Connection, accounts: int, messages: int) -> None:
                 "ended": BEGAN + 60,
                 "octets": 36_000 * messages,
                 "seconds": 60.0,
+                **keep({State.STORED.name: (messages, 36_000 * messages)}, fence=0),
             }
             for number in everybody
         ],

@@ -6,8 +6,10 @@ import sqlite3
 import threading
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -92,6 +94,8 @@ def test_an_older_schema_is_brought_up_to_date(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as raw:
         for table, column, _ in ADDED:
             raw.execute(f"ALTER TABLE {table.name} DROP COLUMN {column}")
+        raw.execute("DROP INDEX message_restless")
+        raw.execute("CREATE INDEX message_state ON message (folder_id, state)")
         raw.execute("UPDATE migration SET schema_version = 1")
         raw.execute("PRAGMA user_version = 1")
         raw.commit()
@@ -103,6 +107,9 @@ def test_an_older_schema_is_brought_up_to_date(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as raw:
         assert raw.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
         assert raw.execute("SELECT left_out_by FROM account").fetchone() == ("unseen",)
+        names = {name for (name,) in raw.execute("SELECT name FROM sqlite_master WHERE type = 'index'")}
+        assert "message_restless" in names
+        assert "message_state" not in names
 
 
 def test_only_a_pass_that_writes_takes_time() -> None:
@@ -235,6 +242,61 @@ def test_what_a_whole_listing_does_not_name_stands_there_no_more() -> None:
         book.target_holds(target, seen)
         assert [row.id for row in book.rows() if row.target_gone] == [ids[1]]
         assert [row.key for row in book.strangers(target)] == ["s2", "s3"]
+    ledger.close()
+
+
+def test_what_a_pass_asks_of_messages_at_rest_is_read_off_an_index() -> None:
+    """So a pass with nothing new does not go through all messages, however many there are."""
+    ledger = Ledger.in_memory(clock=FakeClock())
+    plans: list[str] = []
+
+    def explain(_connection: Any, cursor: Any, statement: str, values: Any, *_: Any) -> None:
+        if "FROM message" in statement or "FROM folder, message" in statement:
+            plans.append(
+                "; ".join(row[3] for row in cursor.execute("EXPLAIN QUERY PLAN " + statement, values))
+            )
+
+    with ledger.lease(ledger.account("a@x", "a@y")) as book:
+        sa.event.listen(ledger.engine, "before_cursor_execute", explain)
+        for ask in (
+            book.flag_changes,
+            book.unfinished,
+            book.misplaced,
+            book.resent,
+            book.gone_sizes,
+            book.progress,
+            book.pending,
+            book.unsettled,
+        ):
+            ask()
+        sa.event.remove(ledger.engine, "before_cursor_execute", explain)
+    assert len(plans) == 12
+    whole = (
+        "message_restless (folder_id=?)",
+        "(folder_id=? AND state=?",
+        "COVERING INDEX message_place (folder_id=?)",
+    )
+    assert [plan for plan in plans if not any(part in plan for part in whole)] == []
+    assert sum("message_restless" in plan for plan in plans) == 4
+    ledger.close()
+
+
+def test_counts_are_kept_until_the_next_lease(tmp_path: Path) -> None:
+    """Whoever reads them meanwhile counts afresh, and so does whoever finds a pass killed."""
+    ledger = Ledger.open(str(tmp_path / "l.db"), "move")
+    account_id = ledger.account("a@x", "a@y")
+    with ledger.lease(account_id) as book:
+        folder = book.put_folder("source", INBOX, None)
+        first, _ = book.listed(folder, [Entry("1", 10), Entry("2", 20)])
+    assert ledger.counts(account_id) == {"PENDING": (2, 30)}
+    with sqlite3.connect(tmp_path / "l.db") as raw:  # read off what was kept, and not counted
+        raw.execute("DELETE FROM message WHERE id = 2")
+        raw.commit()
+    assert ledger.counts(account_id) == {"PENDING": (2, 30)}
+    with ledger.lease(account_id) as book:
+        book.update([{"_id": first, "state": State.STORED}])
+        assert ledger.counts(account_id) == {"STORED": (1, 10)}
+    assert ledger.counts_of([account_id]) == {account_id: {"STORED": (1, 10)}}
     ledger.close()
 
 

@@ -19,18 +19,14 @@ from alimail_core.ledger.lease import is_alive, this_owner
 from alimail_core.ledger.schema import (
     APPLICATION_ID,
     SCHEMA_VERSION,
-    State,
     account,
-    message,
     migration,
     problem,
 )
+from alimail_core.ledger.tallies import Counts, count, keep, kept_counts
 from alimail_core.seam import Clock
 
 BUSY_SECONDS = 60.0
-
-FEW = 500
-"""Accounts that are looked up one by one; of more than so many it is quicker to read all."""
 
 
 @frozen
@@ -145,6 +141,10 @@ class Ledger:
             for table, name, kind in schema.ADDED:
                 if name not in {column["name"] for column in sa.inspect(connection).get_columns(table.name)}:
                     connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {name} {kind}")
+            for index in schema.message.indexes:
+                index.create(connection, checkfirst=True)
+            for name in schema.REMOVED_INDEXES:
+                connection.exec_driver_sql(f"DROP INDEX IF EXISTS {name}")
             connection.execute(migration.update().values(schema_version=SCHEMA_VERSION))
             if connection.dialect.name == "sqlite":
                 connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
@@ -217,35 +217,16 @@ class Ledger:
             here = account.c.id.in_(account_ids)
             connection.execute(account.update().where(here).values(stop_fence=account.c.fence))
 
-    def counts(self, account_id: int) -> dict[str, tuple[int, int]]:
+    def counts(self, account_id: int) -> Counts:
         """Return messages and octets by state, such as ``{"STORED": (120, 4711)}``."""
         return self.counts_of([account_id])[account_id]
 
-    def counts_of(self, account_ids: Sequence[int]) -> dict[int, dict[str, tuple[int, int]]]:
+    def counts_of(self, account_ids: Sequence[int]) -> dict[int, Counts]:
         """Return the same of many accounts, by their ids."""
-        told: dict[int, dict[str, tuple[int, int]]] = {account_id: {} for account_id in account_ids}
-        # Folder by folder first, which an index has in order; then few rows are left to be joined.
-        by_folder = sa.select(
-            message.c.folder_id,
-            message.c.state,
-            sa.func.count().label("messages"),
-            sa.func.coalesce(sa.func.sum(message.c.size), 0).label("octets"),
-        ).group_by(message.c.folder_id, message.c.state)
-        if len(account_ids) <= FEW:
-            theirs = sa.select(schema.folder.c.id).where(schema.folder.c.account_id.in_(account_ids))
-            by_folder = by_folder.where(message.c.folder_id.in_(theirs))
-        sums = by_folder.subquery()
-        owner = schema.folder.c.account_id
-        query = (
-            sa.select(owner, sums.c.state, sa.func.sum(sums.c.messages), sa.func.sum(sums.c.octets))
-            .join(schema.folder, schema.folder.c.id == sums.c.folder_id)
-            .group_by(owner, sums.c.state)
-        )
         with self.reading() as connection:
-            for account_id, state, number, size in connection.execute(query):
-                if account_id in told:
-                    told[account_id][State(state).name] = int(number), int(size)
-        return told
+            told = kept_counts(connection, account_ids)
+            stale = [account_id for account_id in account_ids if account_id not in told]
+            return told | count(connection, stale)
 
     def problem_counts(self) -> dict[int, int]:
         """Count what was not carried, by account; one that has nothing of it is left out."""
@@ -310,9 +291,13 @@ class Ledger:
             yield book
         finally:
             book.close()
+            with self.reading() as connection:  # nobody changes it until the lease is given back
+                counted = count(connection, [account_id])[account_id]
             with self._write() as connection:
                 mine_still = (account.c.id == account_id) & (account.c.fence == fence)
-                connection.execute(account.update().where(mine_still).values(owner=""))
+                connection.execute(
+                    account.update().where(mine_still).values(owner="", **keep(counted, fence))
+                )
 
 
 def _sqlite_engine(path: Path) -> sa.Engine:

@@ -5,13 +5,24 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from alimail_core.ledger.rows import BatchRow, FolderRow, Row, StrangerRow
-from alimail_core.ledger.schema import Origin, State, account, batch, folder, message, note, problem, stranger
+from alimail_core.ledger.schema import (
+    RESTLESS,
+    Origin,
+    State,
+    account,
+    batch,
+    folder,
+    message,
+    note,
+    problem,
+    stranger,
+)
 from alimail_core.model import SpecialUse
 
 if TYPE_CHECKING:
@@ -25,11 +36,11 @@ IN_TARGET = (State.STORED, State.MOVING)
 _STANDS = sa.and_(message.c.state == State.STORED, message.c.target_gone == 0)
 """The target has it, as far as we know; where it has no key yet, looking there will tell."""
 
-_DEPARTED = sa.and_(
-    message.c.gone == 1,
-    message.c.state.in_((State.STORED, State.MOVING, State.SENT, State.REFUSED)),
+_DEPARTED = (
+    sa.and_(message.c.gone != 0, RESTLESS),
+    sa.and_(message.c.gone != 0, message.c.state.in_((State.MOVING, State.SENT, State.REFUSED))),
 )
-"""It left the source, and what became of it is known or will be."""
+"""It left the source, and what became of it is known or will be: the one or the other, each from its own index."""
 
 IS_BEING_UNDONE = sa.and_(message.c.state == State.PENDING, message.c.target_key.is_not(None))
 """An undo has asked for the removal of its copy, and was cut off before it knew how that ended."""
@@ -73,6 +84,10 @@ def execute_many(connection: sa.Connection, statement: sa.UpdateBase, rows: Sequ
         connection.exec_driver_sql(compiled.string, list(map(in_order, rows)))
     else:
         connection.exec_driver_sql(compiled.string, rows)
+
+
+def _in_order(rows: Iterable[Row]) -> list[Row]:
+    return sorted(rows, key=attrgetter("id"))
 
 
 def content_of(columns: Any) -> sa.ColumnElement[bytes]:
@@ -121,6 +136,10 @@ class Queries:
         query = sa.select(*_ROW).where(*where).order_by(order).limit(limit)
         return [Row(*row) for row in self._read(query)]
 
+    def _restless(self, *where: sa.ColumnElement[bool]) -> list[Row]:
+        """List what a pass may have something to do with, of what is stored."""
+        return self._rows(self._here, RESTLESS, *where)
+
     # the account
 
     def enabled(self) -> bool:
@@ -149,10 +168,9 @@ class Queries:
 
     def progress(self) -> tuple[int, ...]:
         """Measure how far the account has come: two equal answers mean that nothing was achieved between them."""
-        done = sa.func.coalesce(sa.func.sum(sa.case((_OPEN, 0), else_=1)), 0)
-        rows = self._read(sa.select(sa.func.count(), done).where(self._here))
+        messages = sa.select(sa.func.count()).select_from(message).where(self._here)
         cursors = sa.select(sa.func.count(folder.c.cursor)).where(folder.c.account_id == self.account_id)
-        return (*(int(number) for number in rows[0]), int(self._read(cursors)[0][0]))
+        return tuple(int(self._read(each)[0][0]) for each in (messages, messages.where(_OPEN), cursors))
 
     def total_octets(self) -> int:
         """Return the octets that the whole migration has written."""
@@ -226,11 +244,13 @@ class Queries:
 
     def misplaced(self) -> list[Row]:
         """List our own copies that stand in another folder than where their messages' folder goes."""
-        c = message.c
-        goal = sa.select(folder.c.target_id).where(folder.c.id == c.folder_id).scalar_subquery()
+        c, f = message.c, folder.c
+        mine = sa.and_(f.account_id == self.account_id, f.side == "source", c.folder_id == f.id)
         seen = sa.and_(c.target_key.is_not(None), c.target_size.is_not(None))
         ours = sa.and_(c.gone == 0, c.origin.in_((Origin.APPENDED, Origin.FOUND)))
-        return self._rows(self._here, _STANDS, seen, ours, c.target_id != goal)
+        # An index serves "before" and "behind", and not "other".
+        others = (c.target_id < f.target_id, c.target_id > f.target_id)
+        return _in_order(row for other in others for row in self._rows(mine, _STANDS, seen, ours, other))
 
     def by_target_keys(self, target_id: int, keys: Sequence[str]) -> dict[str, list[Row]]:
         """Return what claims these entries of a target folder, by key; of two claims the earlier comes first."""
@@ -335,10 +355,11 @@ class Queries:
         c = message.c
         # Without a witness a key proves nothing: its folder may have been made again since.
         unknown = sa.or_(c.target_key.is_(None), c.target_size.is_(None))
-        unseen = sa.and_(_STANDS, unknown)
-        waiting = sa.or_(unseen, c.state.in_((State.SENT, State.MOVING)))
-        query = sa.select(c.target_id, c.moving_to).where(self._here, waiting).distinct()
-        return {int(folder_id) for row in self._read(query) for folder_id in row if folder_id is not None}
+        unseen = sa.and_(RESTLESS, c.target_gone == 0, unknown)
+        query = sa.select(c.target_id, c.moving_to).where(self._here).distinct()
+        waiting = (unseen, c.state.in_((State.SENT, State.MOVING)))
+        rows = [row for each in waiting for row in self._read(query.where(each))]
+        return {int(folder_id) for row in rows for folder_id in row if folder_id is not None}
 
     def has_twin(self, target_id: int, digest: bytes, but: int) -> bool:
         """Tell whether another message with this digest was sent to, or is stored in, a target folder."""
@@ -392,10 +413,8 @@ class Queries:
     def resent(self, target_id: int | None = None) -> list[Row]:
         """List what was sent again after a doubt and is stored, so that a second copy may yet turn up."""
         c = message.c
-        where = [self._here, c.state == State.STORED, c.doubts > 0]
-        if target_id is not None:
-            where.append(c.target_id == target_id)
-        return self._rows(*where)
+        where = [c.doubts > 0, *([] if target_id is None else [c.target_id == target_id])]
+        return self._restless(*where)
 
     def batches_of(self, rows: Iterable[Row]) -> dict[int | None, BatchRow]:
         """Return the batches in which these messages were sent last, by id."""
@@ -411,9 +430,8 @@ class Queries:
     def flag_changes(self) -> list[Row]:
         """List stored messages whose flags at the source are not those that the target was given."""
         c = message.c
-        return self._rows(
-            self._here,
-            _STANDS,
+        return self._restless(
+            c.target_gone == 0,
             c.gone == 0,
             c.target_key.is_not(None),
             c.carried.is_not(None),
@@ -434,26 +452,30 @@ class Queries:
             twin.c.gone == 0,
             content_of(twin.c) == content_of(c),
         )
-        unread = message.alias()
-        perhaps = sa.select(unread.c.id).where(
+        return self._restless(c.gone != 0, c.target_gone == 0, ~stood_for.exists(), ~self._may_be_unread())
+
+    def _may_be_unread(self) -> sa.ColumnElement[bool]:
+        """Return what holds of a message that may be one which the source has and does not give just now."""
+        c, unread = message.c, message.alias()
+        query = sa.select(unread.c.id).where(
             unread.c.folder_id.in_(self._mine("source")),
             unread.c.state == State.UNREADABLE,
             unread.c.gone == 0,
             sa.or_(unread.c.size == c.size, unread.c.size.is_(None), c.size.is_(None)),
         )
-        return self._rows(self._here, c.gone == 1, _STANDS, ~stood_for.exists(), ~perhaps.exists())
+        return query.exists()
 
     def gone_sizes(self) -> set[int | None]:
         """Return the sizes of what the source has no more, to tell moves from new messages cheaply.
 
         ``None`` among them: the size of something is not known.
         """
-        query = sa.select(message.c.size).distinct().where(self._here, _DEPARTED)
-        return {row.size for row in self._read(query)}
+        query = sa.select(message.c.size).distinct().where(self._here)
+        return {row.size for departed in _DEPARTED for row in self._read(query.where(departed))}
 
     def departed(self, sizes: set[int | None]) -> list[Row]:
         """List what left the source and may have one of these sizes, whatever became of it since."""
-        return self._of_sizes(sizes, _DEPARTED)
+        return _in_order(row for departed in _DEPARTED for row in self._of_sizes(sizes, departed))
 
     def arrived(self, sizes: set[int | None]) -> list[Row]:
         """List pending messages that may have one of these sizes and never stood in the target.

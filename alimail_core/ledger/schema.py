@@ -22,9 +22,13 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    and_,
+    literal_column,
+    not_,
+    or_,
 )
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 APPLICATION_ID = 0x616C696D
 """``alim``: the four octets at offset 68 of the SQLite file by which a foreign database is told apart."""
 
@@ -104,6 +108,9 @@ account = Table(
     Column("fence", Integer, nullable=False, server_default="0"),
     Column("heartbeat", Float),
     Column("stop_fence", Integer),  # the pass with this fence is asked to stop, and no later one
+    # messages and octets by state, in JSON, as the lease with this fence has left them; with any other it is stale
+    Column("tally", Text),
+    Column("tally_fence", Integer),
     UniqueConstraint("source_address", "target_address"),
 )
 
@@ -151,10 +158,32 @@ message = Table(
     Column("target_gone", SmallInteger, nullable=False, server_default="0"),  # moved or removed there since
     Column("moving_to", Integer),
     UniqueConstraint("folder_id", "key"),
-    Index("message_state", "folder_id", "state"),
+    # With the size, so that sums are read off it alone; it is written whenever the state is, and not more often.
+    Index("message_place", "folder_id", "state", "target_id", "size"),
     Index("message_target", "target_id", "target_key"),
     Index("message_digest", "target_id", "digest"),
 )
+
+_M, _NO = message.c, literal_column("0")
+RESTLESS = not_(
+    or_(
+        _M.state != literal_column(str(int(State.STORED))),
+        and_(
+            _M.gone == _NO,
+            _M.doubts == _NO,
+            _M.target_key.is_not(None),
+            _M.target_size.is_not(None),
+            _M.carried.is_not(None),
+            _M.carried == _M.flags,
+        ),
+    )
+)
+"""Stored, and a pass may have something to do with it, which is true of few: they have an index of their own.
+
+SQLite takes it where a question has these very words, without a parameter in them, and does not ask for the state by
+itself: without statistics the larger index would seem as good then.
+"""
+Index("message_restless", _M.folder_id, sqlite_where=RESTLESS, postgresql_where=RESTLESS)
 
 stranger = Table(
     "stranger",
@@ -224,8 +253,13 @@ ADDED = (
     (account, "stop_fence", "INTEGER"),
     (account, "left_out_by", "TEXT NOT NULL DEFAULT ''"),
     (account, "placed_by", "TEXT NOT NULL DEFAULT ''"),
+    (account, "tally", "TEXT"),
+    (account, "tally_fence", "INTEGER"),
     (account, "seconds", "FLOAT"),
     (account, "changed", "FLOAT"),
     (problem, "identifier", "TEXT NOT NULL DEFAULT ''"),
 )
 """Columns that a ledger of an earlier version may lack."""
+
+REMOVED_INDEXES = ("message_state",)
+"""Indexes of an earlier version that others stand for now."""
