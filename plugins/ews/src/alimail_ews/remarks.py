@@ -6,19 +6,11 @@ from collections.abc import Iterator
 from typing import Final
 
 from alimail_core import Remark, dial, tls_remark
+from alimail_ews.builds import is_online, product
 from alimail_ews.folders import Folders
 from alimail_ews.grades import ONLINE_REMEDY
 from alimail_ews.session import Session
 
-_NAMES: Final = {
-    "8.": "Exchange 2007",
-    "14.": "Exchange 2010",
-    "15.0.": "Exchange 2013",
-    "15.1.": "Exchange 2016",
-    "15.2.": "Exchange 2019 or SE",
-    "15.20.": "Exchange Online",
-}
-_ONLINE: Final = ("outlook.office365.com", "outlook.office.com", "partner.outlook.cn")
 _SHOWN: Final = 5
 
 
@@ -40,17 +32,6 @@ def remarks_of(session: Session, folders: Folders) -> Iterator[Remark]:
             f"what is no mail stays: {names}{more}",
             "Export calendars and contacts from Outlook, or let their owners do so.",
         )
-
-
-def product(build: str) -> str:
-    """Name the product that a build belongs to."""
-    found = [name for prefix, name in _NAMES.items() if build.startswith(prefix)]
-    return found[-1] if found else "a server with Exchange Web Services"
-
-
-def is_online(host: str, build: str) -> bool:
-    """Tell whether a server is Microsoft's own service."""
-    return host.lower().rstrip(".").endswith(_ONLINE) or build.startswith("15.20.")
 
 
 def _access(session: Session) -> str:

@@ -49,6 +49,8 @@ from alimail_ews.soap import VERSIONS, Who, envelope
 
 _PIECE: Final = 128 * 1024
 """Octets that are read at a time."""
+_MAX_PAGE: Final = 64 * 1024
+"""Octets of an answer to what is no operation."""
 
 
 class Malformed(Transient):
@@ -191,6 +193,19 @@ class Session:
             else:
                 _spoken[self.options.url] = version
                 return
+
+    def page(self, octets: bytes) -> bytes:
+        """Send octets as they are, to what stands beside EWS such as Autodiscover; return the XML that comes, 64 KiB
+        at most. Raises ``Transient``, ``Throttled``, ``Denied``.
+        """
+        http = self._protocol.get_session()
+        try:
+            with contextlib.closing(self._post(http, octets)) as answer:
+                return next(answer.iter_content(_MAX_PAGE), b"")
+        except requests.RequestException as error:
+            raise Transient(f"the connection was lost within an answer: {_reason(error)}") from error
+        finally:
+            self._protocol.retire_session(http)
 
     @property
     def version(self) -> str:

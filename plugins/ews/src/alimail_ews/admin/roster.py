@@ -115,7 +115,7 @@ class Outcome:
     """Not to be moved by their kind, or by wish."""
     remarks: list[Remark] = Factory(list)
 
-    def count(self, kind: Kind) -> int:
+    def count(self, kind: str) -> int:
         """Tell how many mailboxes of a kind are in the roster."""
         return sum(found.kind == kind for found in self.accounts)
 
