@@ -9,7 +9,7 @@ _BOUNDARY: Final = re.compile(rb'(?i)boundary="?([^"\r\n;]{1,70})')
 _SIGNED: Final = re.compile(
     rb"(?i)^content-type:\s*(multipart/signed|application/(x-)?pkcs7-mime)", re.MULTILINE
 )
-_FIELD: Final = re.compile(rb"(?m)^[!-9;-~]+[ \t]*:(?:.*\r\n)(?:[ \t].*\r\n)*")
+_FIELD: Final = re.compile(rb"(?m)^[!-9;-~]+:(?:.*\r\n)(?:[ \t].*\r\n)*")
 
 
 def render_anew(octets: bytes, number: int) -> bytes:

@@ -344,7 +344,7 @@ _ITEM_AFTER: Final = (
         "item:EffectiveRights", lambda it: b"<t:EffectiveRights>%b</t:EffectiveRights>" % _RIGHTS, since=_SP1
     ),
     Property[Item](
-        "item:LastModifiedTime", lambda it: element("LastModifiedTime", moment(it.received)), since=_SP1
+        "item:LastModifiedTime", lambda it: element("LastModifiedTime", moment(it.modified)), since=_SP1
     ),
     Property[Item]("item:IsAssociated", lambda it: _flag("IsAssociated", False), since=_2010),
     Property[Item](
@@ -425,7 +425,7 @@ def _item_tags(item: Item) -> dict[tuple[int, str], str]:
         (0x1081, "Integer"): None if item.last_verb is None else str(item.last_verb),
         (0x1090, "Integer"): {"Flagged": "2", "Complete": "1"}.get(item.flag_status),
         (0x3007, "SystemTime"): moment(item.received),
-        (0x3008, "SystemTime"): moment(item.received),
+        (0x3008, "SystemTime"): moment(item.modified),
         (0x0039, "SystemTime"): moment(_sent(item)),
     }
     return {path: value for path, value in tags.items() if value is not None}

@@ -13,7 +13,7 @@ import threading
 import uuid
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.header import Header, decode_header, make_header
 from email.message import Message
 from email.parser import BytesHeaderParser
@@ -82,6 +82,8 @@ class Item:
     """PidTagIconIndex: 261 replied, 262 forwarded (beside others that say nothing of flags)."""
     failure: str | None = None
     """The response code that comes instead of the item whenever its content is asked for."""
+    modified: datetime = field(init=False)
+    """PidTagLastModificationTime: another after each change but the mark that it was read."""
     changed: int = 0
     content_changed: int = 0
     """The last change beside the mark that it was read."""
@@ -198,6 +200,7 @@ class Mailbox:
     log: ChangeLog = field(factory=ChangeLog)
     _changes: Iterator[int] = field(factory=lambda: itertools.count(1))
     _numbers: Iterator[int] = field(factory=lambda: itertools.count(1))
+    _clock: datetime = datetime(2000, 1, 1, tzinfo=UTC)
 
     @cached_property
     def guid(self) -> bytes:
@@ -332,7 +335,13 @@ class Mailbox:
         item.changed = next(self._changes)
         if content:
             item.content_changed = item.changed
+            item.modified = self._now()
         item.folder.log.note(item.changed, item.number)
+
+    def _now(self) -> datetime:
+        """Return a time that is later than the last, however fast changes follow."""
+        self._clock = max(datetime.now(UTC).replace(microsecond=0), self._clock + timedelta(seconds=1))
+        return self._clock
 
     def identify(self, folder: int, item: int | None = None) -> str:
         """Return the identifier of a folder, or of an item in it."""

@@ -42,6 +42,8 @@ DISTINGUISHED: Final = {
 """``DistinguishedFolderId/@Id`` values -> the first schema that has them."""
 
 ELEMENTS: Final = {
+    "IndexedPageFolderView": _2010,
+    "FractionalPageFolderView": _2010,
     "SyncScope": _2010,
     "QueryString": _2010,
     "FilterHtmlContent": _2010,
