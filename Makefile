@@ -4,11 +4,12 @@ PY := .venv/bin
 # Tests start hundreds of processes: none of them is to compile everything anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo demo-organisation check test test-long soak bench
+.PHONY: help setup demo demo-organisation demo-provision check test test-long soak bench
 
 help:
 	@echo "make demo       move a small organisation between two real servers, and prove it"
 	@echo "make demo-organisation  thirty accounts, two in trouble, killed, mended, cut over, proven"
+	@echo "make demo-provision  300 people, made from a spreadsheet by the API, then their mail moves in"
 	@echo "make test       everything that CI runs (real Dovecots on loopback)"
 	@echo "make test-long  the same with all seeds of the long tests"
 	@echo "make bench      side by side with mbsync, doveadm and others: WORK=alibaba50 RUNS=3 TLS=off WRITE=1"
@@ -23,6 +24,9 @@ demo: setup
 
 demo-organisation: setup
 	@$(PY)/python -m tools.demo.organisation
+
+demo-provision: setup
+	@$(PY)/python -m tools.demo.provisioning
 
 check: setup
 	$(PY)/ruff check .

@@ -406,7 +406,7 @@ class _Reading:
         executor: ExecutorKind | None,
     ) -> Secret:
         side, common = end.side, end.table.secret
-        secret = own or (common and common.labelled(f"all of the {side} {end.name}".strip()))
+        secret = own or (common and common.labelled(f"every {side} account {end.name}".strip()))
         if secret is None and not self.kind(side, end.endpoint.kind).needs_secret:
             return NO_SECRET
         if secret is None:
@@ -422,9 +422,9 @@ class _Reading:
         return secret
 
     def made_passwords(self) -> Path | None:
-        """Return where `provision` keeps the passwords that it makes, where the file has a [provision]."""
+        """Return where `provision` keeps the passwords that it makes, where [provision] wishes employees."""
         table = self.document.get("provision")
-        if not isinstance(table, dict):
+        if not isinstance(table, dict) or not table.get("employees"):
             return None
         name = table.get("passwords", str(PASSWORDS))
         return self.base / name if isinstance(name, str) else None

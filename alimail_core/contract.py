@@ -51,10 +51,10 @@ from alimail_core.model import (
     Entry,
     FlagChange,
     Folder,
-    FolderCount,
     FolderPath,
     Gone,
     Headers,
+    MailCount,
     Message,
     Moved,
     NotStored,
@@ -260,11 +260,11 @@ class Provisioner(ABC):
         without outcome counts as in doubt.
         """
 
-    def count_mail(self, address: str) -> Iterable[FolderCount]:
-        """Tell how many messages each folder of a mailbox has, by the service's own books.
+    def count_mail(self, addresses: Iterable[str]) -> Iterator[MailCount]:
+        """Tell how many messages each folder of these mailboxes has, by the service's own books.
 
-        Optional: called only where ``traits.counts_mail``, for a proof that does not ask the sink. Raises ``Refused``
-        for a mailbox that is not there or not to be looked at.
+        Exactly one answer for each address, in any order. Optional: called only where ``traits.counts_mail``, for a
+        proof that does not ask the sink. Raises ``Transient`` or ``Denied`` where nobody may go on.
         """
         raise NotImplementedError("traits.counts_mail is false")
 

@@ -256,6 +256,15 @@ class FolderCount:
 
 
 @frozen
+class MailCount:
+    """The folders of one mailbox; ``reason`` says why there are none, where it could not be looked at."""
+
+    address: str
+    folders: tuple[FolderCount, ...] = ()
+    reason: str = ""
+
+
+@frozen
 class SinkTraits(Traits):
     """What a sink is like, beyond a source's traits."""
 

@@ -90,13 +90,20 @@ class PasswordFile:
     def make(self, addresses: Iterable[str]) -> None:
         """Make a password for each address that has none; all are on the disk when this returns."""
         new = {address: generate() for address in addresses if fold(address) not in self._known}
-        if not new:
-            return
+        if new:
+            self._write(new)
+
+    def _write(self, new: Mapping[str, str]) -> None:
         try:
             self._append(new)
         except OSError as error:
             raise self._refused(f"cannot be written: {error.strerror}", "name another") from None
         self._known |= {fold(address): password for address, password in new.items()}
+
+    def keep_for(self, address: str, old: str) -> None:
+        """Keep the password of ``old`` for another address as well, which its account is about to get."""
+        if fold(old) in self._known and fold(address) not in self._known:
+            self._write({address: self._known[fold(old)]})
 
     def _append(self, new: Mapping[str, str]) -> None:
         text = io.StringIO(newline="")

@@ -14,7 +14,7 @@ from typing import Final
 from attrs import define, evolve, field, frozen
 
 from alimail_core.contract import Provisioner
-from alimail_core.directory import Employee, Kind, Step, StepDone, StepNotDone, done, fold, name_of
+from alimail_core.directory import Employee, Kind, Step, StepDone, StepNotDone, done, fold, key_of, name_of
 from alimail_core.directory_plan import Plan, Problem, Wish, plan
 from alimail_core.errors import AlimailError, InDoubt, Interrupted, Refused, Throttled, Transient
 from alimail_core.ledger import Ledger
@@ -241,6 +241,9 @@ class _Run:
         given = self.wish.passwords
         new = [step.thing for step in steps if step.makes and isinstance(step.thing, Employee)]
         self.passwords.make(each.address for each in new if fold(each.address) not in given)
+        for step in steps:
+            if isinstance(step.thing, Employee) and step.before is not None and key_of(step.thing) != step.key:
+                self.passwords.keep_for(step.thing.address, step.key)
 
         def password(address: str) -> Callable[[], str]:
             own = given.get(fold(address))

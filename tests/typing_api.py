@@ -61,6 +61,7 @@ from alimail_core import (
     Gone,
     Group,
     Headers,
+    MailCount,
     InDoubt,
     InputError,
     Interrupted,
@@ -450,9 +451,10 @@ class Desk(Provisioner):
         """Find nothing."""
         return None
 
-    def count_mail(self, address: str) -> Iterator[FolderCount]:
-        """Count one."""
-        yield FolderCount("Sent", 1, SpecialUse.SENT, inbox=fold(address) == "")
+    def count_mail(self, addresses: Iterable[str]) -> Iterator[MailCount]:
+        """Count one folder of each."""
+        for each in addresses:
+            yield MailCount(each, (FolderCount("Sent", 1, SpecialUse.SENT, inbox=fold(each) == ""),))
 
     def carry_out(self, steps: Iterable[Step]) -> Iterator[StepDone | StepNotDone]:
         """Do every other step."""

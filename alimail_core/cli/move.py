@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from alimail_core.check import CheckResult
     from alimail_core.organisation import Organisation, Planned
-    from alimail_core.spec import MigrationSpec
+    from alimail_core.spec import AccountSpec, MigrationSpec
 
 FEW = 20
 """Lines that are shown of a longer list; the verbs that are named beside it show all."""
@@ -107,7 +107,7 @@ class _Move:
         if provisioned.employees is not None or provisioned.groups is not None:
             organisation.opener()  # so that the want of one is told before the faults of any sheet
             planned = organisation.plan()
-        ask_secrets(spec.accounts)
+        ask_secrets([_without_made(each) for each in spec.accounts])
         return cls(
             frame,
             looks,
@@ -223,6 +223,11 @@ def _handed_over(spec: MigrationSpec, planned: Planned) -> MigrationSpec:
             for each in spec.accounts
         ),
     )
+
+
+def _without_made(account: AccountSpec) -> AccountSpec:
+    """Leave out of an account the password that will be made, which nobody can have yet."""
+    return evolve(account, target_secret=account.source_secret) if account.target_secret.is_made else account
 
 
 def _confirm() -> None:

@@ -51,6 +51,13 @@ def verify(
     full: Annotated[
         bool, typer.Option("--full", help="Read every message back from the target and compare its octets.")
     ] = False,
+    api: Annotated[
+        bool,
+        typer.Option(
+            "--api",
+            help="Compare the ledger with the counts that the service of [provision] tells, without IMAP.",
+        ),
+    ] = False,
     source_secret: options.SecretReference = None,
     target_secret: options.SecretReference = None,
     json: options.Json = False,
@@ -70,6 +77,7 @@ def verify(
       alimail verify
       alimail verify --full
       alimail verify --full --search anna@old.example --json > anna.json
+      alimail verify --api                 one more witness, which asks no mail server
       alimail verify --independent
       alimail verify --independent --full imap://anna@mail.old.example alimail://anna@new.example
 
@@ -94,11 +102,17 @@ def verify(
     folder, date, size and Message-ID, never by its subject. Nothing is kept for the report.
 
     \b
+    With --api the provisioner of [provision] tells how many messages each folder has by the service's own books.
+    Fewer than were carried is a fault; more is not, since mail goes on arriving.
+
+    \b
     Exit code 0: all there; 3: something is not, and is named; 1: an account could not be looked at.
     JSON: {complete, full, accounts: [{account, target_address, complete, failed, root, remarks: [{level,
            text, remedy}], folders: [{source, target, messages, octets, proven, altered, moved, collapsed,
            left_out, quarantined, pending, missing, changed, merged, extra, gone, flags_changed, flags_pending,
            root, lost, findings: [{kind, key, target, text}]}]}]}
+    JSON with --api: {complete, accounts: [{source_address, target_address, reason, folders: [{name, carried,
+           told}]}]}
     JSON with --independent: {complete, full, accounts: [{account, target_address, complete, failed, at, remarks:
            [{level, text, remedy}], folders: [{target, sources, exists, messages, octets, there, same, altered,
            moved, collapsed, left_out, missing, changed, unreadable, extra, flags, dates, mismatches: [{kind,
@@ -107,6 +121,12 @@ def verify(
     frame = Frame.of(context)
     spec = _two_mailboxes(frame, source_url, target_url, (source_secret, target_secret), independent)
     spec = spec or frame.load(config)
+    if api:
+        from alimail_core.cli.counts import count
+
+        if full or independent:
+            raise InputError("--api counts, and reads nothing", remedy="Leave out --full and --independent.")
+        return count(frame, spec, config, search=search, json=json, quiet=quiet)
     ask_secrets(matching(spec, search))
     if independent:
         from alimail_core.cli.independent import compare

@@ -308,6 +308,7 @@ class AlibabaServer:
     round_trip: float = 0.0
     max_connections: int | None = None
     fsync: bool = False
+    own_passwords: bool = False
     dovecot: Dovecot = field(init=False)
     proxy: AlibabaProxy = field(init=False)
 
@@ -318,6 +319,7 @@ class AlibabaServer:
             quota_octets=self.quota_octets,
             special_use=SPECIAL_FOLDERS,
             fsync=self.fsync,
+            own_passwords=self.own_passwords,
         ).start()
         self.proxy = AlibabaProxy(
             (self.dovecot.host, self.dovecot.imap_port),
@@ -364,6 +366,10 @@ class AlibabaServer:
     def ca_file(self) -> Path:
         """The authority to trust, PEM."""
         return self.dovecot.ca_file
+
+    def set_password(self, user: str, password: str) -> None:
+        """See ``Dovecot.set_password``."""
+        self.dovecot.set_password(user, password)
 
     def new_user(self, name: str = "user") -> str:
         """Return an address that nobody has used yet on this server."""

@@ -69,8 +69,7 @@ passdb {{
   result_success = continue
 }}
 passdb {{
-  driver = static
-  args = password={server.password}
+  {passwords}
 }}
 userdb {{
   driver = passwd-file
@@ -133,6 +132,11 @@ def write(server: Dovecot, run: Path, base: Path, mail: pwd.struct_passwd, group
         fsync="optimized" if server.fsync else "never",
         max_connections=server.max_connections,
         capability=f"imap_capability = {server.capability}" if server.capability else "",
+        passwords=(
+            f"driver = passwd-file\n  args = username_format=%u {run}/passwords"
+            if server.own_passwords
+            else f"driver = static\n  args = password={server.password}"
+        ),
         quota=server.quota_octets or 0,
         mailboxes="".join(
             _MAILBOX.format(name=name, attribute=attribute) for name, attribute in server.special_use.items()

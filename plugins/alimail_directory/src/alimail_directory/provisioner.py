@@ -22,6 +22,7 @@ from alimail_core import (
     FolderCount,
     Group,
     InDoubt,
+    MailCount,
     Provisioner,
     ProvisionerTraits,
     Refused,
@@ -176,8 +177,17 @@ class ApiProvisioner(Provisioner):
             return None
         return found if found is not None and key_of(found) == key_of(group) else None
 
-    def count_mail(self, address: str) -> Iterator[FolderCount]:
-        """Tell how many messages each folder of a mailbox has, by the API."""
+    def count_mail(self, addresses: Iterable[str]) -> Iterator[MailCount]:
+        """Tell how many messages each folder of each mailbox has, by the API."""
+        return self._all(self._count, addresses)
+
+    def _count(self, address: str) -> MailCount:
+        try:
+            return MailCount(address, tuple(self._folders_of(address)))
+        except Refused as error:
+            return MailCount(address, reason=error.message)
+
+    def _folders_of(self, address: str) -> Iterator[FolderCount]:
         for folder in listed(self._client.call(LIST_FOLDERS, _spelt(address)), LIST_FOLDERS):
             id, messages = text_of(folder, "id"), number(folder.get("totalItemCount"), 0)
             special = SPECIAL_FOLDERS.get(id)

@@ -70,6 +70,8 @@ class OpenPlatform:
     domains: set[str] = field(factory=set)
     """Addresses that are ours; empty: those of the first user's domain, and of all that come."""
     renames: bool = True
+    on_password: Callable[[str, str], object] = lambda _address, _password: None
+    """Told of each new account with its password, such as to open its mailbox."""
     mail_folders: Callable[[str], list[Json]] = lambda _address: []
     clock: Callable[[], float] = time.monotonic
 
@@ -246,6 +248,7 @@ class OpenPlatform:
         made = self._keep(self.users, body | {"emailAliases": []})
         self.passwords[made["id"]] = password
         self._by_address[body["email"].lower()] = self.users[made["id"]]
+        self.on_password(body["email"], password)
         return made
 
     def _judge_user(self, body: Json) -> None:
@@ -273,6 +276,7 @@ class OpenPlatform:
             self._by_address[new.lower()] = user
             self._follow(user["email"], new)
             user["email"] = new
+            self.on_password(new, self.passwords[user["id"]])
         user |= body
         return _public(user)
 
