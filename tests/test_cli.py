@@ -557,7 +557,7 @@ def test_copy_asks_for_no_password_off_a_terminal(
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     assert run(*COPY) == 2
     error = capsys.readouterr().err
-    assert "no password for the target" in error
+    assert "target carl@new.example: there is no password, and no terminal to ask on" in error
     assert "--target-secret env:NAME" in error
 
 

@@ -127,7 +127,7 @@ def test_a_kind_that_needs_no_password_is_asked_for_none() -> None:
     """Where whoever can reach the mail may read it, no secret is missing, and one that is given is kept."""
     disk = SMALL.replace('kind = "old"', 'kind = "disk"')
     [given] = loads(disk, REGISTRY).accounts
-    assert given.source_secret == Secret("env", "A", "all of the source")
+    assert given.source_secret == Secret("env", "A", "every source account")
     [bare] = loads(disk.replace('secret = "env:A"', ""), REGISTRY).accounts
     assert bare.source_secret == NO_SECRET
     [waiting] = loads(disk.replace('secret = "env:B"', ""), REGISTRY).accounts
@@ -153,7 +153,7 @@ def test_a_file_and_its_roster_become_a_migration(tmp_path: Path) -> None:
     (tmp_path / "alimail.toml").write_text(FULL)
     source = Endpoint("old", _Server("mail.old.example", ca=tmp_path / "old.pem"))
     target = Endpoint("new", _Server("mail.new.example", 1143))
-    shared = Secret("file", str(tmp_path / "target.txt"), "all of the target")
+    shared = Secret("file", str(tmp_path / "target.txt"), "every target account")
     assert load(tmp_path / "alimail.toml", REGISTRY) == MigrationSpec(
         name="example-2026",
         ledger=str(tmp_path / "state" / "alimail.db"),

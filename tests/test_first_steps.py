@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -127,6 +128,30 @@ def test_where_all_accounts_wait_nothing_could_go_on(run: Run, rows: list[str], 
     assert run("migrate", "--yes", "--quiet") == code
     guide = (Path(__file__).parent.parent / "docs" / "guides" / "admin.md").read_text("utf-8")
     assert "exit code 3, or with 1 where every account waits" in " ".join(guide.split())
+
+
+@pytest.mark.parametrize(
+    ("urls", "told"),
+    [
+        (("away://anna@old.example", "away://carl@new.example"), "there is no password"),
+        (("away://anna:S3cret@old.example", "away://carl:S3cret@new.example"), "it has a password in it"),
+    ],
+)
+def test_copy_tells_what_is_wrong_with_both_sides(
+    run: Run,
+    urls: tuple[str, str],
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Who has mistaken one URL, or named no secret for it, mostly has so twice."""
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    assert run("copy", *urls) == 2
+    error = capsys.readouterr().err
+    assert "S3cret" not in error
+    for side in ("source", "target"):
+        assert any(line.startswith(side) and told in line for line in error.splitlines())
+        assert f"--{side}-secret env:NAME" in error
 
 
 # what is said at the end

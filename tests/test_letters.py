@@ -62,7 +62,7 @@ def test_a_letter_asks_for_what_is_missing(language: Language, old: str, new: st
 def test_a_refused_password_is_asked_for_unless_all_share_it() -> None:
     """Where nothing is missing, a person is asked for their own passwords and not for an administrator's."""
     own = Secret.literal("S3cret-1", "source anna@old.example")
-    shared = Secret("env", "MASTER", "all of the target")
+    shared = Secret("env", "MASTER", "every target account")
     text = letter(_account(source_secret=own, target_secret=shared), "en", "Ms Li\x1b")
     assert "OLD" in text
     assert "NEW" not in text

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -15,11 +16,13 @@ from alimail_core.cli.carry import Looks, carry
 from alimail_core.cli.frame import Frame
 from alimail_core.cli.output import complain, say
 from alimail_core.cli.verify import prove
-from alimail_core.errors import InputError
+from alimail_core.errors import Fault, InputError
 
 if TYPE_CHECKING:
     from alimail_core.secrets import Secret
     from alimail_core.spec import Endpoint, MigrationSpec
+
+T = TypeVar("T")
 
 
 def copy(
@@ -94,10 +97,16 @@ def one_mailbox(
     from alimail_core.spec import AccountSpec, MigrationSpec
     from alimail_core.urls import parse_url
 
-    source, source_user = parse_url(source_url, frame.registry, "source")
-    target, target_user = parse_url(target_url, frame.registry, "target")
+    (source, source_user), (target, target_user) = _both(
+        lambda: parse_url(source_url, frame.registry, "source"),
+        lambda: parse_url(target_url, frame.registry, "target"),
+    )
     source_address, target_address = _address(source, source_user), _address(target, target_user)
     reads, writes = frame.registry.source(source.kind), frame.registry.sink(target.kind)
+    source_secret, target_secret = _both(
+        lambda: _secret(secrets[0], "source", source_address, needed=reads.needs_secret),
+        lambda: _secret(secrets[1], "target", target_address, needed=writes.needs_secret),
+    )
     account = AccountSpec(
         source_address,
         target_address,
@@ -105,8 +114,8 @@ def one_mailbox(
         target,
         source_user,
         target_user,
-        _secret(secrets[0], "source", source_address, needed=reads.needs_secret),
-        _secret(secrets[1], "target", target_address, needed=writes.needs_secret),
+        source_secret,
+        target_secret,
     )
     if is_own_target(account):
         raise InputError(
@@ -115,6 +124,19 @@ def one_mailbox(
         )
     path = ledger or default_ledger(source_address, target_address)
     return MigrationSpec(f"copy {source_address} {target_address}", str(path), (account,), workers=1)
+
+
+def _both(source: Callable[[], T], target: Callable[[], T]) -> tuple[T, T]:
+    """Return what both sides say. Raises ``InputError`` with the faults of both: one mistake is often made twice."""
+    try:
+        first = source()
+    except InputError as error:
+        try:
+            target()
+        except InputError as other:
+            raise InputError("neither side can be used", [*error.faults, *other.faults]) from None
+        raise
+    return first, target()
 
 
 def default_ledger(source_address: str, target_address: str) -> Path:
@@ -143,8 +165,7 @@ def _secret(reference: str | None, side: str, address: str, *, needed: bool) -> 
     if reference is None and not needed:
         return NO_SECRET
     if reference is None and not sys.stdin.isatty():
-        raise InputError(
-            f"no password for the {side}, and there is no terminal to ask on",
-            remedy=f"Say where it is, such as --{side}-secret env:NAME or --{side}-secret file:PATH.",
-        )
+        what = "there is no password, and no terminal to ask on"
+        remedy = f"say where it is, such as --{side}-secret env:NAME or --{side}-secret file:PATH"
+        raise InputError("not every password can be had", [Fault(f"{side} {address}", what, remedy)])
     return parse_secret(reference or "prompt", label=f"{side} {address}")
