@@ -25,16 +25,17 @@ def render_anew(octets: bytes, number: int) -> bytes:
         return octets
     boundary = _BOUNDARY.search(header)
     if boundary is not None:
-        return _other_boundary(header, body, boundary[1], number)
+        return _other_boundary(header, body, boundary, number)
     return _other_order(header, number) + body
 
 
-def _other_boundary(header: bytes, body: bytes, old: bytes, number: int) -> bytes:
+def _other_boundary(header: bytes, body: bytes, declared: re.Match[bytes], number: int) -> bytes:
+    old = declared[1]
     new = b"_%04d_%b" % (number % 10_000, old[-50:])
     if new in body or b'boundary="' + old in body or b"boundary=" + old in body:
-        return header + body  # a part of the same boundary: leave it alone
-    delimiter = re.compile(rb"(?m)^--" + re.escape(old) + rb"(?=(?:--)?[ \t]*\r?$)")
-    return header.replace(old, new) + delimiter.sub(lambda _: b"--" + new, body)
+        return header + body  # a part of the same boundary, or of one that begins like it: leave it alone
+    header = header[: declared.start(1)] + new + header[declared.end(1) :]
+    return header + body.replace(b"\r\n--" + old, b"\r\n--" + new)
 
 
 def _other_order(header: bytes, number: int) -> bytes:
