@@ -38,6 +38,12 @@ def only(spec: MigrationSpec, addresses: Sequence[str], place: str = "--only") -
     return keep(spec, lambda each: not wanted.keys().isdisjoint(_names(each)))
 
 
+def some(spec: MigrationSpec, addresses: Sequence[str] | None, number: int | None) -> MigrationSpec:
+    """Keep the accounts that are named, and of those one wave's; ``None``: all of them. Raises ``InputError``."""
+    spec = only(spec, addresses or ())
+    return spec if number is None else wave(spec, number)
+
+
 def wave(spec: MigrationSpec, number: int) -> MigrationSpec:
     """Keep the accounts of one wave. Raises ``InputError`` where it has none."""
     kept = keep(spec, lambda each: each.wave == number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -112,6 +113,24 @@ def test_waves_go_one_after_the_other_and_alone_by_wish(
     lines = [line.split()[0] for line in capsys.readouterr().out.splitlines() if "@old.example" in line]
     assert lines[-3:] == ["carl@old.example", "bert@old.example", "anna@old.example"]
     assert held(plugin) == [3, 3, 3]
+
+
+@pytest.mark.parametrize("verb", ["plan", "check", "status", "verify"])
+def test_who_looks_chooses_as_who_carries_does(
+    migrate: Run, plugin: MemoryPlugin, capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    """Accounts by address or wave, and no word of the others, whatever the ledger knows of them."""
+    assert migrate("--quiet") == 0
+    text = Path("alimail.toml").read_text().rstrip()
+    Path("alimail.toml").write_text(f"{text}\nwave = 2\n")
+    for words, name in ((["--only", "bert@new.example"], "bert"), (["--wave", "2"], "carl")):
+        capsys.readouterr()
+        assert main([verb, *words, "--json"], registry_of(plugin), FakeClock()) == 0
+        told = json.loads(capsys.readouterr().out)["accounts"]
+        found = {each.get("account") or each["source_address"] for each in told}
+        assert found == {f"{name}@old.example"}
+    assert main([verb, "--only", "carla@old.example"], registry_of(plugin), FakeClock()) == 2
+    assert "did you mean carl@old.example?" in capsys.readouterr().err
 
 
 def test_a_trial_of_nothing_is_refused(migrate: Run) -> None:

@@ -239,7 +239,8 @@ def test_servers_are_told_with_their_encryption(tmp_path: Path) -> None:
     """Page, JSON and CSV tell each server's port and encryption, what was found by trying too, and for how many."""
     office = Organisation(tmp_path, ["anna", "bob"])
     source, target = (
-        Endpoint("memory", ImapOptions(host, tls=tls)) for host, tls in (("old", "auto"), ("new", "none"))
+        Endpoint("memory", ImapOptions("old")),
+        Endpoint("memory", ImapOptions("new", tls="none")),
     )
     accounts = [evolve(each, source=source, target=target) for each in office.spec.accounts]
     office.spec = evolve(office.spec, accounts=tuple(accounts))

@@ -22,6 +22,8 @@ def check(
     context: typer.Context,
     config: options.Config = options.CONFIG,
     search: options.Search = "",
+    only: options.Only = None,
+    wave: options.Wave = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> int:
@@ -32,7 +34,8 @@ def check(
     \b
     Examples:
       alimail check
-      alimail check --search anna@old.example
+      alimail check --only anna@old.example
+      alimail check --wave 1
       alimail check --json | jq '.accounts[] | select(.level == "fault")'
 
     \b
@@ -40,8 +43,10 @@ def check(
     JSON: {remarks: [{level, text, remedy}],
            accounts: [{account, side, address, level, remarks: [{level, text, remedy}]}]}
     """
+    from alimail_core import choice
+
     frame = Frame.of(context)
-    spec = frame.load(config)
+    spec = choice.some(frame.load(config), only, wave)
     ask_secrets(matching(spec, search))
     results: list[CheckResult] = []
     shown = _Shown()

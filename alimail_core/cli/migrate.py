@@ -24,15 +24,8 @@ def migrate(
     context: typer.Context,
     config: options.Config = options.CONFIG,
     search: options.Search = "",
-    only: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--only", metavar="ADDRESS", help="Only the account with exactly this address; may be repeated."
-        ),
-    ] = None,
-    wave: Annotated[
-        int | None, typer.Option("--wave", metavar="N", help="Only accounts of this wave of the roster.")
-    ] = None,
+    only: options.Only = None,
+    wave: options.Wave = None,
     retry_problems: Annotated[
         bool,
         typer.Option(
@@ -81,9 +74,7 @@ def migrate(
     from alimail_core import choice
 
     frame = Frame.of(context)
-    spec = choice.only(frame.load(config), only or ())
-    if wave is not None:
-        spec = choice.wave(spec, wave)
+    spec = choice.some(frame.load(config), only, wave)
     if retry_problems:
         spec = _with_problems(frame, spec)
         if not spec.accounts:

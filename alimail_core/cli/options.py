@@ -24,6 +24,15 @@ Config = Annotated[
 Search = Annotated[
     str, typer.Option(metavar="TEXT", help="Only accounts with this text in one of their two addresses.")
 ]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--only", metavar="ADDRESS", help="Only the account with exactly this address; may be repeated."
+    ),
+]
+Wave = Annotated[
+    int | None, typer.Option("--wave", metavar="N", help="Only accounts of this wave of the roster.")
+]
 Json = Annotated[
     bool, typer.Option("--json", help="Write one JSON document, for programs; its keys are told above.")
 ]

@@ -21,6 +21,8 @@ def plan(
     context: typer.Context,
     config: options.Config = options.CONFIG,
     search: options.Search = "",
+    only: options.Only = None,
+    wave: options.Wave = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> int:
@@ -31,7 +33,9 @@ def plan(
     \b
     Examples:
       alimail plan
-      alimail plan --search anna@old.example
+      alimail plan --search @sales.example
+      alimail plan --only anna@old.example
+      alimail plan --wave 1
       alimail plan --quiet           only the sum of each account
       alimail plan --json > plan.json
 
@@ -41,10 +45,11 @@ def plan(
            folders: [{source, target, special_use, rule, messages, octets, exists, left_out}],
            skipped: [{source, reason}]}], not_moved: [text]}
     """
+    from alimail_core import choice
     from alimail_core.plan import NOT_MOVED
 
     frame = Frame.of(context)
-    spec = frame.load(config)
+    spec = choice.some(frame.load(config), only, wave)
     ask_secrets(matching(spec, search))
     plans: list[AccountPlan] = []
     with frame.migration(spec) as migration:

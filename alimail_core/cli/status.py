@@ -29,6 +29,8 @@ def status(
     context: typer.Context,
     config: options.Config = options.CONFIG,
     search: options.Search = "",
+    only: options.Only = None,
+    wave: options.Wave = None,
     pending: Annotated[
         bool,
         typer.Option(
@@ -45,6 +47,7 @@ def status(
     Examples:
       alimail status
       alimail status --search @sales.example
+      alimail status --wave 1
       alimail status --pending       who has to be asked for a password
       alimail status --json | jq '.accounts[] | select(.problems > 0) | .source_address'
 
@@ -53,9 +56,15 @@ def status(
            settled_messages, settled_octets, pending_messages, pending_octets, left_out, quarantined, problems,
            written_octets, octets_per_second, reason, remedy}]}; times are ISO 8601 in UTC, or null
     """
+    from alimail_core import choice
+
     frame = Frame.of(context)
-    with frame.migration(frame.load(config)) as migration:
+    everybody = frame.load(config)
+    spec = choice.some(everybody, only, wave)
+    with frame.migration(spec) as migration:
         rows = [row for row in migration.status(search) if not pending or row.state == "pending"]
+    if spec is not everybody:
+        rows = [row for row in rows if row.in_roster]  # the others were not asked for, and are in it
     if json:
         write_json({"accounts": [plain(row) for row in rows]})
         return 0

@@ -44,6 +44,8 @@ def verify(
     ] = None,
     config: options.Config = options.CONFIG,
     search: options.Search = "",
+    only: options.Only = None,
+    wave: options.Wave = None,
     independent: Annotated[
         bool,
         typer.Option("--independent", help="Compare the two mailboxes afresh, without the ledger."),
@@ -76,7 +78,8 @@ def verify(
     Examples:
       alimail verify
       alimail verify --full
-      alimail verify --full --search anna@old.example --json > anna.json
+      alimail verify --full --only anna@old.example --json > anna.json
+      alimail verify --full --wave 1
       alimail verify --api                 one more witness, which asks no mail server
       alimail verify --independent
       alimail verify --independent --full imap://anna@mail.old.example alimail://anna@new.example
@@ -118,9 +121,11 @@ def verify(
            moved, collapsed, left_out, missing, changed, unreadable, extra, flags, dates, mismatches: [{kind,
            source, target, date, size, message_id, text}]}]}]}
     """
+    from alimail_core import choice
+
     frame = Frame.of(context)
     spec = _two_mailboxes(frame, source_url, target_url, (source_secret, target_secret), independent)
-    spec = spec or frame.load(config)
+    spec = choice.some(spec or frame.load(config), only, wave)
     if api:
         from alimail_core.cli.counts import count
 

@@ -23,6 +23,8 @@ def watch(
     context: typer.Context,
     config: options.Config = options.CONFIG,
     search: options.Search = "",
+    only: options.Only = None,
+    wave: options.Wave = None,
     every: Annotated[
         str,
         typer.Option(metavar="TIME", help="The pause after each account's pass; else the configuration's."),
@@ -43,14 +45,16 @@ def watch(
     Examples:
       alimail watch
       alimail watch --every 90s
+      alimail watch --wave 1
       alimail watch -c branch.toml --log branch.jsonl
     """
     from attrs import evolve
 
+    from alimail_core import choice
     from alimail_core.watch import Watch
 
     frame = Frame.of(context)
-    spec = frame.load(config)
+    spec = choice.some(frame.load(config), only, wave)
     spec = evolve(spec, accounts=tuple(matching(spec, search)))
     if not spec.accounts:
         raise InputError(f"no account has {search!r} in its addresses", remedy="`alimail status` lists them.")
