@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from attrs import define, field, frozen
 
-from tests.exchange.soap import Answer, Refusal
+from tests.exchange.soap import Answer, Failure, Refusal
 
 
 @frozen
@@ -33,7 +33,23 @@ class Delivery:
     """Send in pieces of so many octets, each by itself."""
 
 
-Fault = Instead | Delivery
+@frozen
+class InMessages:
+    """The operation is carried out, but response messages of its answer, all or some, say that they failed."""
+
+    code: str
+    values: Mapping[str, str] = field(factory=dict)
+    only: frozenset[int] | None = None
+    """Numbers of the messages, counted from 0."""
+
+    def failure(self, number: int) -> Failure | None:
+        """Return what is said instead of a message."""
+        if self.only is not None and number not in self.only:
+            return None
+        return Failure(self.code, "The operation failed. Try again later.", self.values)
+
+
+Fault = Instead | Delivery | InMessages
 
 LOST: Final = Delivery(cut=-1)
 """The request was carried out; the connection ends without a word."""

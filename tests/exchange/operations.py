@@ -54,6 +54,8 @@ class Call:
     organisation: Organisation
     habits: Habits
     request: Request
+    spoilt: Callable[[int], Failure | None] = lambda _: None
+    """What is to go wrong with the response message of this number, counted from 0."""
 
 
 Operation = Callable[[Call], bytes]
@@ -397,8 +399,10 @@ def _each(
 ) -> bytes:
     """Answer with one response message for each of the things asked."""
     name, messages = call.request.operation, []
-    for node in nodes:
+    for number, node in enumerate(nodes):
         try:
+            if (spoilt := call.spoilt(number)) is not None:
+                raise spoilt
             messages.append(success(name, one(node)))
         except Failure as failure:
             messages.append(failed(name, failure, on_error))

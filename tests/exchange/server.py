@@ -20,6 +20,7 @@ import ssl
 import tempfile
 import threading
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -33,7 +34,7 @@ from alimail_core.testing.certificates import Certificate, make_certificate
 from tests.exchange import autodiscover, schema
 from tests.exchange.access import impersonated
 from tests.exchange.affinity import Affinity
-from tests.exchange.faults import Delivery, Fault, Faults, Instead
+from tests.exchange.faults import Delivery, Fault, Faults, InMessages, Instead
 from tests.exchange.login import Door
 from tests.exchange.operations import Call, Habits, perform
 from tests.exchange.soap import (
@@ -67,6 +68,10 @@ class ExchangeServer:
     validate: bool = True
     chunked: bool = True
     """Answers come in HTTP's chunks, as Exchange sends them, instead of with their length."""
+    compress: bool = False
+    """Answers go out by gzip where the client takes it, as IIS may be set up to do."""
+    meanwhile: Callable[[Request], None] | None = None
+    """Called before each operation is carried out, with the store locked: mailboxes change while they are read."""
     max_concurrency: int | None = None
     """Requests of one account at the same time (EWSMaxConcurrency); one more is refused."""
     port: int = 0
@@ -230,7 +235,11 @@ class ExchangeServer:
                 return self._instead(wrong, session), None
             with self.organisation.lock:
                 routed = self.affinity.route(request.headers.get("cookie", ""), call.mailbox)
-                answer = self._perform(call) if routed.served else Answer(503, b"", content_type="text/html")
+                answer = (
+                    self._perform(call, wrong)
+                    if routed.served
+                    else Answer(503, b"", content_type="text/html")
+                )
             return self._checked(answer, routed.cookies), _delivery(wrong)
         except Refusal as refusal:
             return self._checked(fault(self.version, refusal)), None
@@ -238,8 +247,11 @@ class ExchangeServer:
             with self._lock:
                 self._busy[account.login] -= 1
 
-    def _perform(self, call: Request) -> Answer:
-        body = perform(Call(self.organisation, self.habits, call))
+    def _perform(self, call: Request, wrong: Fault | None) -> Answer:
+        if self.meanwhile is not None:
+            self.meanwhile(call)
+        spoilt = wrong.failure if isinstance(wrong, InMessages) else lambda _: None
+        body = perform(Call(self.organisation, self.habits, call, spoilt))
         return Answer(200, envelope(self.version, body))
 
     def _understand(self, body: bytes, account: Account) -> Request:

@@ -23,7 +23,8 @@ NAMESPACES: Final = {"s": SOAP, "m": MESSAGES, "t": TYPES}
 
 Element = etree._Element
 
-_UNSENDABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
+_NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 @frozen
@@ -128,13 +129,18 @@ class Answer:
 
 
 def text(value: str) -> bytes:
-    """Return character data; what XML cannot hold becomes a question mark."""
-    return escape(_UNSENDABLE.sub("?", value)).encode()
+    """Return character data. What XML cannot hold is referred to all the same (``&#x1F;``), as Exchange does it."""
+    return _referred(escape(value)).encode()
 
 
 def attribute(value: str) -> bytes:
     """Return an attribute's value with its quotation marks."""
-    return quoteattr(_UNSENDABLE.sub("?", value)).encode()
+    return _referred(quoteattr(value)).encode()
+
+
+def _referred(value: str) -> str:
+    value = _SURROGATES.sub("?", value)
+    return _NOT_XML.sub(lambda found: f"&#x{ord(found[0]):X};", value)
 
 
 def element(name: str, value: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import socket
 import threading
@@ -14,6 +15,7 @@ from tests.exchange import ExchangeServer, faults, schema
 from tests.exchange.asking import ROOT, Asker, envelope
 from tests.exchange.faults import LOST, Delivery, Fault
 from tests.exchange.fixtures import StartExchange
+from tests.exchange.soap import Request
 
 pytestmark = pytest.mark.server
 
@@ -57,6 +59,18 @@ def test_a_load_balancer_sends_away_in_its_own_words(server: ExchangeServer, ask
     server.faults.add(faults.http(503, retry_after="7", body=b"<html>Service Unavailable</html>"))
     said = asker.get_folder()
     assert (said.status, said.headers["Retry-After"], said.headers["Content-Type"]) == (503, "7", "text/html")
+
+
+def test_single_messages_of_an_answer_fail(server: ExchangeServer, asker: Asker) -> None:
+    """Of a batch one is told to come back later, and how much later; the others are there."""
+    amy = server.organisation.mailboxes["amy@old.example"]
+    ids = [amy.deliver("inbox", message(f"{number}")).id for number in range(3)]
+    server.faults.add(faults.InMessages("ErrorServerBusy", {"BackOffMilliseconds": "10"}, frozenset({1})))
+    said = asker.get_items(*ids)
+    assert said.codes == ["NoError", "ErrorServerBusy", "NoError"]
+    assert said.values() == {"BackOffMilliseconds": "10"}
+    server.faults.add(faults.InMessages("ErrorTimeoutExpired"))
+    assert asker.get_items(*ids).codes == ["ErrorTimeoutExpired"] * 3
 
 
 def test_too_many_objects_and_too_many_requests(server: ExchangeServer, asker: Asker) -> None:
@@ -168,6 +182,37 @@ def test_the_cookie_leads_to_the_back_end_until_it_is_old(server: ExchangeServer
 
 
 # -- HTTP itself
+
+
+def test_answers_are_compressed_for_who_takes_it(server: ExchangeServer, asker: Asker) -> None:
+    """Where the server is set up so, and nobody else gets what he cannot read."""
+    server.compress = True
+    body = envelope(
+        f"<m:GetFolder><m:FolderShape><t:BaseShape>IdOnly</t:BaseShape></m:FolderShape>{ROOT}</m:GetFolder>"
+    )
+    said = asker.post(body, headers={"Accept-Encoding": "gzip, deflate"})
+    assert said.headers["Content-Encoding"] == "gzip"
+    assert b"NoError" in gzip.decompress(said.octets)
+    assert asker.post(body, headers={"Accept-Encoding": "identity"}).codes == ["NoError"]
+
+
+def test_names_hold_what_xml_does_not_allow(server: ExchangeServer, asker: Asker) -> None:
+    """And come as references that a strict parser refuses, as from Exchange."""
+    folder = server.organisation.mailboxes["amy@old.example"].folder(["a\x1fb"])
+    said = asker.get_folder(f'<m:FolderIds><t:FolderId Id="{folder.id}"/></m:FolderIds>')
+    assert b"<t:DisplayName>a&#x1F;b</t:DisplayName>" in said.octets
+
+
+def test_a_mailbox_changes_while_it_is_read(server: ExchangeServer, asker: Asker) -> None:
+    """Between any two requests, at the moment that the test chooses."""
+    amy = server.organisation.mailboxes["amy@old.example"]
+
+    def change(request: Request) -> None:
+        amy.deliver("inbox", message("meanwhile"))
+
+    server.meanwhile = change
+    assert len(asker.find_items().all("t:ItemId")) == 2
+    assert len(asker.find_items().all("t:ItemId")) == 3
 
 
 def test_tls_with_a_certificate_that_names_the_server(exchange: StartExchange) -> None:

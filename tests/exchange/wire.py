@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import select
 import socket
 import ssl
@@ -10,7 +11,7 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Final, Protocol
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from tests.exchange.faults import Delivery, pieces
 from tests.exchange.ntlm import Handshake
@@ -46,6 +47,7 @@ class Settings(Protocol):
     """What of the server's settings matters on the wire."""
 
     chunked: bool
+    compress: bool
 
 
 class Broken(Exception):
@@ -69,6 +71,7 @@ class Connection:
             while (request := self._read()) is not None:
                 answer, delivery = self.respond(request, self.session)
                 close = request.headers.get("connection", "").lower() == "close"
+                answer = self._compressed(answer, request)
                 if not self._write(answer, delivery or Delivery(), close=close) or close:
                     return
         except (OSError, Broken):
@@ -144,6 +147,12 @@ class Connection:
         else:
             self.sock.sendall(head + body)
         return True
+
+    def _compressed(self, answer: Answer, request: HttpRequest) -> Answer:
+        if not self.settings.compress or "gzip" not in request.headers.get("accept-encoding", ""):
+            return answer
+        headers = {**answer.headers, "Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+        return evolve(answer, body=gzip.compress(answer.body, 1), headers=headers)
 
     def _head(self, answer: Answer, *, close: bool) -> bytes:
         length = (
