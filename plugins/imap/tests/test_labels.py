@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from alimail_core.model import INBOX, Changes, Folder, SpecialUse
 from alimail_imap.labels import owns, rank_folder
-from alimail_imap.mailboxes import encode_name
 from alimail_imap.source import ImapSource
 from alimail_imap.testing import CannedServer, Reply
+from alimail_imap.utf7 import encode
 
 ALL = Folder(("[Gmail]", "All Mail"), SpecialUse.ALL)
 SENT = Folder(("[Gmail]", "Sent Mail"), SpecialUse.SENT)
@@ -37,7 +37,7 @@ FOLDERS = [
 
 def label(folder: Folder) -> bytes:
     """Return the label that a folder stands for."""
-    return LABELS.get(folder.path) or encode_name("/".join(folder.path))
+    return LABELS.get(folder.path) or encode("/".join(folder.path))
 
 
 @given(st.sets(st.sampled_from(FOLDERS), min_size=1), st.sets(st.sampled_from([*FOLDERS, ALL])))

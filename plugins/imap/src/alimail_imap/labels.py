@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from alimail_core import INBOX, Folder, SpecialUse
-from alimail_imap.mailboxes import decode_name
+from alimail_imap.utf7 import decode
 
 Rank = tuple[int, int, str]
 """Compares as the order of ownership; the greatest owns."""
@@ -54,7 +54,7 @@ def rank_label(label: bytes) -> Rank:
     if label.startswith(b"\\"):
         word = label.decode("ascii", "replace").lower()
         return _LABELS.get(word, _VIEW), -(word == "\\important"), ""
-    name = decode_name(label) or label.decode("utf-8", "replace")
+    name = decode(label) or label.decode("utf-8", "replace")
     return _MADE, name.count("/") + 1, name
 
 

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 from attrs import evolve, frozen
-from imapclient import imap_utf7
 
 from alimail_core import INBOX, Denied, Folder, FolderPath, Refused, SpecialUse
 from alimail_imap.connection import Connection, Part, of_kind
 from alimail_imap.tokens import Response, Status, Token
+from alimail_imap.utf7 import decode, encode
 
 _ALL = b'"*"'
 _DELIMITER = b'LIST "" ""'
@@ -32,24 +32,9 @@ MAX_TREE = 1_000_000
 """The most levels of all names of a listing together: what their mapping takes memory for."""
 
 
-def decode_name(raw: bytes) -> str | None:
-    """Decode modified UTF-7 (RFC 9051 §A.1); ``None`` where the octets are none, or not the one spelling."""
-    try:
-        text = imap_utf7.decode(raw)
-        good = imap_utf7.encode(text) == raw
-    except ValueError:
-        return None
-    return str(text) if good else None
-
-
-def encode_name(name: str) -> bytes:
-    """Encode a name in modified UTF-7."""
-    return bytes(imap_utf7.encode(name))
-
-
 def _readable(raw: bytes) -> str:
     """Return a name to show for octets that are not valid modified UTF-7 (some servers send UTF-8, some GB18030)."""
-    decoded = decode_name(raw)
+    decoded = decode(raw)
     if decoded is not None:
         return decoded
     for encoding in ("utf-8", "gb18030"):
@@ -77,7 +62,7 @@ class Names:
         """Write a path as this server does. Raises ``Refused`` where it cannot be written."""
         if path == INBOX:
             return b"INBOX"
-        parts = [encode_name(name) for name in path]
+        parts = [encode(name) for name in path]
         if not parts or not all(parts) or (len(parts) > 1 and self.delimiter is None):
             raise Refused("this server has no folders within folders, or a name is empty")
         if self.delimiter is not None and any(self.delimiter in part for part in parts):
@@ -116,7 +101,7 @@ def read_names(connection: Connection, answer: Answer, prefix: str | None) -> Na
         names = Names(
             _ask_delimiter(connection) if connection.offers("NAMESPACE") else _read_delimiter(answer[0])
         )
-    return names if prefix is None else evolve(names, prefix=encode_name(prefix))
+    return names if prefix is None else evolve(names, prefix=encode(prefix))
 
 
 def _read_namespace(connection: Connection, answer: Answer) -> Names | None:
