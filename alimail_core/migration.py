@@ -2,6 +2,8 @@
 
 A ``Migration`` is what a program that embeds alimail works with, and what the command line stands on. It keeps no
 global state, so several may live in one process. One account that fails never stops the others.
+
+Proofs, reports and undo are imported where they are asked for: many a pass finds nothing new and is soon over.
 """
 
 from __future__ import annotations
@@ -19,37 +21,33 @@ from typing import TYPE_CHECKING, Self
 from attrs import asdict, evolve, frozen
 
 from alimail_core.check import SIDES, CheckResult, check_account
-from alimail_core.comparison import AccountComparison
 from alimail_core.ends import Ends, endpoint_name, written_in_order
 from alimail_core.errors import AlimailError, InputError, Interrupted, Unreached
 from alimail_core.events import Event, Noted, Observer, PassEnded
 from alimail_core.executors import in_order
 from alimail_core.governor import Governor
-from alimail_core.independent import compare_account
 from alimail_core.ledger import Ledger
 from alimail_core.listening import Heard, listen
 from alimail_core.model import INBOX, Remark
 from alimail_core.plan import AccountPlan, override_of, plan_account
-from alimail_core.proofs import ProofStore
 from alimail_core.registry import Registry
-from alimail_core.report import Report, make_report, report_folder
-from alimail_core.report_files import write_report
 from alimail_core.running import ORDINARY, Running, Wish
 from alimail_core.seam import Clock, Stop
 from alimail_core.spec import AccountSpec, MigrationSpec
 from alimail_core.status import AccountStatus, status_of
 from alimail_core.traces import trace_of
 from alimail_core.transfer import PassSummary, run_pass
-from alimail_core.undo import Undone, undo_account
-from alimail_core.verify import AccountProof, verify_account
 from alimail_core.ways import Ways
 
 if TYPE_CHECKING:
+    from alimail_core.comparison import AccountComparison
+    from alimail_core.report import Report
     from alimail_core.telling import Line
+    from alimail_core.undo import Undone
+    from alimail_core.verify import AccountProof
 
 __all__ = [
     "AccountPlan",
-    "AccountProof",
     "AccountStatus",
     "CheckResult",
     "Migration",
@@ -239,6 +237,8 @@ class Migration:
 
         Unless it is a ``dry_run``, the account is disabled first, and stays so. Raises what ``undo_account`` raises.
         """
+        from alimail_core.undo import undo_account
+
         ledger = self._found_ledger()
         account_id = _ids(ledger).get((account.source_address, account.target_address))
         if ledger is None or account_id is None:
@@ -326,6 +326,10 @@ class Migration:
         which needs it. Raises ``LedgerError``, ``Interrupted``, and ``InputError`` where the report's folder cannot
         be written; never for one account.
         """
+        from alimail_core.proofs import ProofStore
+        from alimail_core.report import report_folder
+        from alimail_core.verify import verify_account
+
         ledger = self._found_ledger()
         ids = _ids(ledger)
         store = ProofStore(report_folder(self.spec))
@@ -356,6 +360,8 @@ class Migration:
         Neither the ledger nor an earlier proof is asked. Raises ``Interrupted``; never for one account.
         """
 
+        from alimail_core.independent import compare_account
+
         def one(account: AccountSpec) -> AccountComparison:
             return compare_account(
                 self._ends(account),
@@ -374,6 +380,9 @@ class Migration:
 
         Raises ``LedgerError``, and ``InputError`` for a proof that cannot be read.
         """
+        from alimail_core.proofs import ProofStore
+        from alimail_core.report import make_report, report_folder
+
         return make_report(
             self.spec,
             self.registry,
@@ -390,6 +399,9 @@ class Migration:
         ``folder``: by default the configuration's, or one beside the ledger. Returns the paths written. Raises
         ``LedgerError``, and ``InputError`` where the folder cannot be written.
         """
+        from alimail_core.report import report_folder
+        from alimail_core.report_files import write_report
+
         return write_report(self.known(search), folder or report_folder(self.spec))
 
     # what all of it stands on

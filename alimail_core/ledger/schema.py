@@ -139,7 +139,7 @@ message = Table(
     Column("date", BigInteger),
     Column("zone", SmallInteger),
     Column("flags", Text, nullable=False, server_default=""),  # as the source has them now
-    Column("gone", SmallInteger, nullable=False, server_default="0"),  # no longer at the source
+    Column("gone", SmallInteger, nullable=False, server_default="0"),  # 1: left the source; 2: for good
     Column("state", SmallInteger, nullable=False, server_default="0"),
     Column("fingerprint", LargeBinary(16)),
     Column("message_hash", LargeBinary(8)),
@@ -164,7 +164,7 @@ message = Table(
     Index("message_digest", "target_id", "digest"),
 )
 
-_M, _NO = message.c, literal_column("0")
+_M, _NO = message.c, literal_column("0", Integer)
 RESTLESS = not_(
     or_(
         _M.state != literal_column(str(int(State.STORED))),
@@ -183,7 +183,7 @@ RESTLESS = not_(
 SQLite takes it where a question has these very words, without a parameter in them, and does not ask for the state by
 itself: without statistics the larger index would seem as good then.
 """
-Index("message_restless", _M.folder_id, sqlite_where=RESTLESS, postgresql_where=RESTLESS)
+Index("message_restless", _M.folder_id, sqlite_where=RESTLESS)
 
 stranger = Table(
     "stranger",
