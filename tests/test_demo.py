@@ -104,6 +104,25 @@ def test_the_company_moves_until_the_old_systems_can_end(tmp_path: Path) -> None
     _assert_kept_in([roster], secrets, folder, done.stdout + done.stderr)
 
 
+@pytest.mark.server
+@pytest.mark.slow
+def test_an_organisation_is_made_and_its_mail_moves_in(tmp_path: Path) -> None:
+    """Five faults, a kill, a second sheet, one command: proven, and no password told or written but into its file."""
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "tools.demo.provisioning", "--small", "--folder", str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=290, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    told, _, proven = done.stdout.partition("Proven, by reading both servers' files")
+    text = " ".join(proven.split())
+    assert "51 accounts in 20 departments and 10 groups" in text
+    assert "192 messages stand in the new mailboxes" in text
+    assert "have 5 faults" in done.stderr
+    assert "7/7 Report" in told
+    with (folder / "passwords.csv").open(newline="") as file:
+        made = {row[1] for row in csv.reader(file)} - {"password"}
+    _assert_kept_in([folder / "passwords.csv"], made, folder, done.stdout + done.stderr)
+
+
 def _assert_secrets_kept(folder: Path, told: str) -> None:
     """No password was shown or written anywhere but into the two files that only their owner can read."""
     master, roster = folder / "old-master.secret", folder / "accounts.csv"
