@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from alimail_core.cli import options
+from alimail_core.cli.answer import prove
 from alimail_core.cli.carry import Looks, carry
 from alimail_core.cli.frame import Frame
 from alimail_core.cli.output import complain, say
-from alimail_core.cli.verify import prove
 from alimail_core.errors import Fault, InputError
 
 if TYPE_CHECKING:

@@ -176,7 +176,7 @@ class _Move:
 
     def verify(self, *, full: bool) -> None:
         """Prove it."""
-        from alimail_core.cli.verify import prove
+        from alimail_core.cli.answer import prove
 
         _head(6, "Verify")
         self._end(prove(self.frame, self.spec, full=full, quiet=self.looks.quiet, plain=self.looks.plain))
