@@ -161,7 +161,8 @@ def _parameter(argument: Argument) -> inspect.Parameter:
     if argument.name.startswith("--"):
         default: Any = False if argument.flag else [] if argument.many else argument.default
         names = [name for name in (argument.name, argument.short) if name]
-        info: Any = typer.Option(*names, help=argument.help)
+        metavar = None if argument.flag else "TEXT"
+        info: Any = typer.Option(*names, help=argument.help, metavar=metavar)
     else:
         default = inspect.Parameter.empty if argument.default is None else argument.default
         info = typer.Argument(help=argument.help)

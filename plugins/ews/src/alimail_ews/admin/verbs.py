@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from alimail_core import Command
-from alimail_ews.admin import verb_prepare, verb_roster
+from alimail_ews.admin import verb_check, verb_prepare, verb_roster
 
 
 def commands() -> list[Command]:
@@ -12,6 +12,6 @@ def commands() -> list[Command]:
         Command(
             "exchange",
             "Prepare a Microsoft Exchange server, list its mailboxes, and check it before anything moves.",
-            commands=[verb_prepare.COMMAND, verb_roster.COMMAND],
+            commands=[verb_prepare.COMMAND, verb_roster.COMMAND, verb_check.COMMAND],
         )
     ]
