@@ -341,7 +341,7 @@ class Book(Queries):
         c = message.c
         old = sa.select(batch.c.id).where(batch.c.intended < self.now - seconds)
         with self.write() as connection:
-            resent = sa.and_(self._here, c.doubts > 0, c.state == State.STORED)
+            resent = sa.and_(self._here, RESTLESS, c.doubts > 0)
             connection.execute(message.update().where(resent, c.batch_id.in_(old)).values(doubts=0))
 
     # changes of messages
