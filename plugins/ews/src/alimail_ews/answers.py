@@ -198,7 +198,7 @@ class _Base64:
         self._text, self._length = [text[length:]], len(text) - length
         try:
             self._octets.write(binascii.a2b_base64(text[:length], strict_mode=True))
-        except binascii.Error:
+        except ValueError:  # no base64, or not even ASCII
             self._is_sound = False
         octets = self._octets.tell()
         if octets > MAX_MESSAGE:
@@ -206,5 +206,6 @@ class _Base64:
         self._swell(octets)
 
     def end(self) -> bytes | None:
+        self._is_sound = self._is_sound and self._length % 4 == 0
         self._decode(self._length)
         return self._octets.getvalue() if self._is_sound else None

@@ -37,9 +37,7 @@ MAILBOX_REMEDY: Final = (
     "See that the address is spelt right, that its account has a mailbox on this server, and that it is not "
     "disabled."
 )
-RIGHTS_REMEDY: Final = (
-    "Give the account FullAccess to the mailbox, or the right to impersonate its owner (access = impersonation)."
-)
+RIGHTS_REMEDY: Final = "Give the account FullAccess to the mailbox, or the right to impersonate its owner."
 ANSWER_REMEDY: Final = "Check host and url_path: Exchange Web Services usually answer at /EWS/Exchange.asmx."
 PUBLISHED_REMEDY: Final = (
     "What answers is no Exchange Web Services: check host and url_path, and that a proxy or gateway before the "

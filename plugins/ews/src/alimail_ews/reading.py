@@ -20,7 +20,6 @@ from alimail_core import (
     Gone,
     Headers,
     Message,
-    Refused,
     Transient,
     Unreadable,
 )
@@ -28,7 +27,7 @@ from alimail_ews.answers import Node
 from alimail_ews.flags import item_of
 from alimail_ews.grades import GONE, NO_NAME, Saying, grade, saying_of
 from alimail_ews.parallel import LARGE, Channel, Stopped
-from alimail_ews.session import Malformed, Session
+from alimail_ews.session import Malformed, NotDone, Session
 from alimail_ews.soap import get_items
 
 _MESSAGES: Final = 100
@@ -45,8 +44,16 @@ _NOT_SURE: Final = NO_NAME | {_STOPPED}
 """What may be said of an item because of another one beside it."""
 _BLANK_LINE: Final = re.compile(rb"\r?\n\r?\n")
 
-_Asked: TypeAlias = tuple[FolderPath, Entry]
 Answer: TypeAlias = Message | Gone | Unreadable
+
+
+@frozen
+class _Asked:
+    """An entry that was asked for; where its folder is none any more, there is nothing to look for."""
+
+    path: FolderPath
+    entry: Entry
+    exists: bool
 
 
 @frozen
@@ -74,12 +81,18 @@ class Sizes:
 
 
 class Reader:
-    """Reads what a session's mailbox has. ``executor`` has a thread for each connection."""
+    """Reads what a session's mailbox has.
 
-    def __init__(self, session: Session, executor: Executor, sizes: Sizes) -> None:
+    ``executor`` has a thread for each connection; ``exists`` tells whether there is a folder.
+    """
+
+    def __init__(
+        self, session: Session, executor: Executor, sizes: Sizes, exists: Callable[[Folder], bool]
+    ) -> None:
         self._session = session
         self._executor = executor
         self._sizes = sizes
+        self._exists = exists
 
     def fetch(
         self, requests: Iterable[tuple[Folder, Sequence[Entry]]], *, whole: bool = True
@@ -132,14 +145,16 @@ class Reader:
         octets = taken = 0
         for folder, entries in requests:
             taken += 1
-            self._learn_sizes(entries)
+            exists = self._exists(folder)
+            if exists:
+                self._learn_sizes(entries)
             for entry in entries:
                 size = self._sizes.of(entry.key) or 0
                 full = octets + size > _OCTETS or len(batch) >= _MESSAGES or entry.key in keys
                 if batch and full:
                     yield batch
                     batch, keys, octets, taken = [], set(), 0, 1
-                batch.append((folder.path, entry))
+                batch.append(_Asked(folder.path, entry, exists))
                 keys.add(entry.key)
                 octets += size
             if batch and taken >= _REQUESTS:
@@ -171,7 +186,10 @@ class Reader:
             return
 
     def _read_all(self, batch: Sequence[_Asked], channel: Channel[Answer | _Ended], whole: bool) -> None:
-        asked = {entry.key: (path, entry) for path, entry in batch}
+        asked = {one.entry.key: one for one in batch if one.exists}
+        for one in batch:
+            if not one.exists:
+                channel.put(Gone(one.path, one.entry.key), 0, one)
         reading = object()
 
         def swell(octets: int) -> None:
@@ -179,7 +197,7 @@ class Reader:
                 channel.begin_large(reading)
 
         for key, told in self._answers(list(asked), mime=True, swell=swell):
-            answer = _answer(*asked[key], told)
+            answer = _answer(asked[key], told)
             if isinstance(answer, Message) and not whole:
                 answer = Message(answer.folder, key, _header(answer.octets))
             octets = len(answer.octets) if isinstance(answer, Message) else 0
@@ -195,7 +213,7 @@ class Reader:
         One identifier, or one damaged item, may fail a whole request: then halves are asked for, down to that one.
         Raises ``Transient`` where nothing can be had now, and ``Denied``.
         """
-        parts = [list(keys)]
+        parts = [list(keys)] if keys else []
         while parts:
             part = parts.pop()
             left = dict.fromkeys(part)
@@ -212,7 +230,7 @@ class Reader:
                         del left[key]
                         yield key, item
                     del item, message
-            except (Malformed, Refused) as error:
+            except (Malformed, NotDone) as error:
                 failure = error
             for key, saying in errors:
                 graded = grade(saying)
@@ -230,7 +248,8 @@ class Reader:
             if isinstance(failure, Transient) and not isinstance(failure, Malformed) and not went_on:
                 raise failure
             if len(part) == 1:
-                yield part[0], Saying("", str(failure or "the server gave no answer"))
+                unsaid = Saying("", str(failure or "the server gave no answer"))
+                yield part[0], failure.saying if isinstance(failure, NotDone) else unsaid
             else:
                 rest = list(left)
                 half = len(rest) if went_on else len(rest) // 2
@@ -250,8 +269,9 @@ def _key(item: Node | None, asked: Container[str]) -> str | None:
     return key if key in asked else None
 
 
-def _answer(path: FolderPath, entry: Entry, told: Node | Saying) -> Answer:
+def _answer(asked: _Asked, told: Node | Saying) -> Answer:
     """Make of what was told of an item the answer to the request for its message."""
+    path, entry = asked.path, asked.entry
     if isinstance(told, Saying):
         if told.code in GONE or told.code in NO_NAME:
             return Gone(path, entry.key)

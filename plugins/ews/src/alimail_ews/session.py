@@ -27,6 +27,7 @@ from alimail_core import (
     Credentials,
     Denied,
     LoginDenied,
+    Refused,
     Throttled,
     Transient,
     dial,
@@ -57,6 +58,14 @@ class Malformed(Transient):
     """An answer that cannot be read; the same request may fail again, and one that asks for less may not."""
 
 
+class NotDone(Refused):
+    """A fault in place of an answer that is neither passing nor ends all; ``saying`` is what it says."""
+
+    def __init__(self, saying: Saying, remedy: str) -> None:
+        super().__init__(f"the server said: {saying.words}", remedy=remedy)
+        self.saying = saying
+
+
 class _Fault(Exception):
     """A fault in place of an answer."""
 
@@ -75,7 +84,7 @@ class Server:
     """The version of the schema that it says to speak."""
 
 
-class _Verified(HTTPAdapter):
+class _Verified(HTTPAdapter):  # type: ignore[misc]
     """HTTP over TLS with our settings and no others: always verified, against the system's certificates or ``ca``."""
 
     def __init__(self, context: Any, **more: Any) -> None:
@@ -91,7 +100,7 @@ class _Verified(HTTPAdapter):
             conn.cert_reqs = "CERT_REQUIRED"
 
 
-class _Bearer(AuthBase):
+class _Bearer(AuthBase):  # type: ignore[misc]
     """An access token (RFC 6750)."""
 
     def __init__(self, token: str) -> None:
@@ -177,7 +186,7 @@ class Session:
         """Send an operation; give its response messages as they come, those included that tell of an error.
 
         ``swell`` is told the octets of a message that is being read, whenever they have grown. Raises ``Transient``,
-        ``Throttled``, ``Denied``; ``Refused`` for a fault that is none of these; ``Malformed`` for an answer that
+        ``Throttled``, ``Denied``; ``NotDone`` for a fault that is none of these; ``Malformed`` for an answer that
         cannot be read.
         """
         known = _spoken.get(self.options.url)
@@ -189,7 +198,10 @@ class Session:
                 code = fault.saying.code
                 may_be_version = code in NO_VERSION or (known is None and code == "ErrorSchemaValidation")
                 if not may_be_version or version == versions[-1]:
-                    raise grade(fault.saying) from None
+                    error = grade(fault.saying)
+                    raise (
+                        NotDone(fault.saying, error.remedy) if isinstance(error, Refused) else error
+                    ) from None
             else:
                 _spoken[self.options.url] = version
                 return

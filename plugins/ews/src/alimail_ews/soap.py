@@ -105,7 +105,7 @@ def sync_items(folder: str, state: str | None, most: int) -> str:
 def find_items(folder: str, offset: int, most: int) -> str:
     """Ask for a page of what a folder holds, the oldest first."""
     order = (
-        '<m:SortOrder><t:FieldOrder Order="Ascending"><t:FieldURI FieldURI="item:DateTimeCreated"/>'
+        '<m:SortOrder><t:FieldOrder Order="Ascending"><t:FieldURI FieldURI="item:DateTimeReceived"/>'
         "</t:FieldOrder></m:SortOrder>"
     )
     return (

@@ -37,7 +37,7 @@ class EwsSource(Source):
         self.session = session
         self._executor = ThreadPoolExecutor(session.options.connections, "alimail-ews")
         sizes = Sizes()
-        self._reader = Reader(session, self._executor, sizes)
+        self._reader = Reader(session, self._executor, sizes, lambda folder: self._id_of(folder) is not None)
         self._lister = Lister(session, self._reader, self._executor, sizes, self._id_of)
         self._folders: Folders | None = None
         self._ids: dict[FolderPath, str] = {}
