@@ -25,7 +25,17 @@ from alimail_core.ledger.queries import (
     stands_somewhere,
 )
 from alimail_core.ledger.rows import Row, StrangerRow, contradicts, from_date, join_flags
-from alimail_core.ledger.schema import State, account, batch, folder, message, note, problem, stranger
+from alimail_core.ledger.schema import (
+    RESTLESS,
+    State,
+    account,
+    batch,
+    folder,
+    message,
+    note,
+    problem,
+    stranger,
+)
 from alimail_core.model import Cursor, Entry, FolderPath, SpecialUse
 
 if TYPE_CHECKING:
