@@ -58,6 +58,29 @@ def test_a_name_that_needs_a_go_ahead_is_not_measured() -> None:
     assert len(server.commands(b"STATUS")) == 3
 
 
+def test_a_server_tells_it_with_the_list_where_it_can() -> None:
+    """So nothing more is asked (RFC 5819)."""
+    told = LIST + b'* STATUS "Inbox" (MESSAGES 3)\r\n* STATUS {4}\r\nb"\xc3\xa4 (MESSAGES 7)\r\n'
+    replies: dict[bytes, Reply] = {b'LIST "" "*" RETURN (SPECIAL-USE STATUS (MESSAGES))': told}
+    with (
+        CannedServer(replies, capabilities=b"IMAP4rev1 LIST-EXTENDED SPECIAL-USE LIST-STATUS") as server,
+        ImapSource.open(server.options, server.credentials) as source,
+    ):
+        assert [known for known, _ in hints(list(source.folders()))] == [3, None, None, None, 7]
+    assert not server.commands(b"STATUS")
+
+
+def test_a_server_that_refuses_to_is_asked_by_the_folder() -> None:
+    """Whatever it announces."""
+    replies = {b'LIST "" "*" RETURN': b"{tag} BAD what?\r\n", **REPLIES}
+    with (
+        CannedServer(replies, capabilities=b"IMAP4rev1 LITERAL+ LIST-STATUS STATUS=SIZE") as server,
+        ImapSource.open(server.options, server.credentials) as source,
+    ):
+        assert hints(list(source.folders()))[0] == (3, 300)
+    assert len(server.commands(b"STATUS")) == 4
+
+
 def test_a_sink_is_not_measured() -> None:
     """Nobody asks how much stands in a target's folders."""
     with CannedServer(REPLIES) as server, ImapSink.open(server.options, server.credentials) as sink:

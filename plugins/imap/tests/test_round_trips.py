@@ -118,15 +118,16 @@ def turns(monkeypatch: pytest.MonkeyPatch) -> Turns:
     return counted
 
 
-def test_a_source_is_listed_in_four_round_trips(maildirs: Dovecot, turns: Turns) -> None:
-    """Login; all that is asked of a mailbox, its folders among it; their sizes; and what is in them."""
+def test_a_source_is_listed_in_three_round_trips(maildirs: Dovecot, turns: Turns) -> None:
+    """Login; all that is asked of a mailbox, its folders and their sizes among it; and what is in them."""
     user = maildirs.new_user()
     for number in range(5):
         maildirs.deliver(user, (f"Box {number}",), b"Subject: one\r\n\r\n")
     with ImapSource.open(options_for(maildirs), credentials_for(maildirs, user)) as source:
         assert turns.taken() == 1
         folders = list(source.folders())
-        assert turns.taken() == 2
+        assert turns.taken() == 1
+        assert {folder.messages for folder in folders} == {0, 1}
         pages = list(source.changes((folder, None) for folder in folders))
         assert turns.taken() == 1
     assert len(pages) == len(folders) == 6
@@ -179,8 +180,8 @@ def test_a_slow_reader_asks_for_each_message_once(maildirs: Dovecot, proxy: Coun
     assert proxy.count(b"UID FETCH") == 3
 
 
-def test_folders_are_measured_by_one_status_each(maildirs: Dovecot, proxy: CountingProxy) -> None:
-    """Messages and octets of each folder are known from the list on."""
+def test_folders_are_measured_as_they_are_listed(maildirs: Dovecot, proxy: CountingProxy) -> None:
+    """Messages and octets of each folder are known from the list on, without a question more."""
     user = maildirs.new_user()
     for number in range(1, 4):
         for _ in range(number):
@@ -188,7 +189,7 @@ def test_folders_are_measured_by_one_status_each(maildirs: Dovecot, proxy: Count
     with ImapSource.open(proxy.options(), credentials_for(maildirs, user)) as source:
         found = {folder.path: (folder.messages, folder.octets) for folder in source.folders()}
     assert found == {INBOX: (0, 0), ("Box 1",): (1, 21), ("Box 2",): (2, 44), ("Box 3",): (3, 69)}
-    assert (proxy.count(b"LIST"), proxy.count(b"STATUS")) == (1, 4)
+    assert (proxy.count(b"LIST"), proxy.count(b"STATUS")) == (1, 0)
 
 
 def test_many_folders_are_made_between_two_listings(maildirs: Dovecot, proxy: CountingProxy) -> None:

@@ -159,9 +159,12 @@ def parse_list(responses: Iterable[Response]) -> Iterator[Listed]:
                 yield Listed(name if isinstance(name, bytes) else b"NIL", delimiter or None, frozenset(words))
 
 
-def listing_questions(connection: Connection) -> list[tuple[Part, ...]]:
-    """Write the commands whose answers list all folders, with their special uses."""
-    return [_listing(connection, _ALL), *([(b'XLIST "" "*"',)] if connection.offers("XLIST") else [])]
+def listing_questions(connection: Connection, status: bytes = b"") -> list[tuple[Part, ...]]:
+    """Write the commands whose answers list all folders, with their special uses.
+
+    On a server with LIST-STATUS (RFC 5819) the first one also tells these items of STATUS for each of them.
+    """
+    return [_listing(connection, _ALL, status), *([(b'XLIST "" "*"',)] if connection.offers("XLIST") else [])]
 
 
 def read_folders(connection: Connection, names: Names, answers: Sequence[Answer]) -> list[Folder]:
@@ -205,14 +208,18 @@ def list_names(connection: Connection, pattern: Part) -> list[Listed]:
     return _listed(connection, pattern, connection.run(*_listing(connection, pattern)))
 
 
-def _listing(connection: Connection, pattern: Part) -> tuple[Part, ...]:
-    extended = connection.offers("LIST-EXTENDED", "SPECIAL-USE")
-    return (b'LIST "" ', pattern, *([b" RETURN (SPECIAL-USE)"] if extended else []))
+def _listing(connection: Connection, pattern: Part, status: bytes = b"") -> tuple[Part, ...]:
+    wishes = []
+    if connection.offers("LIST-EXTENDED", "SPECIAL-USE"):
+        wishes.append(b"SPECIAL-USE")
+    if status and connection.offers("LIST-STATUS"):
+        wishes.append(b"STATUS " + status)
+    return (b'LIST "" ', pattern, *([b" RETURN (" + b" ".join(wishes) + b")"] if wishes else []))
 
 
 def _listed(connection: Connection, pattern: Part, answer: Answer) -> list[Listed]:
     responses, status = answer
-    if not status.ok and len(_listing(connection, pattern)) > 2:
+    if not status.ok and (connection.offers("LIST-EXTENDED") or connection.offers("LIST-STATUS")):
         responses, status = connection.run(b'LIST "" ', pattern)
     if not status.ok:
         raise Denied(f"the server does not list folders: {status.words()}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from attrs import evolve
 
@@ -12,25 +12,36 @@ from alimail_imap.mailboxes import Names
 from alimail_imap.tokens import Response, quotable
 
 
-def measure(connection: Connection, names: Names, folders: Iterable[Folder]) -> list[Folder]:
-    """Return the folders with what STATUS tells of them (RFC 9051 §6.3.11; octets by STATUS=SIZE, RFC 8438).
+def status_items(connection: Connection) -> bytes:
+    """Write what STATUS is to tell of a folder: messages and, where the server can (RFC 8438), octets."""
+    return b"(MESSAGES SIZE)" if connection.offers("STATUS=SIZE") else b"(MESSAGES)"
 
-    The commands are in flight together, so that LIST-STATUS (RFC 5819) would save nothing, and folders that are not
-    the account's own are not measured. A folder of which the server tells nothing has no hints.
+
+def measure(
+    connection: Connection, names: Names, folders: Iterable[Folder], told: Sequence[Response]
+) -> list[Folder]:
+    """Return the folders with what STATUS tells of them (RFC 9051 §6.3.11).
+
+    A server with LIST-STATUS (RFC 5819) has ``told`` that with the list. Another one is asked of all folders in one
+    round trip. A folder of which the server tells nothing has no hints.
     """
     known = {names.wire(folder): folder for folder in folders}
-    items = b" (MESSAGES SIZE)" if connection.offers("STATUS=SIZE") else b" (MESSAGES)"
+    statuses = list(read_statuses(told)) or _ask(connection, known)
+    for name, numbers in statuses:
+        if name in known:
+            known[name] = _hinted(known[name], numbers)
+    return list(known.values())
+
+
+def _ask(connection: Connection, known: Mapping[bytes, Folder]) -> list[tuple[bytes, Mapping[str, int]]]:
     commands = [
-        (b"STATUS ", connection.inline(name), items)
+        (b"STATUS ", connection.inline(name), b" ", status_items(connection))
         for name, folder in known.items()
         # What only a go-ahead would carry is not worth a round trip.
         if folder.selectable and (quotable(name) or connection.sends_at_once(len(name)))
     ]
-    for responses, _ in connection.pipeline(commands, doing="folder"):
-        for name, numbers in read_statuses(responses):
-            if name in known:
-                known[name] = _hinted(known[name], numbers)
-    return list(known.values())
+    answers = list(connection.pipeline(commands, doing="folder"))
+    return [told for responses, _ in answers for told in read_statuses(responses)]
 
 
 def read_statuses(responses: Iterable[Response]) -> Iterator[tuple[bytes, Mapping[str, int]]]:

@@ -25,7 +25,7 @@ from alimail_imap.mailboxes import (
     read_folders,
     read_names,
 )
-from alimail_imap.measuring import read_statuses
+from alimail_imap.measuring import measure, read_statuses, status_items
 from alimail_imap.options import ImapOptions
 from alimail_imap.tokens import Malformed, Response, Status, parse_status, tokenize
 
@@ -127,10 +127,15 @@ class Session:
             if "MESSAGES" in numbers:
                 self.sizes[name] = numbers["MESSAGES"]
 
-    def list_folders(self) -> list[Folder]:
-        """List the account's own folders. Raises ``Denied`` where the server does not."""
-        answers = self.ask(*listing_questions(self.connection))
-        return read_folders(self.connection, self.names, answers)
+    def list_folders(self, *, measured: bool = False) -> list[Folder]:
+        """List the account's own folders, by wish with how much stands in each.
+
+        Raises ``Denied`` where the server does not.
+        """
+        status = status_items(self.connection) if measured else b""
+        answers = self.ask(*listing_questions(self.connection, status))
+        folders = read_folders(self.connection, self.names, answers)
+        return measure(self.connection, self.names, folders, answers[0][0]) if measured else folders
 
     # Selecting
 

@@ -22,7 +22,6 @@ from alimail_core import (
 )
 from alimail_imap.idle import wait_for_mail
 from alimail_imap.listing import Lister
-from alimail_imap.measuring import measure
 from alimail_imap.options import ImapOptions
 from alimail_imap.reading import Reader
 from alimail_imap.remarks import remarks_of
@@ -54,8 +53,7 @@ class ImapSource(Source):
 
     def folders(self) -> Iterable[Folder]:
         """List the folders of the personal namespace, with how much stands in each."""
-        listed = self.session.list_folders()
-        return measure(self.session.connection, self.session.names, listed)
+        return self.session.list_folders(measured=True)
 
     def changes(self, requests: Iterable[tuple[Folder, Cursor | None]]) -> Iterator[Changes | Unusable]:
         """Tell what changed: by QRESYNC or CONDSTORE where the server has them, else by a whole listing."""
