@@ -165,7 +165,7 @@ def _parameter(argument: Argument) -> inspect.Parameter:
         info: Any = typer.Option(*names, help=argument.help, metavar=metavar)
     else:
         default = inspect.Parameter.empty if argument.default is None else argument.default
-        info = typer.Argument(help=argument.help)
+        info = typer.Argument(help=argument.help, metavar=argument.name.upper())
     hint: Any = Annotated[kind | None if default is None else kind, info]
     return inspect.Parameter(
         _identifier(argument), inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint

@@ -10,17 +10,22 @@ from pathlib import Path
 from unittest import mock
 
 from alimail_core.cli import VERBS, main
+from alimail_core.registry import Registry
 
 HEAD = """# The command line
 
-Made from `--help` by `python -m alimail_core.cli.reference docs/reference/cli.md`; a test holds it current.
+Made from `--help` by `python -m alimail_core.cli.reference docs/reference/cli.md`; a test holds it current. The
+verbs at the end come with plug-ins.
 """
 
 
 def reference() -> str:
     """Return the help of every verb as Markdown, laid out the same whatever the terminal is."""
+    verbs: list[tuple[str, ...]] = [(verb,) for verb in VERBS]
+    for command in Registry.load().commands():
+        verbs += [(command.name, each.name) for each in command.commands] or [(command.name,)]
     parts = [HEAD, f"## alimail\n\n{_help()}"]
-    parts += [f"## alimail {verb}\n\n{_help(verb)}" for verb in VERBS]
+    parts += [f"## alimail {' '.join(words)}\n\n{_help(*words)}" for words in verbs]
     return "\n".join(parts)
 
 
