@@ -23,6 +23,9 @@ from alimail_core.text import printable
 
 C = TypeVar("C", bound=str)
 
+IGNORED: Final = "ignored"
+"""What a heading of the user's own may stand for, so that its column is not read."""
+
 _EMPTY: Final = Cell("")
 
 
@@ -53,7 +56,8 @@ class Columns(Generic[C]):
         spelt = {
             plain(name): column for column, group in self.names.items() for name in "|".join(group).split("|")
         }
-        return spelt | {plain(heading): column for heading, column in self.extra.items()}
+        further = {plain(heading): column for heading, column in self.extra.items()}
+        return {heading: column for heading, column in (spelt | further).items() if column != IGNORED}
 
 
 @frozen

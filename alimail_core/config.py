@@ -46,6 +46,7 @@ from alimail_core.roster import (
 )
 from alimail_core.sameness import is_own_target
 from alimail_core.secrets import NO_SECRET, Secret
+from alimail_core.sheet_options import SheetOptions
 from alimail_core.spec import AccountSpec, Endpoint, MigrationSpec, ProvisionSpec
 from alimail_core.structure import KeyPath, Misfits, did_you_mean, structure
 from alimail_core.text import printable
@@ -184,6 +185,7 @@ class _Reading:
             table.groups,
             table.domain,
             passwords,
+            SheetOptions(table.employee_headings, table.group_headings, table.department_base),
             transfer.settle_seconds,
         )
 

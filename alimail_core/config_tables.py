@@ -15,6 +15,7 @@ from alimail_core.options import TransferOptions
 from alimail_core.pace import Pace
 from alimail_core.roster import Column, address_fault
 from alimail_core.secrets import Secret
+from alimail_core.sheet_options import EmployeeColumn, GroupColumn
 from alimail_core.units import parse_duration
 
 Use = Literal["all", "archive", "drafts", "flagged", "important", "junk", "sent", "trash"]
@@ -198,6 +199,21 @@ class ProvisionTable:
     )
     employees: Path | None = option("The spreadsheet of the employees as they shall be.", default=None)
     groups: Path | None = option("The spreadsheet of the mail groups as they shall be.", default=None)
+    employee_headings: dict[str, EmployeeColumn] = option(
+        "Further headings of the employees' sheet, such as of an export from another directory: "
+        '{"EmailAddress" = "account", "EmployeeID" = "employee number", "proxyAddresses" = "aliases"}; "ignored" '
+        "keeps a column from being read.",
+        default=Factory(dict),
+    )
+    group_headings: dict[str, GroupColumn] = option(
+        'The same of the groups: {"Name" = "group name", "mail" = "group address", "ManagedBy" = "owners"}.',
+        default=Factory(dict),
+    )
+    department_base: str = option(
+        "Where departments are OUs of distinguished names: within what they are, such as "
+        "OU=Staff,DC=corp,DC=example. Who is elsewhere gets none.",
+        default="",
+    )
     domain: str = option("Put behind accounts that are written without one.", default="")
     passwords: Path = option(
         "Where new passwords are kept, for your eyes only; each is made once. An account of the roster without a "

@@ -30,13 +30,12 @@ from alimail_core.directory_plan import Plan
 from alimail_core.directory_roster import (
     EMPLOYEE_COLUMNS,
     GROUP_COLUMNS,
-    EmployeeColumn,
-    GroupColumn,
     split_addresses,
 )
 from alimail_core.errors import Fault, InputError
 from alimail_core.roster import address_fault, count
 from alimail_core.roster_template import Language
+from alimail_core.sheet_options import EmployeeColumn, GroupColumn
 from alimail_core.sheets import Row, write_sheet
 from alimail_core.text import printable
 

@@ -7,10 +7,9 @@ be csv or xlsx, and one workbook may hold both sheets. No message repeats what s
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, ClassVar, Final
 
 from attrs import Factory, define, evolve, field, frozen
 
@@ -22,32 +21,25 @@ from alimail_core.directory import (
     Employee,
     Group,
     addresses_of,
-    department_key,
-    department_text,
     fold,
 )
+from alimail_core.directory_faults import tell_doubled, tell_twin_departments
 from alimail_core.directory_plan import Wish
+from alimail_core.distinguished import (
+    LONGEST,
+    department_of,
+    is_name,
+    mail_addresses,
+    names_of,
+    same_name,
+)
 from alimail_core.errors import InputError
 from alimail_core.passwords import password_fault
 from alimail_core.roster import address_fault, count
 from alimail_core.secrets import Secret, cell_fault, file_remark, parse_cell
+from alimail_core.sheet_options import LDAP, EmployeeColumn, GroupColumn, SheetOptions
 from alimail_core.sheets import Row
 from alimail_core.text import printable
-
-EmployeeColumn: TypeAlias = Literal[
-    "name",
-    "account",
-    "employee number",
-    "password",
-    "department",
-    "extension",
-    "title",
-    "mobile",
-    "quota",
-    "manager",
-    "aliases",
-]
-GroupColumn: TypeAlias = Literal["group name", "group address", "owners", "members"]
 
 EMPLOYEE_COLUMNS: Final[Mapping[EmployeeColumn, tuple[str, ...]]] = {
     "name": ("name|full name|employee name|display name", "姓名|员工姓名|名字|显示名|显示名称"),
@@ -128,6 +120,8 @@ class DirectoryRoster(Findings):
 
     employees: list[EmployeeRow] = Factory(list)
     groups: list[GroupRow] = Factory(list)
+    addresses: dict[str, str] = Factory(dict)
+    """What distinguished names mean, by ``same_name``."""
 
     def wish(self, freeze: Collection[str] = (), only: Collection[str] = ()) -> Wish:
         """Return what is wished, or the part of it that is about the addresses ``only``.
@@ -171,13 +165,17 @@ class DirectoryRoster(Findings):
 
 
 def read_directory(
-    employees: Path | None, groups: Path | None = None, domain: str = "", known: Collection[str] = ()
+    employees: Path | None,
+    groups: Path | None = None,
+    domain: str = "",
+    known: Collection[str] = (),
+    options: SheetOptions | None = None,
 ) -> DirectoryRoster:
     """Return the employees and groups of files without faults. Raises ``InputError`` with all of them.
 
     ``known`` has the addresses that are there already: who has one is somebody.
     """
-    roster = scan_directory(employees, groups, domain)
+    roster = scan_directory(employees, groups, domain, options)
     roster.nobodies(known)
     if roster.faults:
         raise InputError(
@@ -186,22 +184,36 @@ def read_directory(
     return roster
 
 
-def scan_directory(employees: Path | None, groups: Path | None = None, domain: str = "") -> DirectoryRoster:
+def scan_directory(
+    employees: Path | None,
+    groups: Path | None = None,
+    domain: str = "",
+    options: SheetOptions | None = None,
+) -> DirectoryRoster:
     """Read employees and groups, and judge them together. Never raises for what is in a file.
 
     ``domain`` is put behind accounts that are written without one.
     """
-    roster = DirectoryRoster()
+    roster, wishes = DirectoryRoster(), options or SheetOptions()
+    sheets: list[_Employees | _Groups] = []
     if employees is not None:
-        staff = read_table(employees, Columns(EMPLOYEE_COLUMNS, ("name", "account")), roster)
+        staff_columns = Columns(EMPLOYEE_COLUMNS, ("name", "account"), {**LDAP, **wishes.employee_headings})
+        staff = read_table(employees, staff_columns, roster)
         if staff is not None:
-            _Employees(employees, staff, roster, domain).read()
+            sheets.append(_Employees(employees, staff, roster, domain, wishes.department_base))
     if groups is not None:
-        lists = read_table(groups, Columns(GROUP_COLUMNS, ("group name", "group address")), roster)
+        list_columns = Columns(
+            GROUP_COLUMNS, ("group name", "group address"), {**LDAP, **wishes.group_headings}
+        )
+        lists = read_table(groups, list_columns, roster)
         if lists is not None:
-            _Groups(groups, lists, roster, domain).read()
-    _tell_doubled(roster)
-    _tell_twin_departments(roster)
+            sheets.append(_Groups(groups, lists, roster, domain))
+    for sheet in sheets:  # a name may stand in the one sheet, and the address that it means in the other
+        roster.addresses |= sheet.named()
+    for sheet in sheets:
+        sheet.read()
+    tell_doubled(roster)
+    tell_twin_departments(roster)
     return roster
 
 
@@ -214,6 +226,23 @@ class _Cells:
     roster: DirectoryRoster
     domain: str
 
+    own: ClassVar[str]
+    """The column of a row's own address."""
+
+    def named(self) -> dict[str, str]:
+        """Return the addresses of those who have a distinguished name."""
+        cells = [(self.table.cell(row, "distinguished name").text, row) for row in self.table.rows]
+        found = {same_name(name): self.table.cell(row, self.own).text.strip() for name, row in cells if name}
+        return {name: self.whole(address) for name, address in found.items() if address}
+
+    def whole(self, text: str) -> str:
+        """Put the domain behind an account that is written without one."""
+        return text if "@" in text or "＠" in text or not self.domain else f"{text}@{self.domain}"
+
+    def meant(self, text: str) -> str:
+        """Return the address that a distinguished name means; whatever else it is stays."""
+        return self.roster.addresses.get(same_name(text), text) if is_name(text) else text
+
     def text(self, row: Row, column: str, limit: int = MAX_TEXT) -> str:
         """Return what a cell holds, without spaces around it; empty, and a fault, where it cannot stand there."""
         cell = self.table.cell(row, column)
@@ -225,7 +254,7 @@ class _Cells:
 
     def address(self, row: Row, column: str, text: str, *, ours: bool) -> str:
         """Return a mail address, with the domain where it has none; empty, and a fault, where it is none."""
-        whole = text if "@" in text or "＠" in text or not self.domain else f"{text}@{self.domain}"
+        whole = self.whole(text)
         fault = address_fault(whole)
         if fault is None and ours:
             fault = local_part_fault(whole.rpartition("@")[0])
@@ -240,7 +269,11 @@ class _Cells:
         if cell.fault:
             self.told(row, column, cell.raw, cell.fault, cell.remedy)
             return NOBODY
-        found = {self.address(row, column, text, ours=ours) for text in split_addresses(cell.text)}
+        if is_name(cell.text):
+            texts = [self.meant(name) for name in names_of(cell.text[:MAX_CELL])]
+        else:
+            texts = split_addresses(mail_addresses(cell.text))
+        found = {self.address(row, column, text, ours=ours) for text in texts}
         return frozenset(found - {""})
 
     def told(self, row: Row, column: str, value: str, fault: str, remedy: str) -> None:
@@ -250,6 +283,9 @@ class _Cells:
 
 @define
 class _Employees(_Cells):
+    base: str = ""
+    own: ClassVar[str] = "account"
+
     def read(self) -> None:
         rows = wanted(self.table, "account", EXAMPLE_ACCOUNT, self.roster)
         if not rows:
@@ -268,7 +304,7 @@ class _Employees(_Cells):
 
     def _made(self, row: Row) -> EmployeeRow:
         texts: dict[str, Any] = {name: self.text(row, column) or None for column, name in _PLAIN.items()}
-        account, manager = self.text(row, "account", 254), self.text(row, "manager", 254)
+        account, manager = self.text(row, "account", 254), self.meant(self.text(row, "manager", LONGEST))
         for column, text in (("name", texts["name"]), ("account", account)):
             if (
                 not text
@@ -283,13 +319,21 @@ class _Employees(_Cells):
             department=self._department(row),
             quota=self._quota(row),
             manager=self.address(row, "manager", manager, ours=False) or None if manager else None,
-            aliases=self.addresses(row, "aliases", ours=True),
+            aliases=self._aliases(row, address),
         )
         at = {column: row.at(index) for index, column in self.table.columns.items()}
         return EmployeeRow(employee, at | {"": row.where}, self._secret(row, address))
 
+    def _aliases(self, row: Row, address: str) -> frozenset[str]:
+        text, found = self.table.cell(row, "aliases").text, self.addresses(row, "aliases", ours=True)
+        if mail_addresses(text) == text:
+            return found
+        return frozenset(each for each in found if fold(each) != fold(address))  # it names the main one too
+
     def _department(self, row: Row) -> DepartmentPath | None:
-        text = self.text(row, "department", MAX_TEXT * 10)
+        text = self.text(row, "department", LONGEST)
+        if is_name(text) or (not text and self.table.cell(row, "distinguished name").text):
+            return department_of(text or self.table.cell(row, "distinguished name").text, self.base) or None
         if not text:
             return None
         path = tuple(name.strip() for name in text.strip("/").split("/"))
@@ -326,6 +370,8 @@ class _Employees(_Cells):
 
 @define
 class _Groups(_Cells):
+    own: ClassVar[str] = "group address"
+
     def read(self) -> None:
         rows = wanted(self.table, "group address", EXAMPLE_GROUP, self.roster)
         if not rows:
@@ -380,51 +426,3 @@ def local_part_fault(local: str) -> tuple[str, str] | None:
             "up to 64 letters, digits, dots, hyphens and underscores; the first is a letter or digit",
         )
     return ("has two dots in a row", "leave one of them") if ".." in local else None
-
-
-def _tell_doubled(roster: DirectoryRoster) -> None:
-    """Tell addresses that two would have, and numbers that two employees have."""
-    first: dict[str, str] = {}
-    numbers: dict[str, str] = {}
-    for row in roster.employees:
-        own = [
-            (row.employee.address, row.at["account"]),
-            *((each, row.at["aliases"]) for each in row.employee.aliases),
-        ]
-        for address, where in sorted(own):
-            _tell_if_taken(roster, first, address, where)
-        number = row.employee.number
-        if (
-            number
-            and (other := numbers.setdefault(number, row.at["employee number"])) != row.at["employee number"]
-        ):
-            message = f'the employee number "{printable(number)}" stands in {other} already'
-            roster.fault(row.at["employee number"], message, "give each person a number of their own")
-    for group in roster.groups:
-        _tell_if_taken(roster, first, group.group.address, group.where)
-
-
-def _tell_if_taken(roster: DirectoryRoster, first: dict[str, str], address: str, where: str) -> None:
-    other = first.setdefault(fold(address), where)
-    if other != where:
-        message = f'the address "{printable(address)}" stands in {other} already'
-        roster.fault(where, message, "leave one of them out, or choose another address")
-
-
-def _tell_twin_departments(roster: DirectoryRoster) -> None:
-    """Tell departments that are spelt in two ways: each would be made, or the second one not found."""
-    first: dict[str, tuple[DepartmentPath, str]] = {}
-    told: dict[str, set[DepartmentPath]] = defaultdict(set)
-    for row in roster.employees:
-        path = row.employee.department or ()
-        for end in range(1, len(path) + 1):
-            key = department_key(path[:end])
-            known, where = first.setdefault(key, (path[:end], row.at["department"]))
-            if known[-1] != path[end - 1] and path[:end] not in told[key]:
-                told[key].add(path[:end])
-                roster.fault(
-                    row.at["department"],
-                    f'the department "{printable(department_text(path[:end]))}" is spelt '
-                    f'"{printable(department_text(known))}" in {where}',
-                    "spell it alike everywhere",
-                )

@@ -26,7 +26,18 @@ from alimail_core.text import printable
 RESERVED: Final = frozenset({"kind", "login", "login_domains", "secret"})
 """Keys of ``[source]`` and ``[target]`` that are the core's own; no plug-in's option is called so."""
 
-PROVISION_KEYS: Final = frozenset({"kind", "employees", "groups", "domain", "passwords"})
+PROVISION_KEYS: Final = frozenset(
+    {
+        "kind",
+        "employees",
+        "groups",
+        "employee_headings",
+        "group_headings",
+        "department_base",
+        "domain",
+        "passwords",
+    }
+)
 """The same of ``[provision]``."""
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]*")

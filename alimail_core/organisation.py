@@ -74,7 +74,9 @@ class Organisation:
         actual, traits = self._actual(there)
         mailboxes: list[Employee | Group] = [*actual.employees.values(), *actual.groups.values()]
         known = [address for each in mailboxes for address in addresses_of(each)]
-        roster = read_directory(self.spec.employees, self.spec.groups, self.spec.domain, known)
+        roster = read_directory(
+            self.spec.employees, self.spec.groups, self.spec.domain, known, self.spec.sheets
+        )
         wish = roster.wish(freeze, only)
         made = plan(wish.directory, actual, traits, wish.freeze)
         asked = {Kind.DEPARTMENT, Kind.EMPLOYEE} if self.spec.employees else set()

@@ -13,6 +13,7 @@ from alimail_core.model import FolderPath, Remark
 from alimail_core.options import TransferOptions
 from alimail_core.pace import Pace
 from alimail_core.secrets import Secret
+from alimail_core.sheet_options import SheetOptions
 
 
 @frozen
@@ -88,5 +89,6 @@ class ProvisionSpec:
     groups: Path | None
     domain: str
     passwords: Path
+    sheets: SheetOptions = field(factory=SheetOptions)
     settle_seconds: float = 30.0
     """How long the service may take to finish a step whose connection has ended, or to show one that is done."""
