@@ -10,12 +10,15 @@ disabled before the first removal, and only `alimail enable` lets that pass come
 disk, with their keys kept, before a removal is asked for: an undo that was cut off finds them again by that and goes
 on, and a pass that comes first waits until nothing can be removed any more, takes whatever still stands there for a
 stranger and adopts it.
+
+A source folder of which nothing is left in the target has no place there any more: the next pass puts it where the
+rules say by then.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import islice
 from typing import Any
@@ -119,10 +122,27 @@ def _undo(ends: Ends, book: Book, folder: str, *, disable: Callable[[], object] 
         if disable is not None:  # Within the lease, so that no pass slips in and carries it all again.
             disable()
         work.run()
+        if not dry_run:
+            _let_go_of_places(book, work.places)
     places = work.places.values()
     folders = (UndoneFolder(each.row.path, each.removed, each.octets, dict(each.kept)) for each in places)
     told = tuple(each for each in folders if each.removed or each.kept)
     return Undone(account.source_address, account.target_address, dry_run, told)
+
+
+def _let_go_of_places(book: Book, places: Container[int]) -> None:
+    """Unpair the source folders that have nothing in these places any more, so that today's rules decide anew."""
+    held = (State.STORED, State.MOVING, State.MERGED, State.SENT, State.PENDING)
+    for row in book.folders("source"):
+        if row.target_id in places and not any(map(_holds_its_place, book.walk(row.id, held))):
+            book.put_folder("source", row.path, row.special_use)
+
+
+def _holds_its_place(row: Row) -> bool:
+    """Tell whether a message stands in the target, or may."""
+    if row.state == State.PENDING:
+        return row.target_key is not None  # an undo had begun to remove it
+    return row.state != State.STORED or not row.target_gone
 
 
 @define

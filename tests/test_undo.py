@@ -7,10 +7,12 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+from attrs import evolve
 
 from alimail_core.cli import main
 from alimail_core.config import load
 from alimail_core.errors import Denied, InDoubt, InputError, LeaseHeld, Refused
+from alimail_core.folders import FolderPolicy, FolderRule
 from alimail_core.migration import Migration
 from alimail_core.model import INBOX, Cursor, Folder, Unusable
 from alimail_core.registry import Registry
@@ -74,6 +76,26 @@ def test_a_whole_account_leaves_the_target_and_comes_again_by_wish(
     migration.enable("")
     assert migration.run().accounts[0].copied == 7
     assert plugin.boxes[NEW].everything() == before
+    assert migration.run().accounts[0].copied == 0
+
+
+def test_an_undone_folder_goes_where_the_rules_say_by_then(
+    plugin: MemoryPlugin, migration: Migration
+) -> None:
+    """One that still holds a copy keeps its place, and so does every other that was not undone."""
+    migration.run()
+    jobs = FolderPolicy(rules=(FolderRule(("Work",), ("Jobs",)), FolderRule(INBOX, ("Old",))))
+    plugin.boxes[NEW].set_flags(INBOX, 1, {"\\Seen", "\\Flagged"})
+    assert (undo(migration, "Work").removed, undo(migration, "INBOX").removed) == (2, 4)
+    migration.enable("")
+    migration.spec = evolve(migration.spec, policy=jobs)
+    assert {each.source: each.target for each in next(iter(migration.plan())).folders} == {
+        INBOX: INBOX,
+        ("Work",): ("Jobs",),
+    }
+    assert migration.run().accounts[0].copied == 6
+    held = {path: len(plugin.boxes[NEW].uids(path)) for path in (INBOX, ("Work",), ("Jobs",))}
+    assert held == {INBOX: 5, ("Work",): 0, ("Jobs",): 2}
     assert migration.run().accounts[0].copied == 0
 
 
