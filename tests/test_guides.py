@@ -213,7 +213,7 @@ def test_the_administrators_guide_can_be_followed(
         if line
     ]
     verbs = {command.split()[1] for command in commands if command.startswith("alimail")}
-    assert verbs == {"--version", *VERBS} - {"copy", "watch", "discover", "provision"}
+    assert verbs == {"--version", *VERBS} - {"copy", "watch", "discover", "provision", "move"}
     for command in commands:
         office.run(command)
         if command.startswith("alimail enable"):
