@@ -152,7 +152,11 @@ def default_ledger(source_address: str, target_address: str) -> Path:
 
 
 def _address(endpoint: Endpoint, user: str) -> str:
-    """Return who a mailbox belongs to: the user, at its host where the user is no address; domains in lower case."""
+    """Return who a mailbox belongs to: the user, at its host where the user is no address; domains in lower case.
+
+    Where a service account opens the mailbox of somebody else, that one is named by the option ``mailbox``.
+    """
+    user = getattr(endpoint.options, "mailbox", None) or user
     local, at, domain = user.rpartition("@")
     if not at:
         local, domain = user, str(getattr(endpoint.options, "host", "") or endpoint.kind)
