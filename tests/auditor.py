@@ -63,6 +63,8 @@ class Auditor:
     """How many copies need not stand where they belong, because of that."""
     left: Counter[bytes] = Factory(Counter)
     """How often it left a place at the source, by a move or for good."""
+    left_lately: Counter[bytes] = Factory(Counter)
+    """The same since the last pass that completed."""
     on_the_move: Counter[bytes] = Factory(Counter)
     """How often it was moved at the source since the last pass that completed."""
     given: dict[bytes, set[frozenset[str]]] = Factory(dict)
@@ -81,19 +83,21 @@ class Auditor:
     def arrived(self, octets: bytes) -> None:
         """A message, or one more copy of it, is at the source.
 
-        Where one like it left the source, and its copy the target, it looks like that one moved: not carried again.
+        Where one like it left the source since the last pass, and its copy the target, it looks like that one moved:
+        not carried again.
         """
         content = content_of(octets)
         if self.limit[content]:  # of which of two equals a copy was made, only its flags and date tell
             self.reflagged.add(content)
         self.limit[content] += 1
-        self.absent[content] += min(self.left[content], self.absent[content])
+        self.absent[content] += min(self.left_lately[content], self.absent[content])
         self.known[digests(octets).digest] = content_of(octets)
 
     def moved(self, octets: bytes) -> None:
         """A message was moved at the source. Where the copy must not be moved as well, it is written again."""
         content = content_of(octets)
         self.left[content] += 1
+        self.left_lately[content] += 1
         self.on_the_move[content] += 1
         hidden = any(each.closed for each in self.world.source.tree.values())
         if not self._follows(content) or hidden:
@@ -102,6 +106,7 @@ class Auditor:
     def deleted(self, octets: bytes) -> None:
         """A message was deleted at the source."""
         self.left[content_of(octets)] += 1
+        self.left_lately[content_of(octets)] += 1
 
     def hidden(self) -> None:
         """A folder of the source cannot be listed: what was moved out of it looks like new mail."""
@@ -182,9 +187,12 @@ class Auditor:
             self.absent.clear()
 
     def pass_completed(self) -> None:
-        """All is known now."""
+        """All is known now. What has left the source was not moved: if it comes back, it is carried again."""
         self.amnesia = False
         self.on_the_move.clear()
+        self.left_lately.clear()
+        alive = {content_of(one.octets) for _, _, one in messages(self.world.source)}
+        self.absent = Counter({content: n for content, n in self.absent.items() if content in alive})
 
     def undone(self, before: list[StoredMessage], *, struck: bool) -> None:
         """Something was undone, or not: what is gone was ours alone, as we gave it, and the source has it still."""

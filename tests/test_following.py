@@ -13,6 +13,7 @@ from attrs import evolve
 
 from alimail_core.errors import Refused
 from alimail_core.ledger.facts import facts
+from alimail_core.messages import EVERYTHING
 from alimail_core.model import INBOX, Folder, Moved, PathRules
 from alimail_core.testing.faults import Countdown, FaultKind, Killed
 from alimail_core.testing.memory import MemorySink, MemoryTraits
@@ -195,6 +196,49 @@ def test_what_comes_back_after_its_deletion_was_mirrored_is_carried() -> None:
     assert len(story.world.target.uids(INBOX)) == 2
 
 
+@pytest.mark.parametrize("looked", [True, False])
+def test_what_comes_back_after_both_sides_lost_it_is_carried(looked: bool) -> None:
+    """It left the source and was not moved, as a pass has seen: what is there again is new, wherever it stands."""
+    story = begin()
+    octets = story.mail[0]
+    story.delete_at_source(0)
+    if looked:
+        story.delete_in_target(0)
+        story.a_pass_completes(refill=False)
+    else:
+        story.a_pass_completes(refill=False)
+        story.delete_in_target(0)
+    story.world.source.deliver(INBOX, octets)
+    story.books.arrived(octets)
+    story.a_pass_completes(refill=False)
+    assert len(story.world.target.uids(INBOX)) == 2
+
+
+def test_what_comes_back_takes_its_copy_where_that_stands() -> None:
+    """Deleted at the source long ago and put back elsewhere: nobody has touched the copy, which follows."""
+    story = begin()
+    octets = story.mail[0]
+    story.delete_at_source(0)
+    story.a_pass_completes(refill=False)
+    story.world.source.deliver(WORK, octets)
+    story.books.arrived(octets)
+    assert story.world.run().copied == 0
+    assert (len(story.world.target.uids(INBOX)), len(story.world.target.uids(WORK))) == (1, 1)
+    story.a_pass_completes(refill=False)
+
+
+def test_what_was_moved_and_cannot_be_read_yet_is_not_back() -> None:
+    """Its copy was removed by its user, and only later can be seen that it was moved."""
+    story = begin()
+    story.delete_in_target(0)
+    story.move_at_source(0, WORK)
+    story.spoil_at_source(1, "NO broken")
+    story.a_pass_completes(refill=False)
+    story.spoil_at_source(1, None)
+    story.a_pass_completes(refill=False)
+    assert not story.world.target.uids(WORK)
+
+
 @pytest.mark.parametrize("then", ["moved again", "renumbered"])
 @pytest.mark.parametrize("kind", [FaultKind.KILLED_BEFORE, FaultKind.KILLED_AFTER])
 def test_a_message_whose_move_was_cut_off_moves_on(kind: FaultKind, then: str) -> None:
@@ -230,6 +274,50 @@ def test_what_is_refilled_is_not_taken_for_a_move() -> None:
     story.delete_in_target(1)
     story.a_pass_completes(refill=True)
     assert len(story.world.target.uids(SENT)) == 1
+
+
+def test_what_its_user_filed_before_we_knew_of_it_is_its_users() -> None:
+    """The process died after the APPEND; the copy was filed, so it is found there, and neither copied nor removed."""
+    story = begin(deletions="mirror")
+    story.copy_at_source(0, SENT)
+    story.a_pass_completes(refill=False)
+    new = [(INBOX, "plain", 0, NO_FLAGS)]
+    story.mail_arrives_and_its_pass_is_struck([], new, FaultKind.KILLED_AFTER, ("append", 1), 5.0, True)
+    story.move_in_target(2, SENT)
+    story.a_pass_completes(refill=False)
+    assert (len(story.world.target.uids(INBOX)), len(story.world.target.uids(SENT))) == (2, 2)
+    story.delete_at_source(2)
+    story.a_pass_completes(refill=False)
+    assert len(story.world.target.uids(SENT)) == 2
+
+
+def test_a_flag_that_was_set_before_a_move_follows_as_well() -> None:
+    """The source tells only changes, so nobody names the flag once more."""
+    story = begin(source=MemoryTraits(delta=True))
+    story.flag_at_source(0, frozenset({"\\Seen"}))
+    story.move_at_source(0, WORK)
+    story.a_pass_completes(refill=False)
+
+
+def test_after_a_trial_the_rest_is_carried() -> None:
+    """What a trial left out waits for the first pass that is none."""
+    story = begin()
+    for _ in range(3):
+        story.arrive(INBOX, "plain", 0, NO_FLAGS)
+    story.a_pass_carries_some(None, EVERYTHING, 1)
+    assert len(story.world.target.uids(INBOX)) == 3
+    story.a_pass_completes(refill=False)
+
+
+def test_one_stranger_among_many_arrivals_is_known() -> None:
+    """So few strangers are held against what is fetched: the message that stands there is not sent."""
+    story = begin()
+    for _ in range(20):
+        story.arrive(INBOX, "plain", 0, NO_FLAGS)
+    story.world.target.deliver(INBOX, story.mail[7])
+    story.books.brought(story.mail[7])
+    story.a_pass_completes(refill=False)
+    assert len(story.world.target.uids(INBOX)) == 22
 
 
 class CopyingSink(MemorySink):

@@ -51,6 +51,9 @@ _HOLD = (
 )
 _STOP_FENCE = sa.select(account.c.stop_fence).where(_MINE)
 
+_LEFT = sa.func.coalesce(sa.func.nullif(message.c.gone, 0), 1)
+"""``gone`` of what has left the source, now or before."""
+
 _CONSIDERED_ANEW = (State.VANISHED, State.LEFT_OUT)
 """What is pending again where a listing tells something new of it."""
 
@@ -169,19 +172,21 @@ class Book(Queries):
         c, twin = message.c, message.alias()
         goes_to = sa.select(folder.c.target_id).where(folder.c.id == c.folder_id)
         comes_to = goes_to.correlate(message).scalar_subquery()
-        twins = sa.select(twin.c.id).where(
-            twin.c.target_id == comes_to,
-            twin.c.state.in_((State.SENT, State.STORED, State.MOVING)),
-            stands_somewhere(twin.c),
-        )
-        stands = {
-            State.COLLAPSED: twins.where(twin.c.digest == c.digest),
-            State.MERGED: twins.where(content_of(twin.c) == content_of(c)),
+        stands = (twin.c.state.in_((State.SENT, State.STORED, State.MOVING)), stands_somewhere(twin.c))
+        # No index has what differs in line ends alone: all that stands is read once, where something is merged.
+        content = content_of(twin.c)
+        mine = twin.c.folder_id.in_(self._mine("source"))
+        standing = sa.select(twin.c.target_id, content).where(mine, *stands, content.is_not(None))
+        alone = {
+            State.COLLAPSED: ~sa.select(twin.c.id)
+            .where(twin.c.target_id == comes_to, *stands, twin.c.digest == c.digest)
+            .exists(),
+            State.MERGED: sa.tuple_(comes_to, content_of(c)).not_in(standing),
         }
         again = 0
         with self.write() as connection:
             for state in states:
-                left_out = sa.and_(self._here, c.state == state, c.gone == 0, ~stands[state].exists())
+                left_out = sa.and_(self._here, c.state == state, c.gone == 0, alone[state])
                 again += connection.execute(
                     message.update().where(left_out).values(state=State.PENDING)
                 ).rowcount
@@ -245,7 +250,7 @@ class Book(Queries):
         """Begin a new epoch of a source folder: its keys mean nothing, and what it had is to be matched anew."""
         with self.write() as connection:
             connection.execute(
-                message.update().where(message.c.folder_id == folder_id).values(key=None, gone=1)
+                message.update().where(message.c.folder_id == folder_id).values(key=None, gone=_LEFT)
             )
             connection.execute(
                 folder.update().where(folder.c.id == folder_id).values(epoch=epoch, cursor=None)
@@ -302,7 +307,7 @@ class Book(Queries):
                 state = State.PENDING if row.state in _CONSIDERED_ANEW else row.state
                 changed.append({"_id": row.id, "flags": flags, "gone": 0, "state": state})
         if dead:
-            connection.execute(message.update().where(c.id.in_(dead)).values(key=None, gone=1))
+            connection.execute(message.update().where(c.id.in_(dead)).values(key=None, gone=_LEFT))
             self._vanish(connection, c.id.in_(dead))
         if fresh:
             execute_many(connection, message.insert(), fresh)
@@ -333,8 +338,17 @@ class Book(Queries):
     def _vanish(self, connection: sa.Connection, where: sa.ColumnElement[bool]) -> None:
         """What is gone and was never sent has vanished; what was sent stays, for it may stand in the target."""
         states = (State.PENDING, State.UNREADABLE, State.LEFT_OUT)
-        unsent = message.c.state.in_(states) & (message.c.gone == 1)
+        unsent = message.c.state.in_(states) & (message.c.gone != 0)
         connection.execute(message.update().where(where, unsent).values(state=State.VANISHED))
+
+    def let_go(self) -> None:
+        """Note, once all that the source has is settled, that what left it was not moved.
+
+        But for what may be a message that the source does not give just now.
+        """
+        left = sa.and_(self._here, RESTLESS, message.c.gone == 1, ~self._may_be_unread())
+        with self.write() as connection:
+            connection.execute(message.update().where(left).values(gone=2))
 
     def leave_out_all_but(self, folder_id: int, newest: int) -> int:
         """Leave out what is pending of a source folder and not among its newest messages; return how many."""

@@ -30,7 +30,9 @@ def follow_moves(p: Pass) -> None:
     sizes = p.book.gone_sizes()
     arrived = [row for row in p.book.arrived(sizes) if row.folder_id in paired] if sizes else []
     departed = p.book.departed({row.size for row in arrived}) if arrived else []
-    departed.sort(key=_stands, reverse=True)  # of equal ones, first those whose copy stands
+    departed.sort(
+        key=lambda row: (not _stands(row), row.gone)
+    )  # of equal ones, first those whose copy stands
     _take_over(
         p, [(departed[claim.stranger], arrived[claim.wanted]) for claim in _moved(p, arrived, departed)]
     )
@@ -84,14 +86,19 @@ def _moved(p: Pass, arrived: Sequence[Row], departed: Sequence[Row]) -> list[Cla
 def _take_over(p: Pass, moved: Sequence[tuple[Row, Row]]) -> None:
     """Let known messages stand where the source has them now; what gets no place here is copied again.
 
-    That is a copy which stands in another folder and must not be moved: by wish, or because it is not our work.
+    That is a copy which stands in another folder and must not be moved: by wish, or because it is not our work. And
+    it is what had left both sides, when an earlier pass found it nowhere at the source: it was not moved, it is back.
     """
     goals = {pair.id: pair.target.id for pair in p.pairs}
-    apart = [old for old, new in moved if _stands(old) and old.target_id != goals[new.folder_id]]
+    apart = [
+        old for old, new in moved if _stands(old) and (old.gone > 1 or old.target_id != goals[new.folder_id])
+    ]
     seen = _seen(p, apart)
     places: list[tuple[Row, Row, dict[str, Any]]] = []
     for old, new in moved:
         now = seen.get(old.id, old)
+        if old.gone > 1 and not _stands(now):
+            continue
         if not _stands(now) or now.target_id == goals[new.folder_id] or _may_move(p, now):
             places.append((old, new, _kept_flags(p, old)))
     p.book.take_places(places)
