@@ -166,13 +166,25 @@ def test_a_connection_that_dies_costs_only_what_it_had_sent(main: bool) -> None:
     assert isinstance(error, Transient) == main
 
 
-def test_a_main_connection_that_dies_idle_is_noticed() -> None:
-    """The call ends with it, and not the command after it."""
-    server = Server()
-    server.replies[b"NOOP"] = CLOSE
-    outcomes, error = store(server, [batch()])
-    assert grades(outcomes.values()) == {"Stored": MESSAGES}
-    assert isinstance(error, Transient)
+def test_nobody_waits_for_a_connection_that_is_not_needed_any_more() -> None:
+    """A lane that is still logging in when all is stored has nothing to answer for, and ends by itself."""
+    let_in = threading.Event()
+    waited: list[bool] = []
+    server = Server(connections=1)
+
+    def log_in(_: bytes) -> bytes:
+        server.logins += 1
+        if server.logins > 1:
+            waited.append(let_in.wait(5))
+        return b""
+
+    server.replies[b"LOGIN"] = log_in
+    with server, ImapSink.open(server.options, server.credentials, choose=lambda _: Spread()) as sink:
+        outcomes = list(sink.append([batch()]))
+        assert grades(outcomes) == {"Stored": MESSAGES}
+        let_in.set()
+    assert set(server.brought) == {MAIN}
+    assert all(waited)
 
 
 def test_no_batch_is_taken_once_the_main_connection_died() -> None:

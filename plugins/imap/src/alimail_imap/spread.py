@@ -193,6 +193,8 @@ class _Spreading:
         self._waiting = _Waiting()
         self._alive = 0
         self._closing = False
+        self._connecting: set[threading.Thread] = set()
+        """Lanes that have no connection yet."""
 
     # In the caller's thread
 
@@ -217,11 +219,9 @@ class _Spreading:
             self._close()
         while not self._told.empty():
             self._hear()
+        # While others worked the main connection may have died unnoticed; whoever uses it next will notice.
         if (error := self._stop or self._lost) is not None:
             raise error
-        if len(self._threads) > 1:
-            # While others worked it may have died unnoticed.
-            self._link.connection.run(b"NOOP")
 
     def _stopped(self) -> bool:
         return self._stop is not None or self._lost is not None
@@ -266,6 +266,9 @@ class _Spreading:
             self._alive += 1
         thread = threading.Thread(target=self._lane, args=[main], name="append", daemon=True)
         self._threads.append(thread)
+        if not main:
+            with self._changed:
+                self._connecting.add(thread)
         thread.start()
 
     def _hear(self) -> Outcome | None:
@@ -300,17 +303,23 @@ class _Spreading:
             self._waiting.clear()
 
     def _close(self) -> None:
+        """End the lanes. One that still logs in has nothing to answer for: when all is well nobody waits for it.
+
+        It ends by itself. Where something is wrong the account is opened anew soon, and that may need its connection.
+        """
         with self._changed:
             self._closing = True
             self._changed.notify_all()
+            left = set() if self._stopped() else set(self._connecting)
         for thread in self._threads:
-            thread.join()
+            if thread not in left:
+                thread.join()
 
     # In a lane's thread
 
     def _lane(self, main: bool) -> None:
         try:
-            connection = self._link.connection if main else self._link.another()
+            connection = self._link.connection if main else self._connect()
             try:
                 self._work(connection, main)
             finally:
@@ -320,6 +329,13 @@ class _Spreading:
             self._leave(_Ended(error, main, broken=True))
         except BaseException as bug:  # noqa: BLE001  (raised in the caller's thread)
             self._leave(bug)
+
+    def _connect(self) -> Connection:
+        try:
+            return self._link.another()
+        finally:
+            with self._changed:
+                self._connecting.discard(threading.current_thread())
 
     def _leave(self, told: _Told) -> None:
         with self._changed:
