@@ -14,6 +14,7 @@ from alimail_core.model import INBOX, FolderPath
 from alimail_core.testing.oracle import Snapshot, mailbox_argument
 from benchmarks import check
 from benchmarks.eta import EtaError, eta_error
+from benchmarks.exchange import at_exchange
 from benchmarks.mail import deliver, letter
 from benchmarks.measure import Taken, take
 from benchmarks.organisation import build, misses, verb
@@ -117,6 +118,8 @@ def sit(work: Work, tools: Sequence[Tool], *, tls: bool, runs: int, tell: Callab
     """Measure a work with the tools that it is for; the tools take turns."""
     if work.desk:
         return list(at_the_desk(work, runs, tell))
+    if work.exchange:
+        return [Run(*measured) for measured in at_exchange(work, runs, tell)]
     chosen = [tool for tool in tools if tool.name in (SUBJECT, *work.peers)]
     with Stage.built(round_trip=work.round_trip, poor_source=work.poor_source, alibaba=work.alibaba) as stage:
         sitting = Sitting(work, stage, tls, tell)

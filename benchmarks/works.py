@@ -63,6 +63,8 @@ class Work:
     """The source has no CONDSTORE."""
     change: Change | None = None
     """With it, later passes are measured and not the first."""
+    exchange: bool = False
+    """The source is an Exchange server; see ``benchmarks.exchange``."""
     desk: bool = False
     """No mail is moved: verbs are run over accounts that were carried; see ``benchmarks.organisation``."""
     tls: tuple[bool, ...] = (False,)
@@ -162,6 +164,23 @@ WORKS: Mapping[str, Work] = {
         (Goal(0.2, "mbsync"),),
         accounts=200,
         round_trip=0.05,
+    ),
+    "ews": Work(
+        "5,000 messages, 170 MB, from an Exchange server, loopback",
+        Corpus(5_000, 170_000_000),
+        ("exchangelib", "alimail by IMAP"),
+        (Goal(0.35, "exchangelib"),),
+        exchange=True,
+        tls=(True,),
+    ),
+    "ews50": Work(
+        "5,000 messages, 170 MB, from an Exchange server, 50 ms round trip at both ends",
+        Corpus(5_000, 170_000_000),
+        ("exchangelib", "alimail by IMAP"),
+        (Goal(0.35, "exchangelib"),),
+        round_trip=0.05,
+        exchange=True,
+        tls=(True,),
     ),
     "organisation": Work(
         "a roster of 5,000 accounts and a ledger of 200 messages each, servers that answer at once",
