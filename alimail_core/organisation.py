@@ -28,6 +28,7 @@ from alimail_core.errors import InputError
 from alimail_core.ledger import Ledger
 from alimail_core.ledger.steps import StepBook, StepRow, StepState
 from alimail_core.model import Remark
+from alimail_core.password_letters import write_password_letters
 from alimail_core.passwords import PasswordFile
 from alimail_core.provision import Provisioned, provision
 from alimail_core.registry import Registry
@@ -119,6 +120,18 @@ class Organisation:
             )
         finally:
             ledger.close()
+
+    def letters(self, planned: Planned, folder: Path, language: Language) -> list[Path]:
+        """Write a letter for each person whom the plan makes, or whom ``apply`` has made, with the first password.
+
+        Only for passwords that were made; those with a letter in the folder get no other. Returns the new texts.
+        """
+        made = {step.key for step in planned.plan.steps() if step.makes and step.kind is Kind.EMPLOYEE}
+        if Path(self.spec.ledger).exists() or "://" in self.spec.ledger:
+            done = (row for row in self.steps() if row.makes and row.state is StepState.DONE)
+            made |= {row.key for row in done if row.kind == Kind.EMPLOYEE.value}
+        people = [each for key, each in planned.wish.directory.employees.items() if key in made]
+        return write_password_letters(people, PasswordFile(self.spec.passwords), folder, language)
 
     def steps(self) -> list[StepRow]:
         """Return every step that was begun, in that order. Raises ``LedgerError`` where there is no ledger."""

@@ -87,6 +87,10 @@ class PasswordFile:
         """Return the password that was made for an address. Raises ``KeyError`` where none was."""
         return self._known[fold(address)]
 
+    def has(self, address: str) -> bool:
+        """Tell whether a password was made for an address."""
+        return fold(address) in self._known
+
     def make(self, addresses: Iterable[str]) -> None:
         """Make a password for each address that has none; all are on the disk when this returns."""
         new = {address: generate() for address in addresses if fold(address) not in self._known}

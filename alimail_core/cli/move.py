@@ -13,7 +13,7 @@ from alimail_core.cli import options
 from alimail_core.cli.carry import Looks, ask_secrets, carry
 from alimail_core.cli.frame import Frame, heeding_signals
 from alimail_core.cli.output import MARKS, complain, count_text, octets_text, remark_lines, say
-from alimail_core.cli.provision import tell_step
+from alimail_core.cli.provision import tell_step, write_letters
 from alimail_core.cli.provision_text import plan_lines, show_end, summary
 from alimail_core.errors import InputError
 
@@ -39,6 +39,11 @@ def move(
         str,
         typer.Option(metavar="TIME", help="How long new mailboxes may take until they let people in."),
     ] = "10m",
+    letters: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write a letter with the first password for each new person."),
+    ] = None,
+    language: options.InLanguage = options.Language.EN,
     yes: options.Yes = False,
     quiet: options.Quiet = False,
     plain: options.Plain = False,
@@ -56,6 +61,7 @@ def move(
     Examples:
       alimail move --plan
       alimail move
+      alimail move --letters letters --language zh
       alimail move --yes --full --log move.jsonl
 
     \b
@@ -71,6 +77,8 @@ def move(
     if not yes:
         _confirm()
     run.provision()
+    if letters is not None:
+        run.write_letters(letters, language)
     run.wait()
     run.migrate()
     run.verify(full=full)
@@ -154,6 +162,11 @@ class _Move:
         show_end(ended, self.organisation.spec.passwords, json=False)
         if not ended.complete:
             self.code = 3
+
+    def write_letters(self, folder: Path, language: options.Language) -> None:
+        """Write to the new people."""
+        if self.planned is not None:
+            write_letters(self.organisation, self.planned, folder, language)
 
     def wait(self) -> None:
         """Wait until the new mailboxes let their people in."""

@@ -91,8 +91,17 @@ def provision(
             show_default=False,
         ),
     ] = None,
+    letters: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="For apply and export: write a letter with the first password for each new person, as text and as a "
+            "page to print; only you can read them. Who has one there already gets no other.",
+        ),
+    ] = None,
     language: Annotated[
-        options.Language, typer.Option("--language", help="For export: the language of the headings.")
+        options.Language,
+        typer.Option("--language", help="The language of the console's headings and of letters."),
     ] = options.Language.ZH,
     yes: options.Yes = False,
     json: options.Json = False,
@@ -117,6 +126,7 @@ def provision(
       alimail roster template employees -o employees.xlsx
       alimail provision plan --employees employees.xlsx --there export.xlsx
       alimail provision export --employees employees.xlsx --groups groups.xlsx --there export.xlsx -o import
+      alimail provision apply --letters letters --language en
       alimail provision apply --yes
       alimail provision plan --only anna@new.example --json
 
@@ -148,12 +158,17 @@ def provision(
             print(line)
         say(summary(planned.plan))
     if action is Action.APPLY:
-        return _apply(frame, organisation, planned, yes=yes, json=json, quiet=quiet)
+        code = _apply(frame, organisation, planned, yes=yes, json=json, quiet=quiet)
+        if letters is not None:
+            write_letters(organisation, planned, letters, language)
+        return code
     if action is Action.EXPORT:
         if output is None:
             raise InputError("where to?", remedy="Name a folder with --output.")
         lines = export_lines(organisation.export(planned, output, language.value), spec.passwords)
         say(*(line for line in lines if not json))
+        if letters is not None:
+            write_letters(organisation, planned, letters, language)
     if planned.plan.problems:
         return 3
     return 4 if detailed_exitcode and planned.plan.waves else 0
@@ -204,6 +219,14 @@ def _apply(
         ended = organisation.apply(planned.wish, frame.stop, _tell_nothing if quiet or json else tell_step)
     show_end(ended, organisation.spec.passwords, json=json)
     return 0 if ended.complete else 3
+
+
+def write_letters(
+    organisation: Organisation, planned: Planned, folder: Path, language: options.Language
+) -> None:
+    """Write a letter for each new person, and say where."""
+    written = organisation.letters(planned, folder, language.value)
+    complain(f"{count_text(len(written), 'new letter')} in {folder}; only you can read them.")
 
 
 def _confirm(made: Plan) -> None:
