@@ -136,15 +136,19 @@ def test_a_source_is_listed_in_three_round_trips(maildirs: Dovecot, turns: Turns
 def test_a_target_is_made_listed_and_read_back_in_one_round_trip_each(
     maildirs: Dovecot, turns: Turns
 ) -> None:
-    """What stands in old folders is asked while new ones are made, and what was written to is not asked whether
-    it has changed.
+    """Its naming and its folders are asked together, what stands in old folders while new ones are made, and what was
+    written to is not asked whether it has changed.
     """
     user = maildirs.new_user()
     maildirs.deliver(user, INBOX, b"Subject: here already\r\n\r\n")
     wanted: list[tuple[FolderPath, None]] = [((f"Box {number}",), None) for number in range(4)]
     with ImapSink.open(options_for(maildirs), credentials_for(maildirs, user)) as sink:
         assert turns.taken() == 1
+        assert sink.traits.rules.delimiter == "/"
+        assert turns.taken() == 1
         there = list(sink.folders())
+        assert turns.taken() == 0
+        assert [folder.path for folder in there] == [folder.path for folder in sink.folders()] == [INBOX]
         assert turns.taken() == 1
         made = [folder for folder in sink.create(wanted) if isinstance(folder, Folder)]
         assert turns.taken() == 1

@@ -114,6 +114,11 @@ class Session:
         return answers[len(first) :]
 
     @property
+    def is_named(self) -> bool:
+        """Tell whether it is known how folders are named on this server."""
+        return self._names is not None
+
+    @property
     def names(self) -> Names:
         """How folders are named on this server; asked when it is first needed, with nothing in flight."""
         if self._names is None:

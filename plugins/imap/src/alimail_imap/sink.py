@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from alimail_core import (
@@ -45,6 +46,8 @@ from alimail_imap.uidsets import expand, format_sets, parse_set
 
 MAX_DEPTH = 50
 """The most levels of folders that we make; a deeper one is made beside its parent. No server tells its own limit."""
+THIS_MOMENT = 1.0
+"""Seconds for which folders that were listed with the naming are those of now: who opens a target lists it next."""
 _MARK = frozenset({"\\Deleted"})
 _SHARES = Shares()
 """Of all sinks in this process: it is the process's connections that a server counts."""
@@ -71,6 +74,8 @@ class ImapSink(ImapSource, Sink):
         self._rules = rules
         self._open = True
         self._listed: list[Folder] | None = None
+        self._listed_at: float | None = None
+        """When that came together with the naming, by the monotonic clock, unless it was given to somebody since."""
         _SHARES.enter(session.options.address)
 
     @classmethod
@@ -98,8 +103,10 @@ class ImapSink(ImapSource, Sink):
 
     @property
     def traits(self) -> SinkTraits:
-        """What this server is like and can do."""
+        """What this server is like and can do. The first time it is asked, and lists its folders as well."""
         options = self.session.options
+        if not self.session.is_named:
+            self._listed, self._listed_at = self.session.list_folders(), time.monotonic()
         return SinkTraits(
             tells_news=self.connection.offers("IDLE"),
             max_connections=options.max_connections,
@@ -141,7 +148,9 @@ class ImapSink(ImapSource, Sink):
 
     def folders(self) -> Iterable[Folder]:
         """List the folders of the personal namespace; how much stands in a target is of no use to anybody."""
-        self._listed = self.session.list_folders()
+        listed_at, self._listed_at = self._listed_at, None
+        if self._listed is None or listed_at is None or time.monotonic() - listed_at > THIS_MOMENT:
+            self._listed = self.session.list_folders()
         return self._listed
 
     def create(self, wanted: Sequence[tuple[FolderPath, SpecialUse | None]]) -> Iterator[Folder | Unusable]:
