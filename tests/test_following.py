@@ -5,7 +5,7 @@ The ``Auditor`` of the machine judges these too: nothing is written twice, nothi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from attrs import evolve
 from alimail_core.errors import Refused
 from alimail_core.ledger.facts import facts
 from alimail_core.messages import EVERYTHING
-from alimail_core.model import INBOX, Folder, Moved, PathRules
+from alimail_core.model import INBOX, Batch, Folder, Moved, NotStored, PathRules, Stored
 from alimail_core.testing.faults import Countdown, FaultKind, Killed
 from alimail_core.testing.memory import MemorySink, MemoryTraits
 from tests.harness import World
@@ -440,6 +440,34 @@ def test_what_an_undo_removes_late_is_carried_again(meanwhile: Callable[[Migrati
 
 def undo(story: Migration, kind: FaultKind, operation: str) -> None:
     story.it_is_undone(None, dry_run=False, kind=kind, where=(operation, 1), late=5.0, power=True)
+
+
+class MergingSink(MemorySink):
+    """A server that keeps the first of two identical messages, and answers the second with the first one's key."""
+
+    def append(self, batches: Iterable[Batch]) -> Iterator[Stored | NotStored]:
+        for outcome in super().append(batches):
+            if isinstance(outcome, Stored) and outcome.key == "1/2":
+                self.mailbox.delete(INBOX, 2)
+                outcome = Stored(outcome.id, "1/1")
+            yield outcome
+
+
+@pytest.mark.parametrize("ends", [(b"", b""), (b"\r\n", b""), (b"", b"\r\n")])
+def test_what_was_merged_is_carried_once_its_twin_is_elsewhere(ends: tuple[bytes, bytes]) -> None:
+    """As long as the copy stands for both, nothing is done; line ends at the end make no other message."""
+    world = World()
+    for end in ends:
+        world.source.deliver(INBOX, b"Message-ID: <1@x>\r\n\r\n1" + end)
+    world.run(sink=MergingSink)
+    assert world.states() == {"STORED": 1, "MERGED": 1}
+    assert world.run().copied == 0
+    world.source.make(WORK)
+    world.source.move(INBOX, 1, WORK)
+    world.run()
+    world.run()
+    assert (len(world.target.uids(INBOX)), len(world.target.uids(WORK))) == (1, 1)
+    world.assert_settled()
 
 
 class StayingSink(MemorySink):
