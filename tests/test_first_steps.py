@@ -75,6 +75,10 @@ def configure(kind: str = "mem", old: str = "env:OLD", new: str = "env:NEW", *ro
 # secrets
 
 
+LOST = {"anna": "NOPE", "bert": "OLD"}
+"""Whose password stands in which variable; one of them is not set."""
+
+
 @pytest.mark.parametrize("verb", [["check"], ["plan"], ["migrate", "--yes"], ["verify"]])
 def test_secrets_that_cannot_be_had_are_told_before_any_server_is_asked(
     run: Run, verb: list[str], capsys: pytest.CaptureFixture[str]
@@ -107,14 +111,23 @@ def test_an_account_without_its_secret_waits_and_the_others_go_on(
     run: Run, plugin: MemoryPlugin, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It is told first, its servers are not asked, and Bert's mail arrives."""
-    secrets = {"anna": "NOPE", "bert": "OLD"}
-    rows = [f"{name}@old.example,env:{secret},{name}@new.example" for name, secret in secrets.items()]
+    rows = [f"{name}@old.example,env:{secret},{name}@new.example" for name, secret in LOST.items()]
     configure("mem", "env:OLD", "env:NEW", *rows)
     assert run("migrate", "--yes") == 3
     first = capsys.readouterr().err.splitlines()[0]
     assert first == "the secret of source anna@old.example (env:NOPE) is not set"
     assert plugin.boxes["bert@new.example"].everything().total() == 1
     assert not plugin.boxes["anna@new.example"].everything()
+
+
+def test_an_account_without_its_secret_asks_no_server(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """Bert hears that the server is away, and Anna, who could not log in to it, of her secret alone."""
+    rows = [f"{name}@old.example,env:{secret},{name}@new.example" for name, secret in LOST.items()]
+    configure("away", "env:OLD", "env:NEW", *rows)
+    assert run("migrate", "--yes", "--plain") == 1
+    out = capsys.readouterr().out
+    assert "anna@old.example: the secret of source anna@old.example (env:NOPE) is not set" in out
+    assert "bert@old.example: there is no server of the name old.example" in out
 
 
 @pytest.mark.parametrize(("rows", "code"), [(["anna"], 1), (["anna", "bert"], 3)])

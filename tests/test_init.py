@@ -113,6 +113,7 @@ def test_flags_answer_everything(init: Init) -> None:
     assert "原邮箱地址" in Path("people.csv").read_text("utf-8-sig")
 
 
+@pytest.mark.slow
 def test_questions_ask_everything(tmp_path: Path) -> None:
     """On a real terminal each question comes in its turn, one that was answered wrongly again, with the reason."""
     (tmp_path / "old.csv").touch()
@@ -251,6 +252,7 @@ def test_wrong_flags_are_told_together(init: Init, capsys: pytest.CaptureFixture
     ]
 
 
+@pytest.mark.slow
 def test_a_wrong_flag_is_asked_for_on_a_terminal(tmp_path: Path) -> None:
     """There the right answer can be typed, and nothing else is lost."""
     code, shown = on_a_terminal(tmp_path, ["1110"] + [""] * 9, *FLAGS[:6], "--source-port", "eleven")

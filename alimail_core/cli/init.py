@@ -202,7 +202,8 @@ def _end(
             interview.refuse(place, f"a {side} of the kind {name} has no option {place[1]}", "Leave it out.")
     for row in rows.values():
         if row.required or (row.name == "region" and side == "target"):
-            interview.take(side, row.name, kind.options, f"  {row.name}: {row.help}", row.default.strip('"'))
+            question = f"  {row.name}: {row.help}".rstrip(".")
+            interview.take(side, row.name, kind.options, question, row.default.strip('"'))
             if row.required and row.name not in interview.answers[side]:
                 interview.unanswered.append((side, row.name))
         elif (side, row.name) in interview.given and side == "target":
