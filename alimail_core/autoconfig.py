@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import http.client
 import ssl
+import threading
 import urllib.error
 import urllib.request
+from concurrent.futures import Future
 from typing import IO, Final
 from xml.parsers import expat
 
@@ -22,6 +24,7 @@ MAX_OCTETS: Final = 256 * 1024
 SECONDS: Final = 15.0
 """How long a page may take to arrive."""
 _STEP_SECONDS: Final = 5.0
+_TOO_LONG: Final = "it takes too long to arrive"
 
 ISPDB: Final = "https://autoconfig.thunderbird.net/v1.1/{domain}"
 """Mozilla's own list of providers: whoever asks tells it the domain."""
@@ -55,8 +58,25 @@ def pages(domain: str) -> list[str]:
 
 
 def fetch(url: str, context: ssl.SSLContext, clock: Clock) -> bytes:
-    """Return a page. Raises ``NotPublished``."""
-    end = clock.monotonic() + SECONDS
+    """Return a page. Raises ``NotPublished``, also where a server sends on and on."""
+    page: Future[bytes] = Future()
+    # In a thread of its own, which is left alone then: a header that comes octet by octet begins the socket's
+    # time-out anew with each.
+    threading.Thread(target=_fetch, args=(page, url, context, clock), name="autoconfig", daemon=True).start()
+    try:
+        return page.result(SECONDS)
+    except TimeoutError:
+        raise NotPublished(_TOO_LONG) from None
+
+
+def _fetch(page: Future[bytes], url: str, context: ssl.SSLContext, clock: Clock) -> None:
+    try:
+        page.set_result(_read(url, context, clock.monotonic() + SECONDS, clock))
+    except BaseException as error:  # noqa: BLE001 - raised where the page is waited for, whatever it is
+        page.set_exception(error)
+
+
+def _read(url: str, context: ssl.SSLContext, end: float, clock: Clock) -> bytes:
     try:
         with _opener(context).open(url, timeout=_STEP_SECONDS) as response:
             octets = bytearray()
@@ -65,7 +85,7 @@ def fetch(url: str, context: ssl.SSLContext, clock: Clock) -> bytes:
                 if len(octets) > MAX_OCTETS:
                     raise NotPublished(f"it has more than {MAX_OCTETS} octets")
                 if clock.monotonic() > end:
-                    raise NotPublished("it takes too long to arrive")
+                    raise NotPublished(_TOO_LONG)
             return bytes(octets)
     except urllib.error.HTTPError as error:
         error.close()

@@ -36,6 +36,9 @@ class Internet:
     """By URL without its scheme: what is served, or as text where it leads to."""
     silent: bool = False
     """The name server gives no answer."""
+    dripping: set[str] = field(factory=set)
+    """URLs without their scheme whose answer's header comes octet by octet and has no end."""
+    over: threading.Event = field(factory=threading.Event)
     failing: set[str] = field(factory=set)
     """Names of which it says that it cannot answer now."""
     asked: list[str] = field(factory=list)
@@ -115,6 +118,8 @@ def _web_server(world: Internet) -> Iterator[int]:
         def do_GET(self) -> None:
             url = f"{self.headers['Host']}{self.path}"
             world.asked.append(f"https://{url}")
+            while url in world.dripping and not world.over.wait(0.01):
+                self.wfile.write(b"H")
             page = world.pages.get(url)
             self.send_response(404 if page is None else 302 if isinstance(page, str) else 200)
             if isinstance(page, str):
@@ -135,5 +140,6 @@ def _web_server(world: Internet) -> Iterator[int]:
         try:
             yield server.server_address[1]
         finally:
+            world.over.set()
             server.shutdown()
             thread.join(10)

@@ -203,9 +203,14 @@ def test_a_provider_is_known_by_where_the_mail_goes(registry: Registry, certific
     guess = found["imap outlook.office365.com:None"].guess
     assert "Microsoft 365" in guess.why[0]
     assert "xoauth2" in guess.note
-    with internet(zone(MX=["1 notgoogle.com."]), certificate):
-        found, _ = find(registry, certificate)
-    assert "imap imap.gmail.com:None" not in found
+    for exchanger, host in {
+        "notgoogle.com": "imap.gmail.com",
+        "163mx01.mxmail.netease.com": "imap.qiye.163.com",  # of people's free boxes
+        "mx3.qq.com": "imap.exmail.qq.com",
+    }.items():
+        with internet(zone(MX=[f"1 {exchanger}."]), certificate):
+            found, _ = find(registry, certificate)
+        assert f"imap {host}:None" not in found
 
 
 def test_each_known_provider_has_hosts_that_may_be_tried() -> None:
@@ -314,6 +319,17 @@ def test_a_page_that_never_ends_is_left(registry: Registry, certificate: Certifi
     with internet(zone(), certificate) as world:
         world.pages[PAGE] = page()
         _, remarks = find(registry, certificate, clock=Hasty())
+    assert "it takes too long" in remarks[0]
+
+
+def test_a_header_that_never_ends_is_left(
+    registry: Registry, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does one whose every octet comes in time, and whose header has no end."""
+    monkeypatch.setattr(autoconfig, "SECONDS", 0.3)
+    with internet(zone(), certificate) as world:
+        world.dripping.add(PAGE)
+        _, remarks = find(registry, certificate)
     assert "it takes too long" in remarks[0]
 
 
