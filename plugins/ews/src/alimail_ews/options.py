@@ -61,6 +61,7 @@ class EwsOptions(ServerOptions):
         """Return where requests go."""
         host, port = self.address
         scheme, usual = ("http", 80) if self.tls == "none" else ("https", 443)
+        host = f"[{host}]" if ":" in host and not host.startswith("[") else host
         return f"{scheme}://{host}{'' if port == usual else f':{port}'}{self.url_path}"
 
     @property
