@@ -26,6 +26,9 @@ hypothesis.settings.register_profile(
 hypothesis.settings.register_profile("dev", deadline=None, print_blob=True)
 hypothesis.settings.register_profile("quick", deadline=None, print_blob=True, max_examples=20)  # `make check`
 
+LONG_SECONDS = 1800
+"""A long test of ``--long`` may be a search that found something: it needs its time to tell it in few words."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add ``--long`` and ``--sample-seed``."""
@@ -60,6 +63,9 @@ def pytest_report_header(config: pytest.Config) -> str:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the long tests that are not in the sample, the same ones in every worker."""
     if config.getoption("--long"):
+        for item in items:
+            if item.get_closest_marker("long") is not None:
+                item.add_marker(pytest.mark.timeout(LONG_SECONDS))
         return
     kinds: dict[str, list[pytest.Item]] = defaultdict(list)
     sizes: dict[str, int] = {}

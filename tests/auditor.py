@@ -73,6 +73,8 @@ class Auditor:
     """What may count as somebody else's work: others brought it too, or the ledger has forgotten writing it."""
     reflagged: set[bytes] = Factory(set)
     """Whose flags in the target are not alimail's alone."""
+    filed: set[bytes] = Factory(set)
+    """What the target's user has moved: its copies are not where alimail put them, and stay."""
     known: dict[bytes, bytes] = Factory(dict)
     """Contents by the digest of what the source has, where that does not render anew."""
     amnesia: bool = False
@@ -137,6 +139,7 @@ class Auditor:
         content = content_of(octets)
         self.absent[content] += 1
         self.reflagged.add(content)
+        self.filed.add(content)
         if content in self._in_doubt():
             self.adopted.add(content)  # it is its user's now
             self.limit[content] += to not in self.world.source.tree
@@ -253,7 +256,7 @@ class Auditor:
         if options.deletions != "mirror" or not traits.moves:
             return
         alive = {content_of(one.octets) for _, _, one in messages(self.world.source)}
-        meddled = self.adopted | set(+self.absent) | set(+self._of(self.world.deeds.late))
+        meddled = self.adopted | self.filed | set(+self.absent) | set(+self._of(self.world.deeds.late))
         for place, _, one in messages(self.world.target):
             content = content_of(one.octets)
             if content in self.limit and content not in meddled:
@@ -328,14 +331,17 @@ class Auditor:
 
     def _extras(self) -> Counter[bytes]:
         """Count the second copies that the report names."""
-        query = sa.select(message.c.digest).where(
-            problem.c.message_id == message.c.id, problem.c.kind == "extra"
+        query = sa.select(message.c.digest, folder.c.path, message.c.target_key).where(
+            problem.c.message_id == message.c.id,
+            problem.c.kind == "extra",
+            folder.c.id == message.c.target_id,
         )
         with self.world.ledger.engine.connect() as connection:
-            named = Counter(bytes(row[0]) for row in connection.execute(query))
+            named = connection.execute(query).all()
         extras: Counter[bytes] = Counter()
-        for digest, n in named.items():
-            extras[self.known.get(digest, b"")] += n
+        for digest, path, key in named:  # a source that renders anew gave octets that nobody else has seen
+            copy = self.world.target.folder(_path(path)).find(key or "")
+            extras[self.known.get(digest) or (content_of(copy.octets) if copy else b"")] += 1
         return extras
 
     def ledger_says(self) -> list[Said]:

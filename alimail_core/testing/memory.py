@@ -144,6 +144,7 @@ class MemoryMailbox:
     def __init__(self, traits: MemoryTraits = MemoryTraits()) -> None:
         self.traits = traits
         self.tree: dict[FolderPath, MemoryFolder] = {}
+        self.renderings = 0
         self._modseq = 0
         self._made = 0
         self._date = FIRST_DATE
@@ -310,7 +311,6 @@ class MemorySource(Source):
         self._closed = False
         self._lost = False
         self._busy = ""
-        self._renderings = 0
         seed = mailbox.traits.shuffle
         self._random = None if seed is None else random.Random(seed)
 
@@ -462,8 +462,8 @@ class MemorySource(Source):
     def _rendered(self, octets: bytes) -> bytes:
         if self.mailbox.traits.stable_octets:
             return octets
-        self._renderings += 1
-        return b"X-Rendered: %d\r\n" % self._renderings + octets
+        self.mailbox.renderings += 1
+        return b"X-Rendered: %d\r\n" % self.mailbox.renderings + octets
 
     def _mixed(self, items: Sequence[_T]) -> Sequence[_T]:
         return items if self._random is None else self._random.sample(items, len(items))

@@ -30,6 +30,8 @@ def follow_moves(p: Pass) -> None:
     sizes = p.book.gone_sizes()
     arrived = [row for row in p.book.arrived(sizes) if row.folder_id in paired] if sizes else []
     departed = p.book.departed({row.size for row in arrived}) if arrived else []
+    if not p.source.traits.stable_octets and _find_sent(p, departed):
+        departed = p.book.departed({row.size for row in arrived})
     departed.sort(
         key=lambda row: (not _stands(row), row.gone)
     )  # of equal ones, first those whose copy stands
@@ -51,6 +53,16 @@ def _settle_begun(p: Pass) -> None:
     left = p.book.rows(states=[State.MOVING])
     # Where one of its folders cannot be listed now, it may have happened unseen: only time will tell.
     _stay(p, [row for row in left if _was_seen(p, row.target_id) and _was_seen(p, row.moving_to)])
+
+
+def _find_sent(p: Pass, departed: Sequence[Row]) -> bool:
+    """Look where the copies are of what was sent without an answer: only they tell what it was.
+
+    A source that renders anew gives a message that moved other octets than those that were sent.
+    """
+    sent = {row.target_id for row in departed if row.state == State.SENT}
+    reconcile(p, [target for target in p.targets.values() if target.id in sent], sent_only=True)
+    return bool(sent)
 
 
 def _was_seen(p: Pass, target_id: int | None) -> bool:

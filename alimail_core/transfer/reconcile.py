@@ -402,7 +402,7 @@ def find_second_copies(p: Pass, target: Target) -> None:
     """Where a message was sent again and the first attempt arrived after all, take our own later copy away.
 
     Only a copy whose key the server told us in answer to our APPEND, whose octets are those that we sent and
-    whose flags nobody touched is removed; otherwise the second copy is named in the report.
+    whose flags nobody touched, next to one of the same octets, is removed; otherwise the report names the second copy.
     """
     twice = p.book.resent(target.id)
     if not twice:
@@ -410,16 +410,19 @@ def find_second_copies(p: Pass, target: Target) -> None:
     strangers = _describe(p, target, p.book.strangers(target.id))
     wanted = [evidence(row, row.fingerprint, row.message_hash) for row in twice]
     found = [Evidence(row.fingerprint, row.message_hash, row.size) for row in strangers]
-    _, of_strangers = nominees(wanted, found, [])
+    of_rows, of_strangers = nominees(wanted, found, [])
     bodies = read_bodies(p.sink, target.folder, [strangers[index].entry for index in of_strangers])
     for index in of_strangers:
         found[index] = _with_body(found[index], bodies.get(strangers[index].key))
+    if not p.source.traits.stable_octets:  # the first attempt had other octets: its content tells
+        read_copies(p, [(index, twice[index]) for index in of_rows], wanted)
     for claim in claim_by_bodies(wanted, found, []):
-        _drop_second_copy(p, target, twice[claim.wanted], strangers[claim.stranger])
+        same = wanted[claim.wanted].digest == found[claim.stranger].digest
+        _drop_second_copy(p, target, twice[claim.wanted], strangers[claim.stranger], same=same)
 
 
-def _drop_second_copy(p: Pass, target: Target, row: Row, late: StrangerRow) -> None:
-    if row.origin == Origin.APPENDED and p.sink.traits.moves and _untouched(p, target, row):
+def _drop_second_copy(p: Pass, target: Target, row: Row, late: StrangerRow, *, same: bool) -> None:
+    if same and row.origin == Origin.APPENDED and p.sink.traits.moves and _untouched(p, target, row):
         # Ours becomes a stranger first, so that it is named where its removal is cut off.
         p.book.claim([(row, late, {"origin": Origin.FOUND})], left=row)
         p.book.touch_target()
