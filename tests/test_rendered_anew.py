@@ -1,4 +1,4 @@
-"""Sources that render each message anew, as Exchange does, while passes are struck: what the state machine has found."""
+"""Sources that render each message anew, as Exchange does, while passes are struck: found by the state machine."""
 
 from __future__ import annotations
 

@@ -402,7 +402,7 @@ def find_second_copies(p: Pass, target: Target) -> None:
     """Where a message was sent again and the first attempt arrived after all, take our own later copy away.
 
     Only a copy whose key the server told us in answer to our APPEND, whose octets are those that we sent and
-    whose flags nobody touched, next to one of the same octets, is removed; otherwise the report names the second copy.
+    whose flags nobody touched, next to one of the same octets, is removed; otherwise the report names both.
     """
     twice = p.book.resent(target.id)
     if not twice:
