@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections import deque
 from typing import Final
 
 from alimail_core import Clock
@@ -11,24 +12,36 @@ from alimail_core import Clock
 SLACK: Final = 1.02
 """Calls keep this much apart beyond their pace: they bunch on the way, and one too many in a second costs a pause."""
 
+MADE_UP_FOR: Final = 10
+"""Moments that may be made up for where a busy machine woke us late."""
+
 
 class Limiter:
-    """Hands out the moments at which a call may be made; used by many threads."""
+    """Lets calls begin one after another; used by many threads.
+
+    They are a fixed time apart, and no second has more than the pace, whatever is made up for.
+    """
 
     def __init__(self, calls_per_second: float, clock: Clock) -> None:
         self._apart = SLACK / calls_per_second
+        self._recent: deque[float] = deque(maxlen=max(1, int(calls_per_second)))
+        """When the last calls of a second began."""
         self._clock = clock
         self._lock = threading.Lock()
         self._next = 0.0
 
     def wait(self) -> None:
-        """Wait for the next moment, and take it. Moments that nobody wanted are not made up for."""
+        """Return when a call may begin."""
         with self._lock:
+            mine = self._next
+            if len(self._recent) == self._recent.maxlen:
+                mine = max(mine, self._recent[0] + self._apart * len(self._recent))
+            left = mine - self._clock.monotonic()
+            if left > 0:
+                self._clock.sleep(left)
             now = self._clock.monotonic()
-            mine = max(self._next, now)
-            self._next = mine + self._apart
-        if mine > now:
-            self._clock.sleep(mine - now)
+            self._recent.append(now)
+            self._next = max(mine + self._apart, now - MADE_UP_FOR * self._apart)
 
     def pause(self, seconds: float) -> None:
         """Let nobody begin a call for so long, all threads alike."""
