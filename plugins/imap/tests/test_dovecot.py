@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import datetime, timedelta, timezone
 from typing import Literal
 
@@ -32,7 +34,7 @@ from alimail_imap.login import connect, probe
 from alimail_imap.options import ImapOptions
 from alimail_imap.sink import ImapSink
 from alimail_imap.source import ImapSource
-from alimail_imap.spread import Spread
+from alimail_imap.spread import Pace, Spread
 from alimail_imap.testing import credentials_for, options_for
 
 pytestmark = pytest.mark.server
@@ -357,3 +359,26 @@ def test_a_wrong_password_is_denied(rich: Dovecot, user: str) -> None:
     with pytest.raises(Denied) as caught:
         connect(options_for(rich), Credentials(user, lambda: "hunter2"))
     assert "hunter2" not in f"{caught.value} {caught.value.remedy}"
+
+
+def test_a_server_that_bears_no_more_connections_is_written_over_those_that_it_bears() -> None:
+    """What is refused costs no message, and is heard, also where all is stored by then.
+
+    Dovecot counts connections when they have logged in, so of many that come at once it lets in too many.
+    """
+    pace, most = Pace(wanted=8), 4
+    batch = [Delivery(number, Folder(INBOX), b"Subject: %d\r\n\r\nx\r\n" % number) for number in range(100)]
+    with Dovecot(capability="IMAP4rev1 UIDPLUS", max_connections=most) as server, ExitStack() as others:
+        options, credentials = options_for(server), credentials_for(server, server.new_user())
+        for _ in range(most - 1):
+            others.callback(connect(options, credentials).close)
+        with ImapSink.open(options, credentials, choose=lambda _: Spread(pace=pace)) as sink:
+            assert all(isinstance(outcome, Stored) for outcome in sink.append([batch]))
+            for thread in threading.enumerate():
+                if thread.name == "append":
+                    thread.join()
+            assert pace.bears == 1
+            assert all(isinstance(outcome, Stored) for outcome in sink.append([batch]))
+        others.close()
+        with ImapSource.open(options, credentials) as source:
+            assert [folder.messages for folder in source.folders()] == [200]

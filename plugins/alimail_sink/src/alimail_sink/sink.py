@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 from alimail_core import Clock, Credentials, Denied, Remark
 from alimail_imap.grades import LOGIN_REMEDY
 from alimail_imap.sink import ImapSink
+from alimail_imap.spread import choose
 from alimail_sink.options import AlibabaOptions
+
+FIRST = 8
+"""Connections that a mailbox is written over to begin with; how many more there may be is ``max_connections``."""
 
 REFUSED_REMEDY = (
     "Alibaba Mail does not tell why it refuses a login. It is one of three: the password is wrong; the organisation "
@@ -37,7 +42,7 @@ class AlibabaSink(ImapSink):
 def open_sink(options: AlibabaOptions, credentials: Credentials, clock: Clock) -> AlibabaSink:
     """Connect and log in. See ``SinkKind.open``; a refused login names its three possible causes."""
     try:
-        sink = AlibabaSink.open(options.imap(), credentials)
+        sink = AlibabaSink.open(options.imap(), credentials, choose=partial(choose, first=FIRST))
     except Denied as error:
         if error.remedy == LOGIN_REMEDY:
             error.remedy = REFUSED_REMEDY

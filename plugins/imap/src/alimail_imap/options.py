@@ -29,7 +29,9 @@ class ImapOptions(ServerOptions):
         default=None,
     )
     max_connections: int | None = option(
-        "The most connections that this server bears at once, over all accounts.", default=None
+        "The most connections that this server bears at once, over all accounts. Where it is not told, one mailbox is "
+        "written over eight at most.",
+        default=None,
     )
     append_connections: int = option(
         "The most connections that one mailbox is written over: two, and more where the server has no LITERAL+ and "

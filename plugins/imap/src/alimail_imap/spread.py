@@ -34,8 +34,8 @@ from alimail_core import (
 from alimail_imap.append import AppendStrategy, Link, Multi, Outcome, Pipelined
 from alimail_imap.connection import Connection
 
-FIRST = 8
-"""Lanes to begin with, where there is work for them."""
+FIRST = 4
+"""Lanes to begin with, where there is work for them, at a server of which nothing is known."""
 ROUNDS = 8
 """How many messages cost a lane about as much time as its login."""
 ROUND_OCTETS = 1024 * 1024
@@ -107,10 +107,10 @@ class Spread:
         return _Spreading(link, self).outcomes(batches)
 
 
-def choose(connection: Connection) -> AppendStrategy:
-    """Pick the strategy that suits a server's capabilities."""
+def choose(connection: Connection, first: int = FIRST) -> AppendStrategy:
+    """Pick the strategy that suits a server's capabilities; ``first``: with how many lanes to begin."""
     if not connection.offers("LITERAL+"):
-        return Spread()
+        return Spread(pace=Pace(wanted=first))
     two = Pace(wanted=2, bears=2)
     if not connection.offers("MULTIAPPEND"):
         return Spread(pace=two)
@@ -195,6 +195,8 @@ class _Spreading:
         self._closing = False
         self._connecting: set[threading.Thread] = set()
         """Lanes that have no connection yet."""
+        self._bore: int | None = None
+        """How many had one when nobody listened any more."""
 
     # In the caller's thread
 
@@ -311,6 +313,7 @@ class _Spreading:
             self._closing = True
             self._changed.notify_all()
             left = set() if self._stopped() else set(self._connecting)
+            self._bore = self._alive - len(left)
         for thread in self._threads:
             if thread not in left:
                 thread.join()
@@ -327,6 +330,8 @@ class _Spreading:
                     connection.close()
         except AlimailError as error:  # There was no connection to be had.
             self._leave(_Ended(error, main, broken=True))
+            if self._bore is not None:
+                self._pace.refused(self._bore)
         except BaseException as bug:  # noqa: BLE001  (raised in the caller's thread)
             self._leave(bug)
 
