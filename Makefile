@@ -4,12 +4,13 @@ PY := .venv/bin
 # Tests start hundreds of processes: none of them is to compile everything anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo demo-organisation demo-provision check test test-long soak bench
+.PHONY: help setup demo demo-organisation demo-exchange demo-provision check test test-long soak bench
 
 help:
 	@echo "make demo       move a small organisation between two real servers, and prove it"
 	@echo "make demo-organisation  thirty accounts, two in trouble, killed, mended, cut over, proven"
 	@echo "make demo-provision  300 people, made from a spreadsheet by the API, then their mail moves in"
+	@echo "make demo-exchange  an Exchange server: scripts, roster, check, five mailboxes moved through a kill, proven"
 	@echo "make test       everything that CI runs (real Dovecots on loopback)"
 	@echo "make test-long  the same with all seeds of the long tests"
 	@echo "make bench      side by side with mbsync, doveadm and others: WORK=alibaba50 RUNS=3 TLS=off WRITE=1"
@@ -27,6 +28,9 @@ demo-organisation: setup
 
 demo-provision: setup
 	@$(PY)/python -m tools.demo.provisioning
+
+demo-exchange: setup
+	@$(PY)/python -m tools.demo.exchange
 
 check: setup
 	$(PY)/ruff check .

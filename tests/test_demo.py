@@ -16,6 +16,7 @@ from attrs import evolve
 from alimail_core.testing.oracle import Kept, Snapshot
 from tools.demo import proof
 from tools.demo.company import GONE, MISTYPED
+from tools.demo.exchange import PASSWORD
 from tools.demo.office import altered
 
 ROOT = Path(__file__).parents[1]
@@ -121,6 +122,23 @@ def test_an_organisation_is_made_and_its_mail_moves_in(tmp_path: Path) -> None:
     with (folder / "passwords.csv").open(newline="") as file:
         made = {row[1] for row in csv.reader(file)} - {"password"}
     _assert_kept_in([folder / "passwords.csv"], made, folder, done.stdout + done.stderr)
+
+
+@pytest.mark.server
+@pytest.mark.slow
+def test_an_exchange_server_moves_through_a_refusal_and_a_kill(tmp_path: Path) -> None:
+    """Scripts, roster, check, five mailboxes, one of them on another database meanwhile: proven, and nothing told."""
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "tools.demo.exchange", "--small", "--folder", str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    told, _, proven = done.stdout.partition("Proven, by reading the target without alimail:\n")
+    assert re.search(r"FAULT +carla@old.example: the server said: ErrorImpersonateUserDenied", told)
+    assert "- 210 messages stand in the target: 0 missing, 0 doubled." in proven
+    assert (folder / "exchange" / "all.ps1").exists()
+    secrets = {PASSWORD, (folder / "new.txt").read_text().strip()}
+    files = [folder / "superman.txt", folder / "new.txt"]
+    _assert_kept_in(files, secrets, folder, done.stdout + done.stderr)
 
 
 def _assert_secrets_kept(folder: Path, told: str) -> None:
