@@ -428,8 +428,8 @@ class Sender:
 
 
 def _weight(item: Parcel | _Missing) -> int:
-    """What an item costs in memory, about: the objects around the octets too."""
-    return 2048 + (len(item.octets) if isinstance(item, Parcel) else 0)
+    """What an item costs in memory, about: the objects around the octets too, here and at those who ask and send."""
+    return 4096 + (len(item.octets) if isinstance(item, Parcel) else 0)
 
 
 def _parcel(row: Row, pair: Pair, message: Message) -> Parcel:
