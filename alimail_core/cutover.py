@@ -65,6 +65,10 @@ def look_up(domain: str) -> Exchangers:
 
     try:
         answer = dns.resolver.resolve(domain, "MX", lifetime=5.0)
+    except dns.resolver.NXDOMAIN:
+        return Exchangers(domain, fault="the DNS knows no such domain")
+    except dns.resolver.NoAnswer:
+        return Exchangers(domain, fault="there is no MX record")
     except (dns.exception.DNSException, OSError) as error:
         return Exchangers(domain, fault=f"could not look up: {type(error).__name__}")
     assert answer.rrset is not None

@@ -169,17 +169,28 @@ def test_records_are_told_in_the_order_of_preference(monkeypatch: pytest.MonkeyP
     assert look_up("new.example") == Exchangers("new.example", ("a.example", "b.example"), 600)
 
 
-def test_without_dns_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no name server answers, the checklist says that it could not look, and goes on."""
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (dns.resolver.NoNameservers, "could not look up: NoNameservers"),
+        (dns.resolver.NXDOMAIN, "the DNS knows no such domain"),
+        (dns.resolver.NoAnswer, "there is no MX record"),
+    ],
+)
+def test_without_an_answer_it_says_so(
+    monkeypatch: pytest.MonkeyPatch, error: type[Exception], told: str
+) -> None:
+    """Where the DNS gives no answer, the checklist says why, and goes on."""
 
     def resolve(*_: object, **__: object) -> None:
-        raise dns.resolver.NoNameservers
+        raise error.__new__(error)
 
     monkeypatch.setattr(dns.resolver, "resolve", resolve)
-    found = look_up("new.example")
-    assert found.fault == "could not look up: NoNameservers"
-    steps = checklist_of(status("anna"), look=lambda _: found).steps
-    assert [step.text for step in steps if "could not look up" in step.text]
+    steps = checklist_of(status("anna"), look=look_up).steps
+    assert [step.text for step in steps if told in step.text] == [
+        f"MX of new.example: {told}",
+        f"mail to the old addresses of old.example: {told}",
+    ]
 
 
 def test_the_command_tells_and_keeps_the_list(
