@@ -21,6 +21,7 @@ default_internal_user = {internal_user}
 default_internal_group = {internal_group}
 default_login_user = {login_user}
 default_client_limit = 2000
+default_vsz_limit = 1 G
 ssl = yes
 ssl_cert = <{run}/certificate.pem
 ssl_key = <{run}/key.pem

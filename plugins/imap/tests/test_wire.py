@@ -52,6 +52,22 @@ def test_what_breaks_the_protocol_ends_the_connection(words: bytes, reason: str)
         connection.close()
 
 
+def test_words_of_farewell_are_read_also_where_nothing_can_be_sent_any_more() -> None:
+    """The server says why it goes, and goes, before our next command: the reason is its own, not a broken pipe."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours = socket.create_connection(listener.getsockname())
+        theirs, _ = listener.accept()
+    theirs.sendall(b"* OK still here\r\n* BYE Enough for today\r\n")
+    theirs.close()
+    connection = Connection(wire.Wire(ours, 5.0))
+    with pytest.raises(Transient, match="Broken pipe"):
+        for _ in range(100_000):  # until the kernel knows
+            connection.wire.write([b"A0 NOOP\r\n"])
+    with pytest.raises(Transient, match="Enough for today"):
+        connection.run(b"NOOP")
+    assert connection.wire.broken
+
+
 def test_an_endless_line_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server cannot fill our memory with one line."""
     monkeypatch.setattr(wire, "MAX_TEXT", 300_000)

@@ -93,11 +93,19 @@ class Connection:
             elif self.sends_at_once(len(part.octets)):
                 line += (b"{%d+}\r\n" % len(part.octets), part.octets)
             else:
-                self.wire.write([*line, b"{%d}\r\n" % len(part.octets)])
+                self._write([*line, b"{%d}\r\n" % len(part.octets)])
                 self._await_go_ahead(tag, doing)
                 line = [part.octets]
-        self.wire.write([*line, b"\r\n"])
+        self._write([*line, b"\r\n"])
         return tag
+
+    def _write(self, chunks: Sequence[bytes]) -> None:
+        """Send; where the server has gone, raise what it said last: that may stand unread."""
+        try:
+            self.wire.write(chunks)
+        except Transient:
+            while True:
+                self.receive()
 
     def next_tag(self) -> bytes:
         """Return a tag that was not used before, for a command that the caller writes by itself."""
