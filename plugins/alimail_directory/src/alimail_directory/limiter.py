@@ -12,6 +12,10 @@ from alimail_core import Clock
 SLACK: Final = 1.02
 """Calls keep this much apart beyond their pace: they bunch on the way, and one too many in a second costs a pause."""
 
+SLOWER, SLOWEST, RECOVERS = 1.04, 1.25, 0.9998
+"""By how much calls are further apart after a pause, at most, and how that wears off with each call: on a busy line
+they bunch more, and a pause costs forty of them."""
+
 MADE_UP_FOR: Final = 10
 """Moments that may be made up for where a busy machine woke us late."""
 
@@ -23,7 +27,7 @@ class Limiter:
     """
 
     def __init__(self, calls_per_second: float, clock: Clock) -> None:
-        self._apart = SLACK / calls_per_second
+        self._least = self._apart = SLACK / calls_per_second
         self._recent: deque[float] = deque(maxlen=max(1, int(calls_per_second)))
         """When the last calls of a second began."""
         self._clock = clock
@@ -42,11 +46,15 @@ class Limiter:
             now = self._clock.monotonic()
             self._recent.append(now)
             self._next = max(mine + self._apart, now - MADE_UP_FOR * self._apart)
+            self._apart = max(self._apart * RECOVERS, self._least)
 
     def pause(self, seconds: float) -> None:
-        """Let nobody begin a call for so long, all threads alike."""
+        """Let nobody begin a call for so long, all threads alike, and go on a little slower."""
         with self._lock:
-            self._next = max(self._next, self._clock.monotonic() + seconds)
+            now = self._clock.monotonic()
+            if self._next < now + self._apart * MADE_UP_FOR:  # several calls may tell of one pause
+                self._apart = min(self._apart * SLOWER, self._least * SLOWEST)
+            self._next = max(self._next, now + seconds)
 
 
 _shared: weakref.WeakValueDictionary[tuple[str, float, int], Limiter] = weakref.WeakValueDictionary()
