@@ -29,8 +29,8 @@ class ImapOptions(ServerOptions):
         default=None,
     )
     max_connections: int | None = option(
-        "The most connections that this server bears at once, over all accounts. Where it is not told, one mailbox is "
-        "written over eight at most.",
+        "The most connections that this server bears at once, over all accounts. Where it is not told, one mailbox "
+        "is written over eight at most.",
         default=None,
     )
     append_connections: int = option(

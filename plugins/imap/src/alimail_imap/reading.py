@@ -30,8 +30,13 @@ from alimail_imap.tokens import Response, Status
 from alimail_imap.uidsets import format_sets
 from alimail_imap.wire import MAX_LITERAL
 
+COMMAND_OCTETS = BATCH_OCTETS // 2
+"""What one command asks for, but for a message that is larger than that."""
 IN_FLIGHT = 2
-"""Commands of a full half batch in flight: while one is answered the next is with the server already."""
+"""Commands in flight at least: while one is answered the next is with the server already."""
+IN_FLIGHT_OCTETS = 3 * COMMAND_OCTETS
+"""One more may be in flight while not more than this is owed, to fill a far line. It costs us no memory, as a server
+waits for us to read."""
 
 _MESSAGE = b" (UID RFC822.SIZE INTERNALDATE BODY.PEEK[])"
 _HEADERS = b" (UID BODY.PEEK[HEADER.FIELDS (MESSAGE-ID DATE FROM SUBJECT)])"
@@ -270,7 +275,7 @@ def _is_room(running: Sequence[_Job]) -> bool:
     if len(running) < IN_FLIGHT:
         return True
     octets = sum(job.octets() for job in running)
-    return len(running) < MAX_IN_FLIGHT // 2 and octets <= BATCH_OCTETS // IN_FLIGHT
+    return len(running) < MAX_IN_FLIGHT // 2 and octets <= IN_FLIGHT_OCTETS
 
 
 def _of_its_folder(later: Iterable[_Job]) -> Iterator[_Job]:
@@ -279,14 +284,14 @@ def _of_its_folder(later: Iterable[_Job]) -> Iterator[_Job]:
 
 
 def _jobs(requests: Iterable[tuple[Folder, Sequence[Entry]]]) -> Iterator[_Job]:
-    """Cut requests to commands of at most half a batch's octets, so that two in flight make one."""
+    """Cut requests to commands of at most ``COMMAND_OCTETS``."""
     for folder, entries in requests:
         job, octets = _Job(folder, {}), 0
         for entry in entries:
             key = Key.parse(entry.key)
             size = entry.size or 0
             uid = key.uid if key is not None else -1
-            full = octets + size > BATCH_OCTETS // IN_FLIGHT or len(job.entries) >= BATCH_MESSAGES
+            full = octets + size > COMMAND_OCTETS or len(job.entries) >= BATCH_MESSAGES
             # Two keys of one UID, of an old epoch and of the present one, cannot be in one command.
             if job.entries and (full or uid in job.entries):
                 yield job
