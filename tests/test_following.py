@@ -265,14 +265,22 @@ def test_a_duplicate_is_carried_once_its_twin_is_nowhere() -> None:
 
 
 def test_what_is_refilled_is_not_taken_for_a_move() -> None:
-    """Its twin left both sides; sent again by wish, it is no arrival that could be that one, moved."""
+    """Its twin left both sides; sent again by wish, it is no arrival that could be that one, moved.
+
+    The pass before could not list all, so it may have moved as far as anybody knows.
+    """
     story = begin()
     story.copy_at_source(0, SENT)
     story.a_pass_completes(refill=False)
     story.delete_at_source(0)
+    story.hide_at_source(SENT)
+    story.world.run()
+    story.world.source.folder(SENT).closed = None
     story.delete_in_target(0)
     story.delete_in_target(1)
-    story.a_pass_completes(refill=True)
+    story.books.pass_begins(refill=True)
+    story.world.run(refill=True)
+    story.a_pass_completes(refill=False)
     assert len(story.world.target.uids(SENT)) == 1
 
 
@@ -318,6 +326,38 @@ def test_one_stranger_among_many_arrivals_is_known() -> None:
     story.books.brought(story.mail[7])
     story.a_pass_completes(refill=False)
     assert len(story.world.target.uids(INBOX)) == 22
+
+
+def test_a_message_that_moves_on_before_its_copy_was_seen_is_not_copied() -> None:
+    """The move ended after the process died, and its goal cannot be listed: it is known all the same."""
+    story = begin()
+    story.mail_is_moved_and_its_pass_is_struck([(0, WORK)], FaultKind.KILLED_AFTER, "move", power=True)
+    story.world.target.folder(WORK).closed = "NO it is locked"
+    story.move_at_source(1, SENT)
+    story.world.run()
+    story.world.target.folder(WORK).closed = None
+    story.a_pass_completes(refill=False)
+    assert (len(story.world.target.uids(WORK)), len(story.world.target.uids(SENT))) == (0, 1)
+
+
+def test_equal_messages_keep_their_folders_when_both_are_renumbered() -> None:
+    """Copies are not moved by wish, so each takes the one that stands where it belongs."""
+    story = begin(moves="copy")
+    story.arrive(SENT, "plain", 0, NO_FLAGS)
+    story.a_pass_completes(refill=False)
+    story.copy_at_source(2, INBOX)
+    story.a_pass_completes(refill=False)
+    for path in (INBOX, SENT):
+        story.renumber_source(path, new_validity=True)
+    story.a_pass_completes(refill=False)
+
+
+def test_a_refill_carries_what_is_missing_and_nothing_else() -> None:
+    """The target tells only changes, so what stands there is not named once more."""
+    story = begin(target=MemoryTraits(delta=True, refuse=never))
+    story.delete_in_target(0)
+    story.a_pass_completes(refill=True)
+    assert len(story.world.target.uids(INBOX)) == 2
 
 
 class CopyingSink(MemorySink):
