@@ -15,6 +15,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
+from xml.etree import ElementTree
 from xml.parsers import expat
 
 from attrs import field, frozen
@@ -22,6 +23,7 @@ from attrs import field, frozen
 from alimail_core.model import Remark
 from alimail_core.text import cell as safe_cell
 from alimail_core.text import printable
+from alimail_core.text_sheets import NotPlain, text_sheets
 
 MAX_ROWS: Final = 100_000
 MAX_COLUMNS: Final = 200
@@ -223,7 +225,7 @@ def _csv_text(rows: Iterable[Sequence[str]]) -> str:
 def _read_xlsx(path: Path) -> Iterator[list[Row]]:
     try:
         _refuse_bombs(path)
-        yield from _worksheets(path)
+        yield from _plain_worksheets(path) or _worksheets(path)
     except SheetError:
         raise
     except Exception as error:  # noqa: BLE001 - a crafted or broken workbook raises anything; openpyxl has no root error
@@ -260,6 +262,30 @@ def _refuse_document_type(file: Any) -> None:
         parser.Parse(chunk)
 
 
+def _plain_worksheets(path: Path) -> list[list[Row]]:
+    """Return the sheets of a workbook of nothing but text; nothing where openpyxl has to look."""
+    try:
+        sheets = list(text_sheets(path, MAX_ROWS, MAX_COLUMNS))
+    except (NotPlain, ElementTree.ParseError, KeyError, IndexError, ValueError):
+        return []
+    return [
+        [
+            Row(_sheet_name(path, title), number, [_of_text(text) for text in cells])
+            for number, cells in rows
+            if cells
+        ]
+        for title, rows in sheets
+    ]
+
+
+def _of_text(text: str | None) -> Cell:
+    return _EMPTY if text is None else Cell(text)
+
+
+def _sheet_name(path: Path, title: str) -> str:
+    return f"{printable(path.name)} {printable(title)}"
+
+
 def _worksheets(path: Path) -> Iterator[list[Row]]:
     import openpyxl
 
@@ -269,7 +295,7 @@ def _worksheets(path: Path) -> Iterator[list[Row]]:
         try:
             for sheet in workbook.worksheets:
                 sheet.reset_dimensions()  # what a file says of its own size is not to be trusted
-                yield _rows(f"{printable(path.name)} {printable(sheet.title)}", sheet)
+                yield _rows(_sheet_name(path, sheet.title), sheet)
         finally:
             workbook.close()
 
