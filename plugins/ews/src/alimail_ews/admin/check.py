@@ -7,7 +7,6 @@ next ones pointless ends the check; what one mailbox lacks does not. Reads only.
 
 from __future__ import annotations
 
-import http.client
 import re
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,10 +25,10 @@ from alimail_core import (
     Remark,
     Throttled,
     Transient,
-    dial,
 )
 from alimail_ews import soap
 from alimail_ews.admin import autodiscover, certificate
+from alimail_ews.admin.asking import asked_openly, keys_in, octets_of
 from alimail_ews.answers import Node
 from alimail_ews.builds import is_online, product
 from alimail_ews.grades import CODES, grade, grade_status, saying_of
@@ -42,7 +41,6 @@ Auth: TypeAlias = Literal["auto", "ntlm", "basic", "kerberos", "oauth"]
 MAILBOXES: Final = 3
 """How many of the roster are tried."""
 _ROUND_TRIPS: Final = 5
-_MESSAGES: Final = 20
 _AT_ONCE: Final = 10
 CLOSED: Final = datetime(2027, 4, 1, tzinfo=UTC)
 ONLINE: Final = (
@@ -189,7 +187,7 @@ class Check:
 
     def _answers(self) -> Iterator[Remark]:
         """See that EWS is there, by what it says to somebody who has not said his name."""
-        status, reason, headers = _asked_openly(self._options)
+        status, reason, headers = asked_openly(self._options)
         if status == 404 or status not in (200, 302, 400, 401, 500):
             raise grade_status(status, reason, None)
         told = ",".join(headers.get_all("WWW-Authenticate", ()))
@@ -217,12 +215,12 @@ class Check:
                 continue
             try:
                 text = self._logged_in(way)
-            except Denied as denied:
+            except AlimailError as error:
                 if way == "kerberos" and wanted != "kerberos":
                     yield Remark("note", "Kerberos is offered, and there is no ticket here; it is not needed")
                 else:
-                    refused.append(denied)
-                    yield Remark("warning", f"{way}: {denied}")
+                    refused.append(error)
+                    yield Remark("warning", f"{way}: {error}")
                 continue
             if not self.facts.login:
                 self.facts.login = way
@@ -295,12 +293,12 @@ class Check:
 
     def _throughput(self, session: Session) -> Remark:
         for name in ("inbox", "sentitems", "deleteditems"):
-            keys = _keys(session, name)
+            keys = keys_in(session, name)
             if not keys:
                 continue
             ask = soap.get_items(keys, mime=True)
             seconds, answers = self._timed(lambda ask=ask: list(session.ask(ask)))  # type: ignore[misc]
-            octets = sum(_octets(answer) for answer in answers)
+            octets = sum(octets_of(answer) for answer in answers)
             self.facts.octets_per_second = octets / max(seconds, 1e-6)
             speed = self.facts.octets_per_second / 1_000_000
             return Remark(
@@ -367,23 +365,6 @@ def _told(remarks: Iterator[Remark]) -> Iterator[Remark]:
         yield Remark("fault", str(error), error.remedy)
 
 
-def _asked_openly(options: EwsOptions) -> tuple[int, str, http.client.HTTPMessage]:
-    """Ask for EWS without a name; return status, reason and headers. Raises what ``dial`` does, or ``Transient``."""
-    host = options.host if options.address[1] in (80, 443) else f"{options.host}:{options.address[1]}"
-    connection = http.client.HTTPConnection(host)
-    with dial(options) as sock:
-        connection.sock = sock
-        try:
-            connection.request("GET", options.url_path, headers={"Host": host, "User-Agent": "alimail"})
-            answer = connection.getresponse()
-            return answer.status, answer.reason, answer.headers
-        except (OSError, http.client.HTTPException) as error:
-            raise Transient(
-                f"what answers there does not speak HTTP: {type(error).__name__}",
-                remedy="Check host and port: EWS is at 443 by HTTPS.",
-            ) from error
-
-
 def _pressed(session: Session) -> AlimailError | None:
     try:
         for answer in session.ask(soap.get_folders([distinguished("inbox", session.who)])):
@@ -401,25 +382,3 @@ def _spread(addresses: Sequence[str], most: int) -> list[str]:
     if len(distinct) <= most:
         return distinct
     return [distinct[round(index * (len(distinct) - 1) / (most - 1))] for index in range(most)]
-
-
-def _keys(session: Session, name: str) -> list[str]:
-    """Return the identifiers of some messages of a folder."""
-    found = list(session.ask(soap.get_folders([distinguished(name, session.who)])))
-    folder = next((child for child in _children(found, "Folders")), None)
-    identifier = folder.find("FolderId") if folder else None
-    if identifier is None:
-        return []
-    listed = list(session.ask(soap.find_items(identifier.attributes["Id"], 0, _MESSAGES)))
-    items = [item.find("ItemId") for item in _children(listed, "RootFolder", "Items")]
-    return [item.attributes["Id"] for item in items if item is not None]
-
-
-def _children(answers: Sequence[Node], *path: str) -> list[Node]:
-    nodes = [answer.find(*path) for answer in answers]
-    return [child for node in nodes if node is not None for child in node.children]
-
-
-def _octets(answer: Node) -> int:
-    contents = [item.find("MimeContent") for item in _children([answer], "Items")]
-    return sum(len(each.octets or b"") for each in contents if each is not None)

@@ -17,6 +17,7 @@ from typing import Final
 from attrs import frozen
 
 from alimail_ews.admin import undoing
+from alimail_ews.admin.helpers import helpers
 from alimail_ews.admin.powershell import listed, quoted
 from alimail_ews.admin.versions import Version
 
@@ -61,7 +62,7 @@ def all_scripts(wishes: Wishes) -> dict[str, list[str]]:
     undo = undoing.undo(wishes.version, full_access=wishes.full_access, scoped=wishes.scoped)
     return {
         "values.ps1": _values(wishes),
-        "helpers.ps1": _helpers(wishes),
+        "helpers.ps1": helpers(wishes.version, full_access=wishes.full_access),
         **files,
         "all.ps1": [*_head(wishes, "all.ps1", "[switch]$WhatIf, [switch]$Yes"), *_all(steps)],
         "undo.ps1": [
@@ -101,103 +102,6 @@ def _values(wishes: Wishes) -> list[str]:
         f"$MaxConcurrentApi = {MAX_CONCURRENT_API}",
         f"$Netlogon = {quoted(NETLOGON)}",
     ]
-
-
-_HELPERS: Final = r"""
-# What the steps share. It does nothing by itself.
-. (Join-Path $Here 'values.ps1')
-$ErrorActionPreference = 'Stop'
-$KeptPath = Join-Path $Here 'kept-values.txt'
-
-function Confirm-Shell {
-    if (-not (Get-Command Get-Mailbox -ErrorAction SilentlyContinue)) {
-        throw 'This needs the Exchange Management Shell: open that, and run it there.'
-    }
-}
-
-function Confirm-Account {
-    # With -WhatIf the account may be still to come.
-    if ((-not $WhatIf) -and (-not (Get-User -Identity $Account -ErrorAction SilentlyContinue))) {
-        throw ('There is no account ' + $Account + ' yet: run the first script before this one.')
-    }
-}
-
-function Confirm-Change([string]$What) {
-    if ($WhatIf) {
-        Write-Host ('What if: ' + $What)
-        return $false
-    }
-    Write-Host $What
-    return $true
-}
-
-function Confirm-Wish([string]$Question) {
-    if ($WhatIf -or $Yes) { return $true }
-    return ((Read-Host ($Question + ' (y/n)')) -eq 'y')
-}
-
-function Read-Kept {
-    # One line for each: name and value; a name alone says that its value was put back.
-    $found = @{}
-    if (Test-Path -LiteralPath $KeptPath) {
-        foreach ($line in @(Get-Content -LiteralPath $KeptPath)) {
-            $parts = $line.Split("`t")
-            $key = [Uri]::UnescapeDataString($parts[0])
-            if ($parts.Length -lt 2) { $found.Remove($key) }
-            elseif (-not $found.ContainsKey($key)) { $found[$key] = [Uri]::UnescapeDataString($parts[1]) }
-        }
-    }
-    return $found
-}
-
-$Kept = Read-Kept
-
-function Save-Kept([string]$Key, [string]$Value) {
-    # The first value alone: a second run must not take ours for the one that was there before.
-    if (-not $Kept.ContainsKey($Key)) {
-        $line = [Uri]::EscapeDataString($Key) + "`t" + [Uri]::EscapeDataString($Value)
-        Add-Content -LiteralPath $KeptPath -Value $line -Encoding UTF8
-        $Kept[$Key] = $Value
-    }
-}
-
-function Clear-Kept([string]$Key) {
-    Add-Content -LiteralPath $KeptPath -Value ([Uri]::EscapeDataString($Key)) -Encoding UTF8
-    $Kept.Remove($Key)
-}
-
-function Read-Addresses {
-    if (Test-Path -LiteralPath $CsvPath) {
-        foreach ($row in @(Import-Csv -Path $CsvPath)) {
-            if ($row.PrimarySmtpAddress) { $row.PrimarySmtpAddress }
-        }
-    }
-    elseif (-not $WhatIf) {
-        throw ('There is no list of addresses at ' + $CsvPath + ': run the script that exports them before this one.')
-    }
-}
-"""
-
-_FULL_ACCESS: Final = r"""
-function Add-FullAccess([string]$Address) {
-    $there = Get-MailboxPermission -Identity $Address -User $Account -ErrorAction SilentlyContinue |
-        Where-Object { (-not $_.IsInherited) -and (-not $_.Deny) -and ([string]$_.AccessRights -match 'FullAccess') }
-    if ($there) { return }
-    if (Confirm-Change ('Give ' + $Account + ' FullAccess to ' + $Address)) {
-        Add-MailboxPermission -Identity $Address -User $Account -AccessRights FullAccess `
-            -InheritanceType All@@MAPPING@@ | Out-Null
-        Save-Kept ('full access|' + $Address) $Account
-    }
-}
-"""
-
-
-def _helpers(wishes: Wishes) -> list[str]:
-    text = _HELPERS
-    if wishes.full_access:
-        mapping = " -AutoMapping $false" if wishes.version.auto_mapping else ""
-        text += _FULL_ACCESS.replace("@@MAPPING@@", mapping)
-    return text.strip("\n").split("\n")
 
 
 def _all(steps: Iterable[str]) -> list[str]:

@@ -38,8 +38,8 @@ foreach ($key in @($Kept.Keys)) {
             New-ItemProperty -Path $Netlogon -Name MaxConcurrentApi -PropertyType DWord -Value $before -Force |
                 Out-Null
         }
-        else {
-            Remove-ItemProperty -Path $Netlogon -Name MaxConcurrentApi -ErrorAction SilentlyContinue
+        elseif ((Get-ItemProperty -Path $Netlogon).MaxConcurrentApi) {
+            Remove-ItemProperty -Path $Netlogon -Name MaxConcurrentApi
         }
         Clear-Kept $key
         $restart = $true
