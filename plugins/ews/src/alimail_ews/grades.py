@@ -28,8 +28,8 @@ NETLOGON_REMEDY: Final = (
 )
 IMPERSONATION_REMEDY: Final = (
     "Give the service account the right ApplicationImpersonation over this mailbox (`alimail exchange prepare` "
-    "writes the script), and wait until it has reached all servers, up to an hour; or use access = delegate. See also that the "
-    "mailbox's own account is not disabled."
+    "writes the script), and wait until it has reached all servers, up to an hour; or use access = delegate. "
+    "See also that the mailbox's own account is not disabled."
 )
 ADDRESS_REMEDY: Final = (
     "Give the mailbox's primary address: Get-Mailbox NAME | Format-List PrimarySmtpAddress."
