@@ -119,6 +119,30 @@ def test_estimate_is_a_lower_bound_while_something_is_unlisted() -> None:
     assert estimate.at_least
 
 
+def test_the_time_before_the_first_listing_is_not_the_pace() -> None:
+    """Logins and listings are over; what is left takes as long as what was sent."""
+    tally = Tally(0.0, 1)
+    for _, event in begun(100, 100):
+        tally.take(event, 30.0)
+    tally.take(BatchSettled(A, INBOX, copied=50, octets=50), 32.0)
+    estimate = tally.estimate(32.0)
+    assert estimate is not None
+    assert estimate.seconds == pytest.approx(2.0)
+
+
+def test_accounts_that_were_not_begun_are_guessed_to_be_like_those_that_are_over() -> None:
+    """Without that, many accounts seem to be over when the few that run now are."""
+    tally = Tally(0.0, 10)
+    for _, event in begun(100, 1000):
+        tally.take(event, 0.0)
+    tally.take(BatchSettled(A, INBOX, copied=100, octets=1000), 10.0)
+    tally.take(PassEnded(A, 1, "done", copied=100, adopted=0, octets=1000, problems=0), 10.0)
+    estimate = tally.estimate(10.0)
+    assert estimate is not None
+    assert estimate.seconds == pytest.approx(90.0)
+    assert estimate.at_least
+
+
 def test_there_is_no_estimate_without_a_pace() -> None:
     """A first burst, and a stand-still of a minute, give no number at all."""
     tally = Tally(0.0, 1)

@@ -33,7 +33,7 @@ Sizes: TypeAlias = Mapping[FolderPath, Size]
 WINDOW_SECONDS = 60.0
 """How far back the pace is measured: long enough to be calm, short enough to follow a server that slows down."""
 
-MEASURE_SECONDS = 5.0
+MEASURE_SECONDS = 2.0
 """No pace and no estimate before so much time was watched: a first burst tells nothing."""
 
 
@@ -43,6 +43,11 @@ class Window:
 
     began: float
     steps: deque[tuple[float, int, int]] = Factory(deque)
+
+    def start(self, now: float) -> None:
+        """Count from now on, where nothing was settled yet: what came before were logins and listings."""
+        if not self.steps:
+            self.began = now
 
     def add(self, now: float, messages: int, octets: int) -> None:
         """Note what has just been settled."""
@@ -155,10 +160,13 @@ class Tally:
             case ProofStarted():
                 account.state, account.expected = "running", {}
                 account.folders[()] = FolderTally(event.messages, event.octets)
+                self.window.start(now)
             case Waiting():
                 account.waiting_until, account.waiting_for = now + event.seconds, event.reason
             case FolderListed():
                 account.folders[event.folder] = FolderTally(event.pending_messages, event.pending_octets)
+                account.window.start(now)
+                self.window.start(now)
             case BatchSettled():
                 account.copied += event.copied
                 account.adopted += event.adopted
@@ -213,11 +221,20 @@ class Tally:
 
         Small mail is bound by messages and large mail by octets: the slower of the two decides.
         """
-        pace, (messages, octets) = self.window.pace(now), self.left()
-        if pace is None or not (messages or octets):
+        pace, left = self.window.pace(now), _sum([self.left(), self._like_those_that_are_over()])
+        if pace is None or not any(left):
             return None
-        by_each = [left / speed for left, speed in zip((messages, octets), pace, strict=True) if speed]
+        by_each = [each / speed for each, speed in zip(left, pace, strict=True) if speed]
         return Estimate(max(by_each), not self.all_known()) if by_each else None
+
+    def _like_those_that_are_over(self) -> Size:
+        """Guess what accounts hold of which nothing is known yet: each as much as those that are over had."""
+        over = [each for each in self.accounts.values() if each.state != "running"]
+        unseen = self.total_accounts - len(self.accounts.keys() | self.expected.keys())
+        if not over:
+            return 0, 0
+        messages, octets = _sum((each.copied, each.octets if each.copied else 0) for each in over)
+        return messages * unseen // len(over), octets * unseen // len(over)
 
 
 def _sum(sizes: Iterable[Size]) -> Size:
