@@ -149,8 +149,10 @@ class PlainProgress(Progress):
         name = printable(event.account)
         match event:
             case FolderListed() if event.pending_messages:
-                size = f"{count_text(event.pending_messages, 'message')}, {octets_text(event.pending_octets)}"
-                self.write(f"{name}: {path_text(event.folder)}: {size} to copy")
+                # Some sources do not tell sizes before they give messages.
+                size = f", {octets_text(event.pending_octets)}" if event.pending_octets else ""
+                number = count_text(event.pending_messages, "message")
+                self.write(f"{name}: {path_text(event.folder)}: {number}{size} to copy")
             case FolderSettled():
                 folder = account.folders.get(event.folder)
                 if folder is not None and folder.messages:

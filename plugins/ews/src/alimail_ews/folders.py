@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from attrs import frozen
 
-from alimail_core import INBOX, Folder, FolderPath, SpecialUse
+from alimail_core import INBOX, Folder, FolderPath, Refused, SpecialUse
 from alimail_ews.answers import Node
 from alimail_ews.flags import extended, number
 from alimail_ews.grades import grade, saying_of
@@ -64,7 +65,8 @@ def list_folders(session: Session) -> Folders:
     """List the folders of a mailbox, and of its archive where that is wished. Raises what ``Session.ask`` does."""
     named = _named(session, ("inbox", "outbox", *_USES))
     if session.version == VERSIONS[0]:
-        named |= _named(session, (_OUTLOOKS_OWN,))
+        with contextlib.suppress(Refused):  # a server may know the version, and not this name
+            named |= _named(session, (_OUTLOOKS_OWN,))
     mail, left_behind = _beneath(session, _ROOT, (), named)
     if session.options.archive_folder is not None:
         archive = _beneath(session, _ARCHIVE, (session.options.archive_folder,), {})

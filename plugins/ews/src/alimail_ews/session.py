@@ -46,7 +46,7 @@ from alimail_ews.grades import (
     saying_of,
 )
 from alimail_ews.options import EwsOptions
-from alimail_ews.soap import VERSIONS, Who, envelope
+from alimail_ews.soap import VERSIONS, Who, distinguished, envelope, get_folders
 
 _PIECE: Final = 128 * 1024
 """Octets that are read at a time."""
@@ -312,10 +312,12 @@ def _offered(options: EwsOptions) -> str:
 
 
 def _choose(options: EwsOptions) -> str:
+    # A whole request: there are servers that look at what is asked before they look at who asks.
+    request = envelope(get_folders([distinguished("inbox", Who())]), VERSIONS[-1], Who())
     protocol = _protocol(options, "", "", "none")
     http = protocol.get_session()
     try:
-        with contextlib.closing(_exchange(options, http, b"", {})) as answer:
+        with contextlib.closing(_exchange(options, http, request, {})) as answer:
             if answer.status_code not in (200, 400, 401, 500):
                 raise _graded(answer)
             told = answer.headers.get("WWW-Authenticate", "")
