@@ -10,7 +10,6 @@ import email
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
-from functools import cache
 
 import pytest
 from attrs import define, field
@@ -33,8 +32,13 @@ pytestmark = pytest.mark.server
 PLACES = ("inbox", ("Projects",), "sentitems")
 NAMES = {"inbox": INBOX, "sentitems": ("Sent Items",), ("Projects",): ("Projects",)}
 MESSAGES = 24
-TIMES = 12
-"""Places in a pass at which something goes wrong, from its first request to its last."""
+REQUESTS = [
+    *(("GetFolder", number) for number in (0, 1)),
+    *(("FindFolder", number) for number in (0, 1)),
+    *(("SyncFolderItems", number) for number in (0, 2, 5, 7)),
+    ("GetItem", 0),
+]
+"""The requests that go wrong: those that a pass has in each state, however fast its threads are."""
 
 
 @define(eq=False)
@@ -195,25 +199,30 @@ WRONG: dict[str, Fault] = {
 }
 
 
-@cache
-def requests_of(state: Callable[[World], None]) -> int:
-    """Count the requests of a pass in which nothing goes wrong."""
-    with world() as it:
-        state(it)
-        it.server.requests.clear()
-        assert it.run().state == "done"
-        return sum(it.server.requests.values())
-
-
 @pytest.mark.long(sample=12)
-@pytest.mark.parametrize("place", range(TIMES))
+@pytest.mark.parametrize(("operation", "number"), REQUESTS)
 @pytest.mark.parametrize("wrong", WRONG)
 @pytest.mark.parametrize("state", STATES)
-def test_one_request_goes_wrong(state: Callable[[World], None], wrong: str, place: int) -> None:
+def test_one_request_goes_wrong(
+    state: Callable[[World], None], wrong: str, operation: str, number: int
+) -> None:
     """Any of a pass's requests, in any state, in any way: the same pass ends well."""
     with world() as it:
         state(it)
-        it.server.faults.add(WRONG[wrong], skip=place * requests_of(state) // TIMES)
+        it.server.faults.add(WRONG[wrong], operation=operation, skip=number)
         assert it.run().state == "done"
         assert it.server.faults.struck == 1
+        it.assert_there_once()
+
+
+@pytest.mark.long(sample=4)
+@pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.parametrize("state", STATES)
+def test_all_goes_wrong_for_a_while(state: Callable[[World], None], wrong: str) -> None:
+    """Three requests in a row, whichever they are: the same pass ends well."""
+    with world() as it:
+        state(it)
+        it.server.faults.add(WRONG[wrong], times=3, skip=4)
+        assert it.run().state == "done"
+        assert it.server.faults.struck == 3
         it.assert_there_once()
