@@ -104,6 +104,7 @@ class TestNewest(OverEws):
     """By impersonation and NTLM."""
 
 
+@pytest.mark.slow
 class TestExchange2007(OverEws):
     """Everybody his own mailbox, by Basic in clear, over one connection."""
 
@@ -111,6 +112,7 @@ class TestExchange2007(OverEws):
     options: ClassVar[Mapping[str, Any]] = {"auth": "basic", "mailbox_connections": 1}
 
 
+@pytest.mark.slow
 class TestWithoutSync(OverEws):
     """A delegate with FullAccess, at a server that tells no changes: FindItem lists, a page at a time."""
 
@@ -125,6 +127,7 @@ class TestWithoutSync(OverEws):
         self.server.faults.add(fault, operation="SyncFolderItems", times=NEVER_ENDING)
 
 
+@pytest.mark.slow
 class TestWhatIsRenderedAnew(OverEws):
     """Octets that differ at each reading, in pages of three."""
 
