@@ -61,6 +61,7 @@ def readme(wishes: Wishes, language: Language) -> list[str]:
         "domain": printable(wishes.domain),
         "databases": ", ".join(_code(name) for name in wishes.databases),
         "rights": _RIGHTS[language][_rights(wishes)],
+        "csv": _code(wishes.csv or "addresses.csv"),
         "servers": _SERVERS[language][wishes.version.one_role],
         "access": _ACCESS[language][wishes.full_access],
     }
@@ -138,7 +139,8 @@ def _told(slug: str, wishes: Wishes, language: Language) -> Told:
             "It says that the policy has no limits and applies to all; otherwise it warns of each that differs.",
         ),
         "max-concurrent-api": Told(
-            f"Sets MaxConcurrentApi to {MAX_CONCURRENT_API}: so many passwords are checked at once.",
+            f"Sets MaxConcurrentApi to {MAX_CONCURRENT_API}, how many passwords are checked at once; the value "
+            "before is kept.",
             machine,
             "a second",
             "A second run says that the value is there already.",
@@ -246,7 +248,7 @@ Made by `alimail exchange prepare` for the account {account}, the domain {domain
 These names stand in `values.ps1`, and nowhere else.
 
 1. Copy this folder to an Exchange server, into a path without `[` and `]`.
-2. Open the Exchange Management Shell there, in this folder. Where Windows forbids scripts:
+2. Open the Exchange Management Shell there as administrator, in this folder. Where Windows forbids scripts:
    `Set-ExecutionPolicy RemoteSigned -Scope Process` (on Exchange 2007 without `-Scope`).
 3. Look at what would happen: `.\\all.ps1 -WhatIf`. Nothing is changed.
 4. Run the scripts one after another in their order, or all of them: `.\\all.ps1`. With `-Yes` it asks for nothing but
@@ -266,7 +268,7 @@ you ran the last two scripts. The account is removed only after a question.
 
 ## Next
 
-Take `addresses.csv` to the machine with alimail:
+Take {csv} to the machine with alimail:
 
     alimail exchange roster addresses.csv --target-domain NEW.EXAMPLE -o accounts.csv
     alimail exchange check --server HOST --user {account} --roster accounts.csv
@@ -280,7 +282,7 @@ Take `addresses.csv` to the machine with alimail:
 这些名称只写在 `values.ps1` 中。
 
 1. 将此文件夹复制到一台 Exchange 服务器上，路径中不要有 `[` 和 `]`。
-2. 在该文件夹中打开 Exchange 命令行管理程序。如果系统禁止运行脚本：
+2. 以管理员身份在该文件夹中打开 Exchange 命令行管理程序。如果系统禁止运行脚本：
    `Set-ExecutionPolicy RemoteSigned -Scope Process`（Exchange 2007 中不要加 `-Scope`）。
 3. 先查看将要做什么：`.\\all.ps1 -WhatIf`，不会做任何更改。
 4. 按顺序逐个运行脚本，或一次全部运行：`.\\all.ps1`。加上 `-Yes` 时除密码外不再询问。
@@ -297,7 +299,7 @@ Take `addresses.csv` to the machine with alimail:
 
 ## 下一步
 
-将 `addresses.csv` 复制到安装了 alimail 的机器上：
+将 {csv} 复制到安装了 alimail 的机器上：
 
     alimail exchange roster addresses.csv --target-domain NEW.EXAMPLE -o accounts.csv
     alimail exchange check --server HOST --user {account} --roster accounts.csv
