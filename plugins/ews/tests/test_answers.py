@@ -131,6 +131,8 @@ def test_characters_that_xml_has_not_are_replaced(reference: str, size: int) -> 
         b"<e>&unknown;</e>",
         b"<e>" * 100 + b"</e>" * 100,
         answered("<t:A>" * 100 + "</t:A>" * 100),
+        b"<e>" + b"x" * 10_001 + b"</e>",
+        b"<e>" + b"<f/>" * 10_001 + b"</e>",
         answered("<t:A/>" * 1_001),
         answered(f"<t:A>{'x' * 10_001}</t:A>"),
         answered(f'<t:A b="{"x" * 10_001}"/>'),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from alimail_core import AlimailError, Credentials, Denied, LoginDenied, Throttled, Transient
+from alimail_core import AlimailError, Credentials, Denied, LoginDenied, Throttled, Transient, Unusable
 from alimail_core.testing.certificates import make_certificate
 from alimail_ews import session
 from alimail_ews.answers import Node
@@ -180,9 +180,6 @@ def test_a_password_that_is_refused_for_long_is_believed_to_be_wrong(office: Off
     [
         faults.http(500, body=b"Server Error in '/EWS' Application"),
         faults.http(502),
-        faults.garbage(),
-        faults.entity_bomb(),
-        faults.huge(10_000_000),
         faults.refused("ErrorInternalServerTransientError"),
         faults.refused("ErrorMailboxStoreUnavailable"),
         faults.LOST,
@@ -196,6 +193,20 @@ def test_what_passes_is_transient(office: Office, fault: faults.Fault) -> None:
         with pytest.raises(Transient) as caught:
             list(source.changes([(folder, None) for folder in source.folders()]))
     assert not isinstance(caught.value, Throttled)
+
+
+@pytest.mark.parametrize("fault", [faults.garbage(), faults.entity_bomb(), faults.huge(10_000_000)])
+def test_what_cannot_be_read_costs_its_folder_alone(office: Office, fault: faults.Fault) -> None:
+    """It is asked for three times; a folder that stays so is named, and the others go on."""
+    with office.open(mailbox_connections=1) as source:
+        folders = [folder for folder in source.folders() if folder.selectable]
+        office.server.faults.add(fault, operation="SyncFolderItems", times=3)
+        first, *others = source.changes([(folder, None) for folder in folders])
+        assert isinstance(first, Unusable)
+        assert len(others) == len(folders) - 1
+        office.server.faults.add(fault, operation="FindFolder", times=1)
+        with pytest.raises(Transient):
+            office.open()
 
 
 @pytest.mark.parametrize("status", [301, 302, 403, 404, 405])

@@ -20,7 +20,7 @@ from attrs import define, field
 MAX_MESSAGE: Final = 512 * 1024 * 1024
 """Octets of a message that are taken at most."""
 MAX_TEXT: Final = 4 * 1024 * 1024
-"""Characters of any other text of a record, all together."""
+"""Characters of any other text of a record, all together, and of what stands outside of records."""
 MAX_NODES: Final = 200_000
 """Elements of a record."""
 MAX_DEPTH: Final = 64
@@ -97,7 +97,7 @@ class _Reading:
         """The elements of the record that has begun, outermost first."""
         self._text: list[str] = []
         self._mime: _Base64 | None = None
-        self._nodes = self._characters = 0
+        self._nodes = self._characters = self._outside = 0
         self._parser = parser = expat.ParserCreate(namespace_separator=" ")
         parser.buffer_text = True
         parser.buffer_size = 128 * 1024
@@ -140,16 +140,20 @@ class _Reading:
             self._text.clear()
             if name == _MIME:
                 self._mime = _Base64(self._swell)
+        else:
+            self._count(outside=1 + sum(map(len, attributes.values())))
         self._names.append(name)
 
     def _is_record(self, name: str) -> bool:
         parent = self._names[-1] if self._names else ""
         return parent in ("Header", "ResponseMessages") or name == "Fault"
 
-    def _count(self, *, nodes: int = 0, characters: int = 0) -> None:
+    def _count(self, *, nodes: int = 0, characters: int = 0, outside: int = 0) -> None:
+        """Count what a record holds, and what stands outside of all."""
         self._nodes += nodes
         self._characters += characters
-        if self._nodes > MAX_NODES or self._characters > MAX_TEXT:
+        self._outside += outside
+        if self._nodes > MAX_NODES or max(self._characters, self._outside) > MAX_TEXT:
             raise MalformedAnswer("the answer is larger than any that was asked for")
 
     def _add(self, text: str) -> None:
@@ -158,6 +162,8 @@ class _Reading:
         elif self._open:
             self._count(characters=len(text))
             self._text.append(text)
+        else:
+            self._count(outside=len(text))
 
     def _end(self, _: str) -> None:
         self._names.pop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
@@ -22,7 +23,7 @@ _CHANGES: Final = 512
 """The most changes that SyncFolderItems tells at once (MS-OXWSSYNC §3.1.4.2)."""
 _PAGE: Final = 1_000
 _TIMES: Final = 3
-"""So often a listing by pages is begun again where the folder changes meanwhile."""
+"""So often is a folder listed that changes meanwhile, and so often is what cannot be read asked for."""
 
 _Asked: TypeAlias = tuple[Folder, Cursor | None]
 
@@ -81,7 +82,7 @@ class Lister:
             page = self._page(identifier, state)
             if isinstance(page, Saying) and page.code in NO_STATE and state is not None:
                 state, page = None, self._page(identifier, None)
-        except Refused as error:
+        except (Refused, Malformed) as error:
             return Unusable(folder.path, error.message)
         if isinstance(page, Saying):
             return Unusable(folder.path, page.words)
@@ -95,7 +96,7 @@ class Lister:
         if not self._can_sync:
             return None
         try:
-            answers = list(self._session.ask(sync_items(identifier, state, _CHANGES)))
+            answers = self._answers(sync_items(identifier, state, _CHANGES))
         except Refused:
             # A fault in place of an answer: of an operation that the server has not got, or cannot do for anybody.
             if state is not None:
@@ -112,6 +113,13 @@ class Lister:
             raise error
         return saying
 
+    def _answers(self, operation: str) -> list[Node]:
+        """Ask again for what cannot be read: only if it stays so, the folder is to blame."""
+        for _ in range(_TIMES - 1):
+            with contextlib.suppress(Malformed):
+                return list(self._session.ask(operation))
+        return list(self._session.ask(operation))
+
     def _told(
         self, folder: Folder, identifier: str, complete: bool, page: _Page | None
     ) -> Iterator[Changes | Unusable]:
@@ -122,10 +130,12 @@ class Lister:
         while True:
             cursor = {"epoch": epoch, "state": page.state} if page.is_last else None
             gone = () if complete else tuple(page.gone)
+            # The next page comes while this one is worked on.
+            coming = None if page.is_last else self._executor.submit(self._page, identifier, page.state)
             yield Changes(folder, epoch, self._entries(page), gone, complete, cursor)
-            if page.is_last:
+            if coming is None:
                 return
-            before, told = page.state, self._page(identifier, page.state)
+            before, told = page.state, coming.result()
             if not isinstance(told, _Page):
                 raise Malformed(
                     f"a listing broke off: {told.words if told else 'no changes are told any more'}"
