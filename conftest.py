@@ -15,6 +15,8 @@ from typing import Any
 import hypothesis
 import pytest
 
+# Helpers assert too; here, because tests of several folders take this one.
+pytest.register_assert_rewrite("tests.real.bench")
 pytest_plugins = ["alimail_core.testing.fixtures", "tests.exchange.fixtures"]
 
 SAMPLE = 5
