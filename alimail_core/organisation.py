@@ -13,6 +13,7 @@ from attrs import evolve, field, frozen
 from alimail_core.console_sheets import read_export, write_import
 from alimail_core.contract import Provisioner
 from alimail_core.directory import (
+    EVERYTHING,
     Directory,
     Employee,
     Group,
@@ -44,6 +45,7 @@ class Planned:
     plan: Plan
     wish: Wish
     actual: Directory
+    traits: ProvisionerTraits = EVERYTHING
     remarks: Sequence[Remark] = ()
     """What is worth knowing of the sheets, such as a column that is not read."""
 
@@ -83,7 +85,7 @@ class Organisation:
         asked = {Kind.DEPARTMENT, Kind.EMPLOYEE} if self.spec.employees else set()
         asked |= {Kind.GROUP} if self.spec.groups else set()
         extras = () if only else tuple(each for each in made.extras if each.kind in asked)
-        return Planned(evolve(made, extras=extras), wish, actual, roster.remarks)
+        return Planned(evolve(made, extras=extras), wish, actual, traits, roster.remarks)
 
     def export(self, planned: Planned, folder: Path, language: Language) -> Exported:
         """Write the files with which the console carries the plan out. Raises ``InputError`` where one exists."""

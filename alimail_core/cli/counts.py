@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alimail_core.cli.carry import matching
@@ -10,17 +9,23 @@ from alimail_core.cli.output import MANY, count_text, plain, say, table, write_j
 
 if TYPE_CHECKING:
     from alimail_core.cli.frame import Frame
+    from alimail_core.organisation import Organisation
     from alimail_core.spec import MigrationSpec
 
 
-def count(frame: Frame, spec: MigrationSpec, config: Path, *, search: str, json: bool, quiet: bool) -> int:
-    """Ask the provisioner of [provision] and show what differs; return the exit code."""
-    from alimail_core.config import load_provision
+def count(
+    frame: Frame,
+    organisation: Organisation,
+    spec: MigrationSpec,
+    *,
+    search: str = "",
+    json: bool = False,
+    quiet: bool = False,
+) -> int:
+    """Ask the provisioner and show what differs; return the exit code."""
     from alimail_core.counts import count_mail
     from alimail_core.ledger import Ledger
-    from alimail_core.organisation import Organisation
 
-    organisation = Organisation(load_provision(config, frame.registry), frame.registry, frame.clock)
     organisation.opener()
     ledger = Ledger.open(spec.ledger, spec.name, frame.clock, create=False)
     try:

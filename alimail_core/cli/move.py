@@ -14,15 +14,25 @@ from alimail_core.cli.carry import Looks, ask_secrets, carry
 from alimail_core.cli.frame import Frame, heeding_signals
 from alimail_core.cli.output import MARKS, complain, count_text, octets_text, remark_lines, say
 from alimail_core.cli.provision import tell_step, write_letters
-from alimail_core.cli.provision_text import plan_lines, show_end, summary
-from alimail_core.errors import InputError
+from alimail_core.cli.provision_text import counted, plan_lines, show_end, summary
+from alimail_core.errors import Denied, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from alimail_core.check import CheckResult
+    from alimail_core.directory import Step
+    from alimail_core.directory_plan import Plan
+    from alimail_core.ledger.steps import StepState
     from alimail_core.organisation import Organisation, Planned
+    from alimail_core.seam import Clock
     from alimail_core.spec import AccountSpec, MigrationSpec
+
+EVERY = 5.0
+"""Seconds between two lines that tell how far the making has come."""
+
+STEPS = ("+", "~", "\x1b[32m", "\x1b[33m")
+"""How the lines of steps begin, plain and in colour."""
 
 FEW = 20
 """Lines that are shown of a longer list; the verbs that are named beside it show all."""
@@ -141,6 +151,8 @@ class _Move:
         _head(2, "Plan")
         if self.planned is not None:
             lines = list(plan_lines(self.planned.plan))
+            if len(lines) > FEW:  # what a person must see of a long plan; its steps are counted
+                lines = [*counted(self.planned.plan), *(line for line in lines if not line.startswith(STEPS))]
             shown = [] if self.looks.quiet else lines[:FEW]
             print(*shown, sep="\n", end="\n" if shown else "")
             if len(lines) > len(shown) and not self.looks.quiet:
@@ -156,7 +168,7 @@ class _Move:
         if self.planned is None:
             return
         _head(3, "Provision")
-        tell = tell_step if self.looks.plain and not self.looks.quiet else _tell_nothing
+        tell = _tell_nothing if self.looks.quiet else _Counter(self.frame.clock, self.planned.plan).tell
         with heeding_signals(self.frame.stop):
             ended = self.organisation.apply(self.planned.wish, self.frame.stop, tell)
         show_end(ended, self.organisation.spec.passwords, json=False)
@@ -174,8 +186,9 @@ class _Move:
 
         _head(4, "Wait for logins")
 
-        def tell(ready: int, all: int) -> None:
-            complain(*([] if self.looks.quiet else [f"{ready:,} of {all:,} new mailboxes let us in"]))
+        def tell(ready: int, everyone: int) -> None:
+            if ready < everyone and not self.looks.quiet:
+                complain(f"{ready:,} of {everyone:,} new mailboxes let us in")
 
         with self.frame.migration(self.spec, log=self.looks.log) as migration:
             shut = wait_for_logins(migration, self.patience, tell)
@@ -193,6 +206,20 @@ class _Move:
 
         _head(6, "Verify")
         self._end(prove(self.frame, self.spec, full=full, quiet=self.looks.quiet, plain=self.looks.plain))
+        if self.planned is not None:
+            self._end(self._ask_books())
+
+    def _ask_books(self) -> int:
+        """Hold the service's own books against the ledger, where it tells them; return the exit code."""
+        from alimail_core.cli.counts import count
+
+        if not self.planned or not self.planned.traits.counts_mail:
+            return 0
+        try:
+            return count(self.frame, self.organisation, self.spec, json=False, quiet=True)
+        except Denied as error:  # one witness less, which nobody has promised
+            say(f"The service's own books were not asked: {error.message}", f"  -> {error.remedy}")
+            return 0
 
     def report(self) -> None:
         """Write it down."""
@@ -219,6 +246,23 @@ class _Move:
             say("Interrupted; nothing is lost. The same command goes on.", stream=sys.stderr)
             raise typer.Exit(code)
         self.code = 1 if 1 in (code, self.code) else max(code, self.code)
+
+
+class _Counter:
+    """Tells now and then how many steps of a plan have ended."""
+
+    def __init__(self, clock: Clock, plan: Plan) -> None:
+        self._clock, self._all = clock, sum(1 for _ in plan.steps())
+        self._ended, self._told = 0, clock.monotonic()
+
+    def tell(self, step: Step, state: StepState, reason: str) -> None:
+        """Count a step; name it where something is wrong with it."""
+        self._ended += 1
+        if reason and state.name == "REFUSED":
+            tell_step(step, state, reason)
+        if self._clock.monotonic() - self._told >= EVERY:
+            self._told = self._clock.monotonic()
+            complain(f"{self._ended:,} of {count_text(self._all, 'step')}")
 
 
 def _handed_over(spec: MigrationSpec, planned: Planned) -> MigrationSpec:

@@ -30,6 +30,15 @@ def plan_lines(plan: Plan) -> Iterator[str]:
         yield shown if dumb or mark not in COLOURS else f"{COLOURS[mark]}{shown}\x1b[0m"
 
 
+def counted(plan: Plan) -> Iterator[str]:
+    """Give a line for each kind of thing, with how many are made and changed."""
+    made, changed = Counter[str](), Counter[str]()
+    for step in plan.steps():
+        (made if step.makes else changed)[step.kind.value] += 1
+    for mark, counts in (("+", made), ("~", changed)):
+        yield from (f"{mark} {count_text(number, kind)}" for kind, number in counts.items())
+
+
 def summary(plan: Plan) -> str:
     """Say in one line what a plan does."""
     steps = list(plan.steps())

@@ -110,10 +110,13 @@ def verify(
     spec = choice.some(spec or frame.load(config), only, wave)
     if api:
         from alimail_core.cli.counts import count
+        from alimail_core.config import load_provision
+        from alimail_core.organisation import Organisation
 
         if full or independent:
             raise InputError("--api counts, and reads nothing", remedy="Leave out --full and --independent.")
-        return count(frame, spec, config, search=search, json=json, quiet=quiet)
+        organisation = Organisation(load_provision(config, frame.registry), frame.registry, frame.clock)
+        return count(frame, organisation, spec, search=search, json=json, quiet=quiet)
     ask_secrets(matching(spec, search))
     return prove(
         frame, spec, full=full, independent=independent, search=search, json=json, quiet=quiet, plain=plain
