@@ -268,18 +268,15 @@ def _plain_worksheets(path: Path) -> list[list[Row]]:
         sheets = list(text_sheets(path, MAX_ROWS, MAX_COLUMNS))
     except (NotPlain, ElementTree.ParseError, KeyError, IndexError, ValueError):
         return []
+    return [_plain_rows(_sheet_name(path, title), rows) for title, rows in sheets]
+
+
+def _plain_rows(name: str, rows: Iterable[tuple[int, list[str | None]]]) -> list[Row]:
     return [
-        [
-            Row(_sheet_name(path, title), number, [_of_text(text) for text in cells])
-            for number, cells in rows
-            if cells
-        ]
-        for title, rows in sheets
+        Row(name, number, [_EMPTY if text is None else Cell(text) for text in cells])
+        for number, cells in rows
+        if cells
     ]
-
-
-def _of_text(text: str | None) -> Cell:
-    return _EMPTY if text is None else Cell(text)
 
 
 def _sheet_name(path: Path, title: str) -> str:

@@ -14,8 +14,11 @@ from hypothesis import strategies as st
 
 from alimail_core.sheets import Row, _plain_worksheets, _worksheets, read_sheets
 
+# Not what openpyxl itself takes for a formula, an error or an escape when it writes.
 TEXTS = st.none() | st.text(
-    st.characters(exclude_categories=("Cc", "Cs"), exclude_characters="\ufffe\uffff"), min_size=1, max_size=12
+    st.characters(exclude_categories=("Cc", "Cs"), exclude_characters="=#_\ufffe\uffff"),
+    min_size=1,
+    max_size=12,
 )
 
 
@@ -34,9 +37,7 @@ def test_text_is_read_as_openpyxl_reads_it(rows: list[list[object]]) -> None:
     """Whatever it is, with empty rows and cells between."""
     with TemporaryDirectory() as folder:
         path = save(Path(folder) / "list.xlsx", rows)
-        found = _plain_worksheets(path)
-        assert found == list(_worksheets(path))
-        assert len(found) == 2 or any("x005F_" in str(text) for row in rows for text in row)
+        assert _plain_worksheets(path) == list(_worksheets(path))
 
 
 @pytest.mark.parametrize("value", [42, 1.5, True, date(2026, 1, 2), "=1+1", "#REF!", "a_x005F_b"])
