@@ -352,6 +352,17 @@ def test_equal_messages_keep_their_folders_when_both_are_renumbered() -> None:
     story.a_pass_completes(refill=False)
 
 
+def test_many_equal_messages_are_known_without_the_ledger() -> None:
+    """Each claims one of its equals in the target: as many as there are."""
+    story = begin()
+    for _ in range(6):
+        story.copy_at_source(0, INBOX)
+    story.a_pass_completes(refill=False)
+    story.the_ledger("is lost")
+    story.a_pass_completes(refill=False)
+    assert len(story.world.target.uids(INBOX)) == 8
+
+
 def test_a_refill_carries_what_is_missing_and_nothing_else() -> None:
     """The target tells only changes, so what stands there is not named once more."""
     story = begin(target=MemoryTraits(delta=True, refuse=never))
