@@ -7,7 +7,7 @@ instead of copied, is counted as travelling: to find it costs a look at every me
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from attrs import define, frozen
 
@@ -101,31 +101,29 @@ def plan_account(
 
 def map_account(
     ends: Ends,
-    book: Book | None,
+    previous: Mapping[FolderPath, FolderPath],
     policy: FolderPolicy,
     sink: Sink,
     sources: Sequence[Folder],
     targets: Sequence[Folder],
-    known: Sequence[FolderRow] | None = None,
 ) -> tuple[list[Mapped], list[Skipped]]:
-    """Map an account's folders as its next pass will: by what the ledger has, then by wishes and policy.
-
-    ``known``: the source's folders as the ledger has them, where the caller has asked it already.
-    """
+    """Map an account's folders as its next pass will: by their ``previous`` places, then by wishes and policy."""
     return map_folders(
         sources,
         policy,
         sink.traits.rules,
         target_folders=targets,
-        previous=_previous(book, known) if book else {},
+        previous=previous,
         override=override_of(ends.registry, ends.account, policy),
     )
 
 
-def _previous(book: Book, known: Sequence[FolderRow] | None = None) -> dict[FolderPath, FolderPath]:
-    targets = {row.id: row.path for row in book.folders("target")}
-    sources = book.folders("source") if known is None else known
-    return {row.path: targets[row.target_id] for row in sources if row.target_id in targets}
+def previous_places(
+    sources: Iterable[FolderRow], targets: Iterable[FolderRow]
+) -> dict[FolderPath, FolderPath]:
+    """Return where each folder of the source went in earlier passes, by what the ledger has of both sides."""
+    paths = {row.id: row.path for row in targets}
+    return {row.path: paths[row.target_id] for row in sources if row.target_id in paths}
 
 
 def override_of(
@@ -169,6 +167,8 @@ class _Planner:
         self._source = source
         self._sink = sink
         self._rows: dict[FolderPath, FolderRow] = {}
+        self._previous: dict[FolderPath, FolderPath] = {}
+        self._placed_by = ""
         self._remarks: list[Remark] = []
         self._too_large = 0
 
@@ -176,11 +176,9 @@ class _Planner:
         """Map the folders, count what travels, and see whether it fits."""
         sources = list(self._source.folders())
         targets = list(self._sink.folders())
-        known = self._book.folders("source") if self._book else []
-        self._rows = {row.path: row for row in known}
-        mapped, skipped = map_account(
-            self._ends, self._book, self._policy, self._sink, sources, targets, known
-        )
+        if self._book is not None:
+            self._ask(self._book)
+        mapped, skipped = map_account(self._ends, self._previous, self._policy, self._sink, sources, targets)
         self._see_what_keeps_its_place(sources, targets)
         loads = self._loads(
             [folder for folder in sources if folder.selectable], {row.source for row in mapped}
@@ -192,6 +190,14 @@ class _Planner:
         return AccountPlan(
             account.source_address, account.target_address, folders, tuple(skipped), tuple(self._remarks)
         )
+
+    def _ask(self, book: Book) -> None:
+        """Ask the ledger, once, what earlier passes have made of the folders: there may be thousands of accounts."""
+        with book.reading():
+            known, theirs = book.folders("source"), book.folders("target")
+            self._placed_by = book.placed_by()
+        self._rows = {row.path: row for row in known}
+        self._previous = previous_places(known, theirs)
 
     def _loads(self, sources: Iterable[Folder], moving: set[FolderPath]) -> dict[FolderPath, _Load]:
         """List what changed in each folder since its last pass, and count what travels."""
@@ -263,14 +269,14 @@ class _Planner:
         return page.complete and found.state in _TRAVELS
 
     def _see_what_keeps_its_place(self, sources: Sequence[Folder], targets: Sequence[Folder]) -> None:
-        if self._book is None or self._book.placed_by() in ("", str(self._policy)):
+        if self._placed_by in ("", str(self._policy)):
             return
         kept = places_kept(
             sources,
             self._policy,
             self._sink.traits.rules,
             target_folders=targets,
-            previous=_previous(self._book),
+            previous=self._previous,
             override=override_of(self._ends.registry, self._ends.account, self._policy),
         )
         if kept:

@@ -27,7 +27,7 @@ from alimail_core.ledger import Book, Ledger, ProblemRow, Row, State
 from alimail_core.ledger.rows import FolderRow, contradicts, split_flags
 from alimail_core.messages import MessageFilter
 from alimail_core.model import Changes, Entry, Folder, FolderPath, Remark, Unusable
-from alimail_core.plan import map_account
+from alimail_core.plan import map_account, previous_places
 from alimail_core.proof import (
     MAX_FINDINGS,
     AccountProof,
@@ -253,7 +253,9 @@ class _Prover:
         """List the target, then walk through the source folder by folder."""
         sources = list(self._source.folders())
         targets = list(self._sink.folders())
-        mapped, _ = map_account(self._ends, self._book, policy, self._sink, sources, targets)
+        book = self._book
+        previous = previous_places(book.folders("source"), book.folders("target")) if book else {}
+        mapped, _ = map_account(self._ends, previous, policy, self._sink, sources, targets)
         self._here = {folder.path: folder for folder in targets if folder.selectable}
         self._list_target()
         self.over = [row.id for row in self._book.doubled() if not self._is_double(row)] if self._book else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -128,6 +129,18 @@ class Queries:
                 return list(self._connection.execute(query, values))
             finally:
                 self._connection.rollback()  # the read's own transaction, which SQLAlchemy began by itself
+                self._connection.execution_options(alimail_reading=False)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Let several questions be of one moment, and cost one transaction."""
+        with self._lock, self._ledger.told_plainly():
+            self._connection.execution_options(alimail_reading=True)
+            transaction = self._connection.begin()
+            try:
+                yield
+            finally:
+                transaction.rollback()
                 self._connection.execution_options(alimail_reading=False)
 
     def _rows(
