@@ -139,15 +139,13 @@ class Reader:
                     yield item.entry
 
     def _batches(self, requests: Iterable[tuple[Folder, Sequence[Entry]]]) -> Iterator[list[_Asked]]:
-        """Put entries together into requests of a sensible size, no entry twice in one."""
+        """Put entries together into requests of a sensible size, as far as sizes are known; none twice in one."""
         batch: list[_Asked] = []
         keys: set[str] = set()
         octets = taken = 0
         for folder, entries in requests:
             taken += 1
             exists = self._exists(folder)
-            if exists:
-                self._learn_sizes(entries)
             for entry in entries:
                 size = self._sizes.of(entry.key) or 0
                 full = octets + size > _OCTETS or len(batch) >= _MESSAGES or entry.key in keys
@@ -162,13 +160,6 @@ class Reader:
                 batch, keys, octets, taken = [], set(), 0, 0
         if batch:
             yield batch
-
-    def _learn_sizes(self, entries: Sequence[Entry]) -> None:
-        """Ask for the sizes of what was listed long ago, where there is much of it."""
-        unknown = [entry.key for entry in entries if self._sizes.of(entry.key) is None]
-        if len(unknown) > 1:
-            for _ in self.look(list(dict.fromkeys(unknown))):
-                pass
 
     def _read(self, batch: Sequence[_Asked], channel: Channel[Answer | _Ended], whole: bool) -> None:
         """Read one batch into the channel; runs in a thread of its own."""
@@ -196,14 +187,33 @@ class Reader:
             if octets >= LARGE:
                 channel.begin_large(reading)
 
-        for key, told in self._answers(list(asked), mime=True, swell=swell):
-            answer = _answer(asked[key], told)
-            if isinstance(answer, Message) and not whole:
-                answer = Message(answer.folder, key, _header(answer.octets))
-            octets = len(answer.octets) if isinstance(answer, Message) else 0
-            channel.put(answer, octets, reading)
-            reading = object()
-            del answer, told
+        for portion in self._portions(list(asked)):
+            for key, told in self._answers(portion, mime=True, swell=swell):
+                answer = _answer(asked[key], told)
+                if isinstance(answer, Message) and not whole:
+                    answer = Message(answer.folder, key, _header(answer.octets))
+                octets = len(answer.octets) if isinstance(answer, Message) else 0
+                channel.put(answer, octets, reading)
+                reading = object()
+                del answer, told
+
+    def _portions(self, keys: list[str]) -> Iterator[list[str]]:
+        """Divide what was listed long ago by sizes that are asked for first: here, so that only one thread waits."""
+        unknown = [key for key in keys if self._sizes.of(key) is None]
+        if len(unknown) > 1:
+            for _ in self.look(unknown):
+                pass
+        portion: list[str] = []
+        octets = 0
+        for key in keys:
+            size = self._sizes.of(key) or 0
+            if portion and octets + size > _OCTETS:
+                yield portion
+                portion, octets = [], 0
+            portion.append(key)
+            octets += size
+        if portion:
+            yield portion
 
     def _answers(
         self, keys: Sequence[str], *, mime: bool, swell: Callable[[int], None] = lambda _: None
