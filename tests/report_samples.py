@@ -13,6 +13,7 @@ from alimail_core.proof import AccountProof, Finding, FolderProof
 from alimail_core.proofs import ProofStore
 from alimail_core.report import AccountReport, Report
 from alimail_core.status import AccountStatus
+from alimail_core.ways import Server
 
 BEGAN = datetime(2026, 3, 6, 18, 0, tzinfo=UTC)
 FOLDERS = {
@@ -43,6 +44,12 @@ def sample(folder: Path, accounts: int, *, healthy: bool = False) -> Report:
                 sum(each.status.written_octets for each in told),
                 sum(each.facts.target_messages for each in told),
             )
+        ),
+        (
+            Server(
+                "source", "imap", "mail.acme-headquarters.example", 143, "starttls", True, max(accounts, 1)
+            ),
+            Server("target", "alimail", "imap.qiye.aliyun.com", 993, "implicit", False, max(accounts, 1)),
         ),
     )
 
