@@ -39,6 +39,7 @@ PROJECTS = {
     "alimail-imap": ROOT / "plugins" / "imap",
     "alimail-pop3": ROOT / "plugins" / "pop3",
     "alimail-ews": ROOT / "plugins" / "ews",
+    "alimail-outlook": ROOT / "plugins" / "outlook",
     "alimail-sink": ROOT / "plugins" / "alimail_sink",
     "alimail-directory": ROOT / "plugins" / "alimail_directory",
     "alimail-mbox": ROOT / "examples" / "alimail-mbox",
@@ -172,8 +173,9 @@ def test_extras_bring_the_plug_ins(dist: Path) -> None:
     assert added("imap") == {"alimail-imap"}
     assert added("pop3") == {"alimail-pop3"}
     assert added("ews") == {"alimail-ews"}
+    assert added("outlook") == {"alimail-outlook"}
     assert added("alibaba") == {"alimail-directory", "alimail-imap", "alimail-sink"}
-    assert added("all") == added("alibaba") | added("pop3") | added("ews") | added("keyring")
+    assert added("all") == added("alibaba") | added("pop3") | added("ews") | added("outlook") | added("keyring")
 
 
 # An environment of its own
