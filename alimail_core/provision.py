@@ -100,6 +100,8 @@ class _Run:
     """How often this run has begun each step."""
     said: set[Step] = field(factory=set)
     """Steps that are done by the service's word; those that are planned again do not show yet."""
+    by_half: set[Step] = field(factory=set)
+    """Things that a look showed, not as wished: what they lack is planned as a change once reading shows them too."""
     has_waited: bool = False
 
     def until_settled(self) -> Provisioned:
@@ -128,6 +130,10 @@ class _Run:
         with self.open_provisioner() as provisioner:
             made = plan_for(self.wish, provisioner)
             self._settle_found(made)
+            if self.by_half.intersection(made.steps()):
+                self.by_half.clear()
+                self._wait(self.settle_seconds)
+                return None
             if self._due(made.steps()):
                 for wave in made.waves:
                     self._carry_out(provisioner, self._due(wave))
@@ -201,6 +207,7 @@ class _Run:
             return False
         by_half = step.makes and there is not None
         if by_half:
+            self.by_half.add(step)
             self._settle_doubt(step, rows, give_up=False)
         return not by_half
 
@@ -242,7 +249,11 @@ class _Run:
         new = [step.thing for step in steps if step.makes and isinstance(step.thing, Employee)]
         self.passwords.make(each.address for each in new if fold(each.address) not in given)
         for step in steps:
-            if isinstance(step.thing, Employee) and step.before is not None and key_of(step.thing) != step.key:
+            if (
+                isinstance(step.thing, Employee)
+                and step.before is not None
+                and key_of(step.thing) != step.key
+            ):
                 self.passwords.keep_for(step.thing.address, step.key)
 
         def password(address: str) -> Callable[[], str]:
@@ -276,11 +287,12 @@ class _Run:
         stands there in another form, the next attempt plans what it lacks.
         """
         there = provisioner.look(step.thing)
-        in_part = isinstance(error, InDoubt) or (step.makes and there is not None)
+        by_half = step.makes and there is not None
         if done(step, there):
             self._found(step, step_id)
-        elif in_part and self.sent[step] < MOST_SENDINGS:
+        elif (by_half or isinstance(error, InDoubt)) and self.sent[step] < MOST_SENDINGS:
             self.book.settle(step_id, StepState.UNDONE)
+            self.by_half.update([step] if by_half else [])
         else:
             self.refused[step] = str(error)
             self._settle(step, step_id, StepState.REFUSED, str(error))

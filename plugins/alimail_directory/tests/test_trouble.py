@@ -139,6 +139,19 @@ def test_whatever_is_struck_every_step_happens_once(make_desk: Callable[[], Desk
         )
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("at", range(1, 10, 2))
+def test_what_was_lost_and_shows_late_is_not_sent_again(desk: Desk, at: int) -> None:
+    """A listing that does not have it yet decides nothing: it is looked up, and there is time."""
+    desk.platform.lag = 10.0
+    desk.clock.advance(60)
+    desk.platform.strikes = {at: ("after", lose)}
+    assert desk.run().complete
+    assert [call for call in desk.platform.calls if call == "POST /v2/users"] == ["POST /v2/users"] * 4
+    assert desk.platform.calls.count("POST /v2/departments") == 2
+    assert desk.platform.calls.count("POST /v2/groups") == 1
+
+
 def test_a_token_that_ends_is_renewed_by_one_of_all_threads(desk: Desk) -> None:
     """Every call that met the end is made again."""
     desk.platform.strikes = {3: ("before", desk.platform.revoke_tokens)}
