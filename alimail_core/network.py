@@ -69,8 +69,8 @@ class ServerOptions:
 
     host: str = option("The server's name, as its certificate has it.")
     port: int | None = option(
-        "The port. By default the protocol's own: with implicit TLS 993 for IMAP and 995 for POP3, otherwise 143 and "
-        "110.",
+        "The port. By default the protocol's own: with implicit TLS 993 for IMAP, 995 for POP3 and 443 for EWS, "
+        "otherwise 143, 110 and 80.",
         default=None,
     )
     tls: Literal["auto", "implicit", "starttls", "none"] = option(
