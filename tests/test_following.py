@@ -20,6 +20,8 @@ from alimail_core.testing.memory import MemorySink, MemoryTraits
 from tests.harness import World
 from tests.test_machine import Migration, never, no_nul
 
+pytestmark = pytest.mark.slow  # each some tenths of a second, and they are many
+
 WORK = ("Work",)
 SENT = ("Sent",)
 NO_FLAGS: frozenset[str] = frozenset()
