@@ -144,7 +144,7 @@ def at_the_desk(work: Work, runs: int, tell: Callable[[str], None]) -> Iterator[
                 fault = _failure(taken, output) or misses(
                     folder, phase, told, work.accounts, work.corpus.messages
                 )
-                tell(f"{phase}: {taken.wall:.2f} s {fault}")
+                tell(f"{phase}: {taken.wall:.2f} s, {taken.cpu:.2f} s of CPU {fault}")
                 yield Run(phase, SUBJECT, taken, fault)
 
 
