@@ -9,7 +9,16 @@ from typing import Any
 
 import pytest
 
-from alimail_core import AlimailError, Credentials, Denied, LoginDenied, Throttled, Transient, Unusable
+from alimail_core import (
+    AlimailError,
+    Credentials,
+    Denied,
+    LoginDenied,
+    Refused,
+    Throttled,
+    Transient,
+    Unusable,
+)
 from alimail_core.testing.certificates import make_certificate
 from alimail_ews import session
 from alimail_ews.answers import Node
@@ -248,6 +257,26 @@ def test_every_remedy_is_a_sentence() -> None:
     """Whoever reads one knows what to do."""
     for make in CODES.values():
         assert make("words").remedy.endswith((".", ")"))
+
+
+@pytest.mark.parametrize(
+    ("parts", "code"),
+    [
+        ({"faultcode": "ErrorNonExistentMailbox", "faultstring": "no"}, "ErrorNonExistentMailbox"),
+        ({"faultcode": "a:ErrorNonExistentMailbox", "faultstring": "no"}, "ErrorNonExistentMailbox"),
+        (
+            {"faultcode": "SOAP-ENV:Server.ErrorNonExistentMailbox", "faultstring": "no"},
+            "ErrorNonExistentMailbox",
+        ),
+        ({"faultcode": "SOAP:Server", "faultstring": "no"}, "Server"),
+        ({}, "Fault"),
+    ],
+)
+def test_a_fault_may_be_short(parts: dict[str, str], code: str) -> None:
+    """Servers of other makes tell the code in the fault itself, or only that there is one."""
+    said = saying_of(Node("Fault", {}, children=[Node(name, {}, text) for name, text in parts.items()]))
+    assert (said.code, said.text) == (code, parts.get("faultstring", ""))
+    assert isinstance(grade(said), Denied if code.startswith("Error") else Refused)
 
 
 def test_a_pause_that_a_server_asks_for_is_bounded() -> None:
