@@ -31,7 +31,7 @@ from alimail_core.passwords import PasswordFile
 from alimail_core.provision import Provisioned, provision
 from alimail_core.testing import FakeClock
 from alimail_directory.api import LIST_FOLDERS, Call
-from alimail_directory.client import listed, number, retry_after
+from alimail_directory.client import _Answer, listed, number, retry_after
 from alimail_directory.limiter import limiter_of
 from alimail_directory.provisioner import ApiProvisioner, open_provisioner
 from alimail_directory.testing import Fault, OpenPlatform, OpenPlatformServer, Strike, fail, lose
@@ -179,6 +179,28 @@ def test_a_wrong_secret_is_told_and_not_repeated(desk: Desk) -> None:
     wrong = type(options)(options.application_id, Secret.literal("Wr0ng-secret"), url=options.url)
     with pytest.raises(LoginDenied, match="client_secret \\*\\*\\* is wrong"):
         open_provisioner(wrong, desk.clock)
+
+
+@pytest.mark.parametrize(
+    ("status", "octets", "grade"),
+    [
+        (200, b"<html>Log in to the hotel's network</html>", Transient),
+        (200, b"", Transient),
+        (200, b'{"ok": true}', Transient),
+        (200, b"[" * 100_000, Transient),
+        (302, b"", Denied),
+        (502, b"<html>", Transient),
+    ],
+)
+def test_what_is_not_the_api_decides_nothing(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, status: int, octets: bytes, grade: type[Exception]
+) -> None:
+    """Least of all that somebody is not there."""
+    with desk.open() as provisioner:
+        answer = _Answer(status, {}, octets)
+        monkeypatch.setattr(provisioner._client, "_ask", lambda *_args, **_more: answer)
+        with pytest.raises(grade):
+            provisioner.look(Employee("old@x.example"))
 
 
 def test_nobody_there_is_passing(desk: Desk) -> None:

@@ -133,7 +133,12 @@ class Client:
 
     def _judged(self, call: Call, answer: _Answer, body: Json) -> Json:
         if 200 <= answer.status < 300:
-            return answer.json if answer.json is not None else self._not_understood(call, answer)
+            if answer.json is None and not (call.writes and not answer.octets):
+                self._lost(call, f"what answered is not the API: {answer.status} and no JSON")
+            return answer.json or {}
+        if answer.status < 400:
+            remedy = "See `region` and `url` in [provision], and a proxy on the way."
+            raise Denied(f"{self._options.base_url} is not the API: {answer.status}", remedy=remedy)
         words = answer.words(hide=str(body.get("password", "")))
         if answer.status == 401:
             raise LoginDenied(f"the API refuses a new token: {words}", remedy=APPLICATION_REMEDY)
@@ -143,11 +148,6 @@ class Client:
         if answer.status >= 500 or answer.status == 408:
             self._lost(call, f"the API failed: {words}")
         raise _REFUSALS.get(answer.status, Refused)(words)
-
-    def _not_understood(self, call: Call, answer: _Answer) -> Never:
-        if not answer.octets and call.writes:
-            raise InDoubt("the API answered nothing")
-        self._lost(call, f"what answered is not the API: {answer.status} and no JSON")
 
     def _renew(self, old: str) -> str:
         """Return a token other than ``old``; only the first thread that finds ``old`` ended asks for one."""
@@ -193,7 +193,7 @@ class _Answer:
         self.status, self.headers, self.octets = status, headers, octets
         self.json: Json | None = None
         with suppress(ValueError, RecursionError):
-            made = json.loads(octets) if octets.strip() else {}
+            made = json.loads(octets)
             self.json = made if isinstance(made, dict) else None
 
     def words(self, hide: str = "") -> str:

@@ -53,6 +53,7 @@ from alimail_directory.api import (
     PAGE,
     ROOT,
     SPECIAL_FOLDERS,
+    Call,
 )
 from alimail_directory.client import Client, Exists, Json, NotThere, listed, number
 from alimail_directory.departments import Departments
@@ -95,6 +96,8 @@ class ApiProvisioner(Provisioner):
         """The departments of people, by key: somebody may be in several, and the model has the first."""
         self._group_ids: dict[str, str] = {}
         self._most_members: int | None = None
+        self._fatal: AlimailError | None = None
+        """Why nobody may go on, once that is known."""
 
     @property
     def traits(self) -> ProvisionerTraits:
@@ -105,6 +108,7 @@ class ApiProvisioner(Provisioner):
 
     def read(self) -> Directory:
         """Read departments from the organisation downwards, their people, and the groups."""
+        self._departments = Departments(self._client)
         groups = self._pool.submit(lambda: list(self._client.pages(LIST_GROUPS)))
         holding = [ROOT, *self._read_departments()]
         users = {text_of(user, "email"): user for each in self._all(self._users_of, holding) for user in each}
@@ -159,9 +163,8 @@ class ApiProvisioner(Provisioner):
         return self._look_employee(thing.address) if isinstance(thing, Employee) else self._look_group(thing)
 
     def _look_employee(self, address: str) -> Employee | None:
-        try:
-            user = self._client.call(GET_USER, _spelt(address))
-        except NotThere:
+        user = self._told(GET_USER, _spelt(address))
+        if user is None:
             return None
         for each in department_ids(user):
             self._departments.learn(each)
@@ -171,11 +174,19 @@ class ApiProvisioner(Provisioner):
 
     def _look_group(self, group: Group) -> Group | None:
         name = self._group_ids.get(key_of(group), _spelt(group.address))
+        told = self._told(GET_GROUP, name)
+        found = None if told is None else self._group(told)
+        return found if found is not None and key_of(found) == key_of(group) else None
+
+    def _told(self, call: Call, name: str) -> Json | None:
+        """Ask for one mailbox; ``None`` only where the API says in so many words that there is none."""
         try:
-            found = self._group(self._client.call(GET_GROUP, name))
+            told = self._client.call(call, name)
         except NotThere:
             return None
-        return found if found is not None and key_of(found) == key_of(group) else None
+        if not text_of(told, "email"):
+            raise Transient(f"the API answered {call.path} without an address")
+        return told
 
     def count_mail(self, addresses: Iterable[str]) -> Iterator[MailCount]:
         """Tell how many messages each folder of each mailbox has, by the API."""
@@ -217,9 +228,6 @@ class ApiProvisioner(Provisioner):
                 yield outcome
         if fatal is not None:
             raise fatal
-
-    _fatal: AlimailError | None = None
-    """Why nobody may go on, once that is known."""
 
     def _outcome(self, step: Step) -> StepDone | StepNotDone:
         """Carry out one step. Never raises but for a bug."""
