@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import define, field
 
-from plugins.ews.tests.powershell import Cmdlet, Shell, Stopped, text
+from tests.powershell import Cmdlet, Shell, Stopped, text
 
 Given = dict[str, Any]
 

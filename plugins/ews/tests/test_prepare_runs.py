@@ -14,7 +14,7 @@ import pytest
 from alimail_ews.admin.prepare import wishes, write
 from alimail_ews.admin.versions import VERSIONS
 from plugins.ews.tests.exchange_shell import Organisation
-from plugins.ews.tests.powershell import Shell, Stopped
+from tests.powershell import Shell, Stopped
 
 WAYS: dict[str, dict[str, bool]] = {
     "least": {},

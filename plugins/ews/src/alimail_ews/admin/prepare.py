@@ -10,7 +10,7 @@ from typing import Final
 
 from alimail_core import Fault, InputError
 from alimail_core.commands import printable, unfit
-from alimail_ews.admin.powershell import file_octets
+from alimail_core.powershell import file_octets
 from alimail_ews.admin.readme import readme
 from alimail_ews.admin.scripts import Wishes, all_scripts
 from alimail_ews.admin.versions import VERSIONS

@@ -16,9 +16,9 @@ from typing import Final
 
 from attrs import frozen
 
+from alimail_core.powershell import listed, quoted
 from alimail_ews.admin import undoing
 from alimail_ews.admin.helpers import helpers
-from alimail_ews.admin.powershell import listed, quoted
 from alimail_ews.admin.versions import Version
 
 POLICY: Final = "SupermanPolicy"

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from tree_sitter import Language, Node, Parser
 
-from alimail_ews.admin.powershell import file_octets, listed, quoted
+from alimail_core.powershell import file_octets, listed, quoted
 
 PARSER = Parser(Language(tree_sitter_powershell.language()))
 QUOTES = "'\u2018\u2019\u201a\u201b"

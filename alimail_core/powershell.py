@@ -11,6 +11,8 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
+__all__ = ["BOM", "file_octets", "listed", "quoted"]
+
 BOM = "\ufeff"
 """Without it Windows PowerShell 5 and older take a file for one in the machine's old code page."""
 
