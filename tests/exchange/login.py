@@ -22,6 +22,8 @@ class Door:
     """What is offered, best first: ``Negotiate`` (with NTLM inside: no Kerberos), ``NTLM``, ``Basic``, ``Bearer``."""
     tokens: Mapping[str, str] = field(factory=dict, repr=False)
     """OAuth access token -> login."""
+    extended_protection: bool = False
+    """NTLM over TLS must be bound to the server's certificate, as Exchange 2019 and SE want it by default."""
     handshakes: int = 0
     """How many NTLM handshakes were begun: what MaxConcurrentApi is about."""
 
@@ -65,7 +67,10 @@ class Door:
                 self.handshakes += 1
                 session.login = None
                 session.handshake = Handshake(
-                    self.organisation.netbios, self.organisation.domain, self._password
+                    self.organisation.netbios,
+                    self.organisation.domain,
+                    self._password,
+                    session.bindings if self.extended_protection else None,
                 )
                 challenge = session.handshake.challenge(octets)
                 return self.refuse(f"{scheme} {base64.b64encode(challenge).decode()}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import secrets
 import struct
@@ -28,8 +29,8 @@ _FLAGS: Final = (
     | _VERSION | _128 | _56
 )  # fmt: skip
 
-_COMPUTER, _DOMAIN, _DNS_COMPUTER, _DNS_DOMAIN, _TIME = 1, 2, 3, 4, 7
-"""AvId of the pairs that are sent (MS-NLMP 2.2.2.1)."""
+_COMPUTER, _DOMAIN, _DNS_COMPUTER, _DNS_DOMAIN, _TIME, _BINDINGS = 1, 2, 3, 4, 7, 10
+"""AvId of the pairs that are sent, and of one that is received (MS-NLMP 2.2.2.1)."""
 
 
 class NotProven(Exception):
@@ -44,6 +45,8 @@ class Handshake:
     domain: str
     password_of: Callable[[str, str], str | None]
     """Of a user name and a domain, as the client sent them."""
+    bindings: bytes | None = None
+    """What must have been proven with the password: that it was given to this very TLS server (2.2.2.1)."""
     _challenge: bytes = field(factory=lambda: secrets.token_bytes(8), init=False, repr=False)
 
     def challenge(self, token: bytes) -> bytes:
@@ -78,7 +81,27 @@ class Handshake:
         )
         if not hmac.compare_digest(proof, _hmac_md5(key, self._challenge + blob)):
             raise NotProven("a wrong password")
+        if self.bindings is not None and _pairs_in(blob).get(_BINDINGS) != self.bindings:
+            raise NotProven("a password for another TLS connection, or for none")
         return f"{domain_name}\\{user_name}" if domain_name else user_name
+
+
+def channel_bindings(certificate: bytes) -> bytes:
+    """Return what a client must bind its proof to (RFC 5929 §4): ``certificate`` is the server's, DER, of SHA-256."""
+    told = b"tls-server-end-point:" + hashlib.sha256(certificate).digest()
+    return hashlib.md5(b"\0" * 16 + struct.pack("<I", len(told)) + told).digest()
+
+
+def _pairs_in(blob: bytes) -> dict[int, bytes]:
+    """Read the pairs of an NTLMv2_CLIENT_CHALLENGE (2.2.2.7)."""
+    pairs, at = {}, 28
+    while at + 4 <= len(blob):
+        kind, length = struct.unpack_from("<HH", blob, at)
+        if kind == 0:
+            break
+        pairs[kind] = blob[at + 4 : at + 4 + length]
+        at += 4 + length
+    return pairs
 
 
 def _kind(token: bytes) -> int | None:

@@ -36,6 +36,7 @@ from tests.exchange.access import impersonated
 from tests.exchange.affinity import Affinity
 from tests.exchange.faults import Delivery, Fault, Faults, InMessages, Instead
 from tests.exchange.login import Door
+from tests.exchange.ntlm import channel_bindings
 from tests.exchange.operations import Call, Habits, perform
 from tests.exchange.soap import (
     EXCHANGE_2016,
@@ -88,6 +89,7 @@ class ExchangeServer:
     connections: int = field(default=0, init=False)
     most_connections: int = field(default=0, init=False)
     certificate: Certificate = field(init=False)
+    _bindings: bytes | None = field(default=None, init=False)
     _folder: Path = field(init=False)
     _listener: socket.socket = field(init=False)
     _over: threading.Event = field(factory=threading.Event, init=False)
@@ -109,6 +111,8 @@ class ExchangeServer:
         if self.tls:
             self.certificate = make_certificate(self._folder, f"autodiscover.{self.organisation.domain}")
             context = self.certificate.context()
+            shown = ssl.PEM_cert_to_DER_cert(self.certificate.file.read_text())
+            self._bindings = channel_bindings(shown)
         self._listener = socket.create_server((HOST, self.port), backlog=128)
         self.port = self._listener.getsockname()[1]
         self._run(self._accept, context)
@@ -172,7 +176,7 @@ class ExchangeServer:
             self.connections += 1
             self.most_connections = max(self.most_connections, self.connections)
         try:
-            Connection(sock, Session(secure=context is not None), self._respond, self, self._over).serve()
+            Connection(sock, Session(self._bindings), self._respond, self, self._over).serve()
         finally:
             with self._lock:
                 self._sockets.discard(sock)

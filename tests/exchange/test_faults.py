@@ -199,7 +199,7 @@ WRONG: dict[str, Fault] = {
 }
 
 
-@pytest.mark.long(sample=12)
+@pytest.mark.long(sample=6)
 @pytest.mark.parametrize(("operation", "number"), REQUESTS)
 @pytest.mark.parametrize("wrong", WRONG)
 @pytest.mark.parametrize("state", STATES)
@@ -215,7 +215,7 @@ def test_one_request_goes_wrong(
         it.assert_there_once()
 
 
-@pytest.mark.long(sample=4)
+@pytest.mark.long(sample=2)
 @pytest.mark.parametrize("wrong", WRONG)
 @pytest.mark.parametrize("state", STATES)
 def test_all_goes_wrong_for_a_while(state: Callable[[World], None], wrong: str) -> None:

@@ -47,6 +47,7 @@ def test_exchangelib_walks_syncs_and_fetches(
     from exchangelib.protocol import BaseProtocol
 
     server = exchange(habits=Habits(renders_anew=False))
+    server.door.extended_protection = True
     amy = server.organisation.add_mailbox("amy", language="zh")
     mail = sound_messages()
     for octets in mail.values():
@@ -99,6 +100,16 @@ def test_curl_comes_in_with_the_right_password_alone(server: ExchangeServer, way
     assert _curl(server, "amys", way) == "200"
     assert _curl(server, "wrong", way) == "401"
     assert server.requests["GetFolder"] == 1
+
+
+def test_extended_protection_refuses_a_proof_that_is_bound_to_no_certificate(exchange: StartExchange) -> None:
+    """curl knows nothing of it and stays outside; exchangelib, in another test, comes in."""
+    server = exchange()
+    server.organisation.add_mailbox("amy", password="amys")
+    trust = ("--cacert", str(server.ca_file), "--ntlm")
+    assert _curl(server, "amys", *trust) == "200"
+    server.door.extended_protection = True
+    assert _curl(server, "amys", *trust) == "401"
 
 
 def test_ntlm_proves_a_connection_and_no_other(server: ExchangeServer, tmp_path: Path) -> None:

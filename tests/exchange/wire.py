@@ -35,7 +35,8 @@ class HttpRequest:
 class Session:
     """What the server knows of one connection: NTLM proves a connection, not a request."""
 
-    secure: bool
+    bindings: bytes | None = None
+    """With TLS: what NTLM can be bound to."""
     handshake: Handshake | None = None
     login: str | None = None
 
