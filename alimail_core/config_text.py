@@ -10,15 +10,17 @@ import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from alimail_core.config_tables import TABLES
-from alimail_core.contract import SinkKind, SourceKind
+from alimail_core.contract import ProvisionerKind, SinkKind, SourceKind
 from alimail_core.errors import PluginError
 from alimail_core.registry import Registry
 from alimail_core.structure import OptionRow, describe_options, toml_text
 
 WIDTH = 100
+
+_Kind: TypeAlias = SourceKind[Any] | SinkKind[Any] | ProvisionerKind[Any]
 
 HEAD = """# Configuration
 
@@ -59,12 +61,16 @@ def _named() -> Iterator[tuple[str, type[Any]]]:
             )
 
 
-def _ends(registry: Registry) -> Iterator[tuple[SourceKind[Any] | SinkKind[Any], list[str]]]:
-    found: dict[tuple[str, type], tuple[SourceKind[Any] | SinkKind[Any], list[str]]] = {}
+_TABLE_OF = {"source": "source", "sink": "target", "provisioner": "provision"}
+"""The table whose ``kind`` names a plug-in, by the role."""
+
+
+def _ends(registry: Registry) -> Iterator[tuple[_Kind, list[str]]]:
+    found: dict[tuple[str, type], tuple[_Kind, list[str]]] = {}
     for role, kind in registry.kinds():
-        if isinstance(kind, SourceKind | SinkKind):
+        if isinstance(kind, SourceKind | SinkKind | ProvisionerKind):
             entry = found.setdefault((kind.name, kind.options), (kind, []))
-            entry[1].insert(0, "target" if role == "sink" else role)
+            entry[1].insert(0, _TABLE_OF[role])
     yield from sorted(found.values(), key=lambda entry: entry[0].name)
 
 
@@ -137,4 +143,4 @@ def _comment(text: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(reference(Registry.load(["imap", "pop3", "ews", "alimail"])), "utf-8")
+    Path(sys.argv[1]).write_text(reference(Registry.load(["imap", "pop3", "ews", "alimail", "directory"])), "utf-8")
