@@ -60,6 +60,13 @@ def test_a_token_opens_the_door(office: Office) -> None:
     assert "auth = oauth" in caught.value.remedy
 
 
+def test_a_login_is_bound_to_the_certificate(office: Office) -> None:
+    """Extended Protection, which Exchange 2019 and SE want by default: NTLM says to which server it speaks."""
+    office.server.door.extended_protection = True
+    with office.open(auth="ntlm") as source:
+        assert list(source.folders())
+
+
 def test_ntlm_is_spoken_once_a_connection(office: Office) -> None:
     """A connection that is let in stays in: the domain controller is asked as seldom as can be."""
     with office.open(mailbox_connections=1) as source:
