@@ -65,6 +65,16 @@ def test_an_export_of_active_directory_is_read(sheets: tuple[Path, Path]) -> Non
     ]
 
 
+def test_exchange_s_list_of_addresses_is_read(tmp_path: Path) -> None:
+    """As the guide says; its alias is no address."""
+    (tmp_path / "addresses.csv").write_text(
+        '"PrimarySmtpAddress","DisplayName","Alias","RecipientTypeDetails"\n"anna@x.example","Anna","anna","UserMailbox"\n'
+    )
+    options = SheetOptions({"PrimarySmtpAddress": "account", "Alias": "ignored"})
+    roster = read_directory(tmp_path / "addresses.csv", options=options)
+    assert [row.employee for row in roster.employees] == [Employee("anna@x.example", "Anna")]
+
+
 def test_a_name_that_means_nobody_is_a_fault(sheets: tuple[Path, Path]) -> None:
     """With its cell."""
     users, groups = sheets
