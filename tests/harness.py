@@ -174,6 +174,7 @@ class World:
 
         self._struck(plan, undone, power)
         self.ledger.enable([self.account_id])
+        self._synced()
 
     def _struck(self, plan: Countdown, act: Callable[[], _T], power: bool) -> _T | None:
         self.plan = plan

@@ -429,6 +429,14 @@ class Queries:
         where = [c.doubts > 0, *([] if target_id is None else [c.target_id == target_id])]
         return self._restless(*where)
 
+    def left_by_copies(self, values: Iterable[bytes]) -> set[bytes]:
+        """Pick those fingerprints of which a copy is gone from its place: it may stand anywhere else there now."""
+        c = message.c
+        gone = sa.and_(self._here, c.state == State.STORED, c.target_gone == 1)
+        query = sa.select(c.fingerprint).distinct().where(gone)
+        parts = chunks(sorted(values))
+        return {row.fingerprint for part in parts for row in self._read(query.where(c.fingerprint.in_(part)))}
+
     def batches_of(self, rows: Iterable[Row]) -> dict[int | None, BatchRow]:
         """Return the batches in which these messages were sent last, by id."""
         columns = (batch.c.id, batch.c.intended, batch.c.ended, batch.c.over)

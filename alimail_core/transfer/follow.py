@@ -111,7 +111,8 @@ def _take_over(p: Pass, moved: Sequence[tuple[Row, Row]]) -> None:
         now = seen.get(old.id, old)
         if old.gone > 1 and not _stands(now):
             continue
-        if not _stands(now) or now.target_id == goals[new.folder_id] or _may_move(p, now):
+        nowhere = not _stands(now) and now.state != State.SENT
+        if nowhere or now.target_id == goals[new.folder_id] or _may_move(p, now):
             places.append((old, new, _kept_flags(p, old)))
     p.book.take_places(places)
 

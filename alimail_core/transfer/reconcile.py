@@ -206,11 +206,14 @@ def claim_elsewhere(p: Pass, rows: Sequence[Row]) -> None:
     """Settle where it is what its user has moved in the target, before we knew that it had arrived there.
 
     Each folder's own messages have claimed before. Only what has our octets, or our size and date and content, can
-    be the copy that we sent; it is its user's from now on, and never moved or removed by us.
+    be the copy that we sent; it is its user's from now on, and never moved or removed by us. Where the copy of an
+    equal message has left its place, it may be that one: then nothing is known of this one, and it is sent again.
     """
+    moved = p.book.left_by_copies({row.fingerprint for row in rows if row.fingerprint is not None})
+    lonely = [row for row in rows if row.fingerprint not in moved]
     claimed: set[int] = set()
     for target in p.targets.values():
-        left = [row for row in rows if row.id not in claimed and row.target_id != target.id]
+        left = [row for row in lonely if row.id not in claimed and row.target_id != target.id]
         strangers = p.book.strangers(target.id) if left and target.surveyed is not None else []
         if strangers:
             strangers = _describe(p, target, strangers)
