@@ -208,6 +208,7 @@ def _echo(server: socket.socket) -> None:
 # -- at the desk
 
 
+@pytest.mark.slow
 def test_the_verbs_of_an_organisation_are_measured() -> None:
     """Each is run as a process of its own, and its time counts only where it has told of everybody."""
     work = evolve(WORKS["organisation"], corpus=Corpus(7, 1), accounts=60)
@@ -218,6 +219,7 @@ def test_the_verbs_of_an_organisation_are_measured() -> None:
     assert {goal.phase for goal in work.goals} == {run.phase for run in runs}
 
 
+@pytest.mark.slow
 def test_a_verb_that_leaves_somebody_out_does_not_count(tmp_path: Path) -> None:
     """What is told is held against what was written."""
     build(tmp_path, 3, 2)
@@ -276,6 +278,7 @@ def test_the_page_names_what_was_measured() -> None:
     assert "| mixed | doveadm | 2.00 | 2.00–2.00 | 0.50 (0.50–0.50) | 1.00 | 50 | 1 |" in text
 
 
+@pytest.mark.slow
 def test_a_sitting_writes_the_sections_of_its_own_works_alone() -> None:
     """What others measured stays, works stand in their order, and one measured anew has one section."""
     text = ""

@@ -64,6 +64,7 @@ def test_an_address_that_nobody_has_is_told_before_anything_moves(
     assert held(plugin) == [0, 0, 0]
 
 
+@pytest.mark.slow
 def test_problems_are_tried_again_and_nothing_else(
     migrate: Run, plugin: MemoryPlugin, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -115,6 +116,7 @@ def test_waves_go_one_after_the_other_and_alone_by_wish(
     assert held(plugin) == [3, 3, 3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["plan", "check", "status", "verify"])
 def test_who_looks_chooses_as_who_carries_does(
     migrate: Run, plugin: MemoryPlugin, capsys: pytest.CaptureFixture[str], verb: str

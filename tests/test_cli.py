@@ -91,6 +91,7 @@ def test_each_reading_verb_tells_the_keys_of_its_json(verb: str, capsys: pytest.
     assert "JSON" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_reference_is_current() -> None:
     """The page of the command line in the documentation is what the help says today."""
     page = ROOT / "docs" / "reference" / "cli.md"
@@ -140,6 +141,7 @@ def test_faults_of_a_configuration_are_told_together(run: Run, capsys: pytest.Ca
 # the main way
 
 
+@pytest.mark.slow
 def test_migration_runs_and_runs_again(
     run: Run, plugin: MemoryPlugin, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -275,6 +277,7 @@ def test_account_that_fails_is_told_and_the_others_go_on(
     assert told.err.count("refused") == 2
 
 
+@pytest.mark.slow
 def test_accounts_without_a_password_wait_and_the_others_go_on(
     run: Run, plugin: MemoryPlugin, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -311,6 +314,7 @@ def test_accounts_without_a_password_wait_and_the_others_go_on(
     assert plugin.boxes["bert@new.example"].everything().total() == 3
 
 
+@pytest.mark.slow
 def test_disabled_accounts_do_not_run(
     run: Run, plugin: MemoryPlugin, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -342,6 +346,7 @@ def test_verify_answers_first(run: Run, plugin: MemoryPlugin, capsys: pytest.Cap
     assert told["accounts"][0]["folders"][0]["pending"] == 1
 
 
+@pytest.mark.slow
 def test_verify_tells_how_far_it_is(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     """Off a terminal each account's proof is a line on standard error; --quiet and --json write none there."""
     run("migrate", "--yes", "--quiet")
@@ -370,6 +375,7 @@ def many(plugin: MemoryPlugin, number: int) -> list[str]:
     return [f"{name}@old.example" for name in names]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [1, 30])
 def test_tables_fit_a_terminal(
     run: Run,
@@ -395,6 +401,7 @@ def test_tables_fit_a_terminal(
     assert all(name in capsys.readouterr().out for name in names[:1])
 
 
+@pytest.mark.slow
 def test_verify_of_many_accounts_shows_those_that_need_a_look(
     run: Run, plugin: MemoryPlugin, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -709,6 +716,7 @@ sys.exit(main(["migrate", "--yes", "--quiet"], registry_of(plugin)) + 100)
 """
 
 
+@pytest.mark.slow
 def test_second_interruption_ends_at_once(run: Run, tmp_path: Path) -> None:
     """Ctrl-C twice ends the process there and then, with 130."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -93,6 +93,7 @@ def test_what_is_imported_and_exported_needs_nothing(tmp_path: Path, language: L
     assert console.employees["bob@x.example"][0] == "=cmd|'/c calc'!A1"
 
 
+@pytest.mark.slow
 def test_new_employees_come_in_parts_with_their_passwords(tmp_path: Path) -> None:
     """Of 3,000 rows each, headings not counted."""
     staff = [Employee(f"p{number}@x.example", "P") for number in range(3_001)]

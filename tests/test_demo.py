@@ -169,6 +169,7 @@ def _holds(path: Path, secrets: set[str]) -> bool:
     return any(secret.encode() in octets for secret in secrets)
 
 
+@pytest.mark.slow
 def test_demo_leaves_other_folders_alone(tmp_path: Path) -> None:
     """A folder that no demo has made is refused, and stays as it is."""
     (tmp_path / "mine").write_text("mine")

@@ -172,6 +172,7 @@ def test_who_is_asked_for_a_password_is_asked_once_at_a_time(
     assert len(threads) == 1
 
 
+@pytest.mark.slow
 def test_keys_of_another_server_are_not_trusted(tmp_path: Path) -> None:
     """After the target was moved to another server, the same keys there name somebody else's mail."""
     office = _Seen(tmp_path)

@@ -20,6 +20,8 @@ from alimail_core.testing.clock import FakeClock
 from alimail_core.testing.memory import MemoryMailbox, MemorySource
 from tests.organisation import Organisation, message
 
+pytestmark = pytest.mark.slow
+
 ACCOUNTS = 200
 MESSAGES = 4
 BEARS = 6

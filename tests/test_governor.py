@@ -83,6 +83,7 @@ class LimitedSink(MemorySink):
         super().close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [1, 2, 3, 5])
 def test_a_servers_limit_is_kept_and_nobody_waits_for_ever(tmp_path: Path, limit: int) -> None:
     """Eight workers on one server that is source and target stay under its limit, and all accounts end.
@@ -149,6 +150,7 @@ def test_one_account_goes_first_while_a_server_is_unknown() -> None:
     assert is_free(slots, stop, "a")
 
 
+@pytest.mark.slow
 def test_endpoints_on_one_host_share_its_slots() -> None:
     """Two endpoints that turn out to be one server are counted together."""
     slots, _, stop = governor()

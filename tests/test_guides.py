@@ -116,6 +116,7 @@ def test_the_embedding_guide_shows_the_example() -> None:
         assert code in example
 
 
+@pytest.mark.slow
 def test_the_embedding_example_runs(tmp_path: Path) -> None:
     """Two migrations run in one process, one is stopped and gone on with, and both are proven."""
     run = python("-W", "error", EMBED, at=tmp_path, path=ROOT)

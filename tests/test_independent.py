@@ -44,6 +44,8 @@ from alimail_core.testing.memory import MemoryMailbox, MemorySink, MemorySource,
 from tests.memory_plugin import PASSWORD, MemoryPlugin, config_of, registry_of
 from tests.organisation import Organisation
 
+pytestmark = pytest.mark.slow
+
 DAY = datetime(2024, 5, 1, 12, tzinfo=UTC)
 PLACES: tuple[FolderPath, ...] = (INBOX, ("Projects",), ("Travel",))
 BOTH = pytest.mark.parametrize("full", [False, True], ids=["quick", "full"])

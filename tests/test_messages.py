@@ -131,6 +131,7 @@ LISTINGS = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.slow
 @LISTINGS
 @pytest.mark.parametrize(
     ("wish", "wanted"),
@@ -203,6 +204,7 @@ def test_what_is_left_out_and_leaves_the_source_is_forgotten() -> None:
     assert world.states() == {"STORED": 4, "LEFT_OUT": 1, "VANISHED": 1}
 
 
+@pytest.mark.slow
 @LISTINGS
 def test_a_trial_carries_the_newest_of_each_folder_and_a_pass_the_rest(bare: bool, delta: bool) -> None:
     """No message is there twice, whatever is tried how often before."""
@@ -270,6 +272,7 @@ def test_the_proof_counts_what_is_left_out_by_the_filter_of_today(tmp_path: Path
     assert (proof.complete, folder.left_out, folder.pending) == (False, 0, 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("delta", [False, True])
 def test_the_plan_tells_what_the_filter_leaves_out(tmp_path: Path, delta: bool) -> None:
     """Before the first pass and after it, with the filter of then and with a wider one."""

@@ -34,6 +34,8 @@ from alimail_core.testing import (
 )
 from tests.memory_plugin import PASSWORD, MemoryOptions, MemoryPlugin, registry_of
 
+pytestmark = pytest.mark.slow
+
 EMPLOYEES = """name,account,department,password
 Anna,anna@new.example,Sales,
 Bert,bert@new.example,Sales,G1ven-One!

@@ -165,6 +165,7 @@ class Speaks(CannedListener):
                 pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("greeting", "answer", "kind"),
     [

@@ -97,6 +97,7 @@ def test_what_a_server_asks_for_is_obeyed_and_told() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_server_that_asks_for_a_little_time_again_and_again_gets_it() -> None:
     """Many short waits that were asked for are no more of a reason to give up than a few long ones."""
     world = filled()
@@ -111,6 +112,7 @@ def test_a_server_that_asks_for_a_little_time_again_and_again_gets_it() -> None:
     assert (summary.state, summary.copied) == ("done", 9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("days", [-400, -1, 400], ids=lambda days: f"{days}d")
 @pytest.mark.parametrize("kind", [FaultKind.KILLED_BEFORE, FaultKind.KILLED_AFTER, FaultKind.KILLED_LATE])
 def test_a_wall_clock_that_is_set_after_a_crash(kind: FaultKind, days: int) -> None:
@@ -125,6 +127,7 @@ def test_a_wall_clock_that_is_set_after_a_crash(kind: FaultKind, days: int) -> N
     world.assert_settled()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("days", [-400, 400])
 def test_a_wall_clock_that_is_set_in_the_middle_of_a_pass(days: int) -> None:
     """A pass whose clock jumps while something is in doubt ends complete."""

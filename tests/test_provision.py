@@ -132,6 +132,7 @@ def _until_done(desk: Desk, countdown: Countdown) -> None:
 FAULTS = [kind for kind in FaultKind if kind is not FaultKind.MEDDLED]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FAULTS, ids=lambda kind: kind.name)
 def test_whatever_is_struck_every_step_happens_once(tmp_path: Path, kind: FaultKind) -> None:
     """The service did each step once, and ends as after an undisturbed run; nothing is left in doubt."""

@@ -52,6 +52,7 @@ def test_the_page_of_types_uses_every_public_name() -> None:
     assert imported(HERE / "typing_api.py", "alimail_core") == set(alimail_core.__all__)
 
 
+@pytest.mark.slow
 def test_everything_can_be_had_by_an_asterisk() -> None:
     """``from alimail_core import *`` gives what is public, in a process that has imported nothing else."""
     code = "from alimail_core import *; import alimail_core; assert set(alimail_core.__all__) <= set(dir())"

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from alimail_core.ledger.facts import facts
 from alimail_core.model import INBOX
 from alimail_core.testing.faults import FaultKind
 from alimail_core.testing.memory import MemoryTraits
 from tests.test_machine import Migration, never
+
+pytestmark = pytest.mark.slow
 
 NO_FLAGS: frozenset[str] = frozenset()
 

@@ -157,6 +157,7 @@ class Slow:
         return sink
 
 
+@pytest.mark.slow
 def test_time_and_speed_are_those_of_the_writing_passes(tmp_path: Path) -> None:
     """Two passes that wrote took their hours; one that found nothing new adds none."""
     office = Organisation(tmp_path)

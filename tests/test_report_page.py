@@ -17,6 +17,8 @@ from alimail_core.report_page import page
 from tests.browser import Browser
 from tests.report_samples import sample
 
+pytestmark = pytest.mark.slow
+
 SCREENS = {"desktop": (1280, 900), "phone": (360, 740), "small phone": (320, 568)}
 
 DOZEN = 12

@@ -57,6 +57,7 @@ def test_a_guessed_encoding_is_right_and_told(tmp_path: Path, text: str, encodin
     assert remarks == ([(what, "save it as UTF-8, or as xlsx, if names come out wrong")] if told else [])
 
 
+@pytest.mark.slow
 @given(st.text(st.sampled_from(COMMON), min_size=1), st.text(st.characters(max_codepoint=0x7E)))
 def test_common_chinese_is_never_taken_for_anything_else(chinese: str, ascii: str) -> None:
     """However short, and whatever stands around it; but for what is UTF-8 as well, as two letters can be."""

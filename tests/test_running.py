@@ -124,6 +124,7 @@ def test_a_server_that_was_reached_and_is_down_for_ten_minutes_costs_ten_minutes
     assert 600 <= office.clock.monotonic() < 900
 
 
+@pytest.mark.slow
 def test_a_server_that_answers_nobody_costs_one_time_out_and_not_one_an_account(tmp_path: Path) -> None:
     """Twenty accounts on it knock no more often than two would."""
     office = Office(tmp_path, [f"away{number}" for number in range(20)], lambda: True)

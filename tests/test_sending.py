@@ -83,6 +83,7 @@ def store_small(_: str, sink: Sink) -> Sink:
     return sink
 
 
+@pytest.mark.slow
 def test_of_large_messages_one_is_sent_and_one_is_read_meanwhile(tmp_path: Path) -> None:
     """However many there are, no third one is in memory."""
     office = Organisation(tmp_path)

@@ -21,6 +21,8 @@ from alimail_core.transfer.state import Pass, Target
 from tests.harness import IN_TURN, World
 from tests.readings import Readings
 
+pytestmark = pytest.mark.slow
+
 MANY = 80
 WELCOME = message(subject="Welcome", message_id="welcome@provider")
 WORK: FolderPath = ("Work",)

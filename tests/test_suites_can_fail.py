@@ -34,6 +34,8 @@ from alimail_core.model import (
 from alimail_core.testing import MemorySink, MemorySource, MemoryTraits
 from tests import test_testing as good
 
+pytestmark = pytest.mark.slow
+
 Told = Iterator[Changes | Unusable]
 Asked = Iterable[tuple[Folder, Cursor | None]]
 Answers = Iterator[Message | Gone | Unreadable]

@@ -22,6 +22,8 @@ from alimail_core.testing.servers import Dovecot
 from alimail_core.undo import ADOPTED, ONLY_COPY, TOUCHED, Undone
 from tests.memory_plugin import PASSWORD, MemoryPlugin, config_of, registry_of
 
+pytestmark = pytest.mark.slow
+
 CONFIG = config_of("anna")
 OLD, NEW = "anna@old.example", "anna@new.example"
 

@@ -92,6 +92,7 @@ def test_a_disabled_account_is_passed_over_until_it_is_enabled(migration: Migrat
     assert "anna@old.example" in told[4:]
 
 
+@pytest.mark.slow
 def test_an_account_that_fails_is_tried_ever_more_rarely(
     migration: Migration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,6 +147,7 @@ def telling(tmp_path: Path) -> Callable[[Clock], Migration]:
     return lambda clock: Migration(office.spec, office.registry, clock=clock)
 
 
+@pytest.mark.slow
 def test_new_mail_makes_an_account_due_at_once(tmp_path: Path) -> None:
     """Where the source tells of it; the interval is so long that nothing else does."""
     office = Organisation(tmp_path, workers=1)

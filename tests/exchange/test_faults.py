@@ -226,3 +226,14 @@ def test_all_goes_wrong_for_a_while(state: Callable[[World], None], wrong: str) 
         assert it.run().state == "done"
         assert it.server.faults.struck == 3
         it.assert_there_once()
+
+
+def test_a_mark_as_read_is_not_lost_with_the_answer_that_would_have_told_it() -> None:
+    """SyncFolderItems tells once that a mark changed; what was not understood of its item must be asked again."""
+    with world() as it:
+        assert it.run().state == "done"
+        item = next(iter(it.amy.folder("inbox").items.values()))
+        it.amy.change(item, is_read=not item.is_read)
+        it.server.faults.add(faults.garbage(), operation="GetItem")
+        assert it.run().state == "done"
+        it.assert_there_once()

@@ -21,6 +21,8 @@ from alimail_core.transfer import PassSummary, run_pass
 from plugins.ews.tests.conftest import Office
 from tests.exchange import Mailbox, faults
 
+pytestmark = pytest.mark.slow
+
 PROJECT = ("Projects", "重要")
 
 

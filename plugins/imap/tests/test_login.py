@@ -339,6 +339,7 @@ def test_a_preauth_greeting_is_no_leave_to_go_on() -> None:
         probe(evolve(server.options, tls="auto"))
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
 @given(
     greeting=st.sampled_from(

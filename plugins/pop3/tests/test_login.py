@@ -359,6 +359,7 @@ def test_what_a_server_has_is_found_without_logging_in(tmp_path: Path) -> None:
         assert not server.commands(b"USER")
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
 @given(
     greeting=st.sampled_from([b"+OK ready\r\n", CHALLENGE, b"-ERR busy\r\n", b"\x16\x03\r\n"]),

@@ -20,6 +20,8 @@ from alimail_pop3.connection import WHOLE
 from alimail_pop3.source import Pop3Source
 from alimail_pop3.testing import CLOSE, CannedServer, with_dots
 
+pytestmark = pytest.mark.slow
+
 MAILS = [message(f"No. {n}", message_id=f"{n}@example.org") for n in range(300)]
 
 
