@@ -129,9 +129,12 @@ class Reader:
             yield from (Headers(each.key, each.octets) for each in answers if isinstance(each, Message))
 
     def look(self, keys: Sequence[str]) -> Iterator[Entry]:
-        """List those of the keys that exist at this moment."""
+        """List those of the keys that exist at this moment. Raises ``Malformed`` where that was not told."""
         for begin in range(0, len(keys), _LOOKS):
             told = [answer for _, answer in self._answers(keys[begin : begin + _LOOKS], mime=False)]
+            for answer in told:
+                if isinstance(answer, Saying) and not answer.code:
+                    raise Malformed(answer.text)  # left out it would count as gone, or as unchanged
             items = [item_of(answer) for answer in told if isinstance(answer, Node)]
             for item in items:
                 if item is not None and item.is_mail:
