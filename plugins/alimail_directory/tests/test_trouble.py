@@ -345,6 +345,7 @@ def test_a_password_never_stands_in_a_refusal(desk: Desk) -> None:
     assert "Sh0rt" not in str(outcome.error)
 
 
+@pytest.mark.slow
 def test_long_listings_are_read_page_by_page(desk: Desk) -> None:
     """All people of one department, and all members of one group."""
     people = [Employee(f"p{number:03d}@x.example", department=("Sales",)) for number in range(230)]
