@@ -1,6 +1,6 @@
 """An Exchange server for tests, on loopback: EWS as documented, held to Microsoft's schemas in both directions."""
 
-from tests.exchange.operations import Habits
+from tests.exchange.calls import Habits
 from tests.exchange.server import ExchangeServer
 from tests.exchange.soap import (
     EXCHANGE_2007,

@@ -6,21 +6,17 @@ message leaves the others alone; ``Refusal`` ends the request.
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
-from attrs import define
-
 from tests.exchange.access import find_folder, find_item, folders_named
+from tests.exchange.calls import Call, each, refuse_content
 from tests.exchange.restrictions import chosen, in_order
-from tests.exchange.shapes import ONLY_IN_GET_ITEM, Shape, folder_writer, item_id, item_writer
+from tests.exchange.shapes import Shape, folder_writer, item_writer
 from tests.exchange.soap import (
     Element,
     Failure,
     Refusal,
-    Request,
     attribute,
     children,
     element,
@@ -28,37 +24,10 @@ from tests.exchange.soap import (
     response,
     success,
 )
-from tests.exchange.store import Folder, Item, MalformedId, Organisation
+from tests.exchange.store import Folder, MalformedId
+from tests.exchange.sync import sync_hierarchy, sync_items
 
 Thing = TypeVar("Thing")
-
-
-@define
-class Habits:
-    """What differs between servers, or is theirs to decide."""
-
-    renders_anew: bool = True
-    """MIME content comes with other octets each time."""
-    malformed_id_fails_all: bool = True
-    """One malformed ItemId is answered by a fault for the whole GetItem, else by its own response message."""
-    find_limit: int = 1000
-    """Most things in one answer of FindItem or FindFolder (a throttling policy's FindCountLimit)."""
-    sync_limit: int = 512
-    """Most changes in one answer, whatever was asked for."""
-
-
-@define
-class Call:
-    """One request, with what it is about."""
-
-    organisation: Organisation
-    habits: Habits
-    request: Request
-    spoilt: Callable[[int], Failure | None] = lambda _: None
-    """What is to go wrong with the response message of this number, counted from 0."""
-
-
-Operation = Callable[[Call], bytes]
 
 
 def get_folder(call: Call) -> bytes:
@@ -70,7 +39,7 @@ def get_folder(call: Call) -> bytes:
         folder = find_folder(call.organisation, call.request, node)
         return b"<m:Folders>%b</m:Folders>" % write(folder)
 
-    return _each(call, folders_named(call.request, "m:FolderIds"), one, on_error=b"<m:Folders/>")
+    return each(call, folders_named(call.request, "m:FolderIds"), one, on_error=b"<m:Folders/>")
 
 
 def find_folders(call: Call) -> bytes:
@@ -94,13 +63,13 @@ def find_folders(call: Call) -> bytes:
         inside = b"".join(write(folder) for folder in page)
         return b"<m:RootFolder %b><t:Folders>%b</t:Folders></m:RootFolder>" % (attributes, inside)
 
-    return _each(call, folders_named(call.request, "m:ParentFolderIds"), one)
+    return each(call, folders_named(call.request, "m:ParentFolderIds"), one)
 
 
 def find_items(call: Call) -> bytes:
     """FindItem: a page of what lies in each folder asked, the newest first unless another order is wished."""
     shape = Shape.of(call.request, "m:ItemShape")
-    _refuse_content(shape)
+    refuse_content(shape)
     write = item_writer(shape, call.request)
     traversal = call.request.body.get("Traversal", "Shallow")
 
@@ -112,7 +81,7 @@ def find_items(call: Call) -> bytes:
         inside = b"".join(write(item) for item in page)
         return b"<m:RootFolder %b><t:Items>%b</t:Items></m:RootFolder>" % (attributes, inside)
 
-    return _each(call, folders_named(call.request, "m:ParentFolderIds"), one)
+    return each(call, folders_named(call.request, "m:ParentFolderIds"), one)
 
 
 def get_items(call: Call) -> bytes:
@@ -131,7 +100,7 @@ def get_items(call: Call) -> bytes:
             raise Failure(item.failure, FAILURES.get(item.failure, "The item could not be read."))
         return b"<m:Items>%b</m:Items>" % write(item)
 
-    return _each(call, children(call.request.find("m:ItemIds")), one, on_error=b"<m:Items/>")
+    return each(call, children(call.request.find("m:ItemIds")), one, on_error=b"<m:Items/>")
 
 
 FAILURES: Final = {
@@ -144,163 +113,6 @@ FAILURES: Final = {
     "ErrorUnsupportedMimeConversion": "GetItem can't return MIME content for this item.",
 }
 """What Exchange says with an item that it cannot give."""
-
-
-# -- synchronisation
-
-
-def sync_items(call: Call) -> bytes:
-    """SyncFolderItems: what is new, changed, read or gone since a state, at most 512 at a time."""
-    request = call.request
-    shape = Shape.of(request, "m:ItemShape")
-    write = item_writer(shape, request)
-    most = min(int(request.text("m:MaxChangesReturned")), call.habits.sync_limit)
-
-    def one(node: Element) -> bytes:
-        _refuse_content(shape)
-        folder = _sync_folder(call, node)
-        state = SyncState.read(request.text("m:SyncState"), folder)
-        ignored = {ignored.get("Id", "") for ignored in children(request.find("m:Ignore"))}
-        changes: list[bytes] = []
-        last = True
-        for change, number in folder.log.after(state.position):
-            if len(changes) == most:
-                last = False
-                break
-            written = _item_change(folder, number, state, write, ignored)
-            changes += [written] if written else []
-            state.position = change
-        state.base = state.position if last else state.base
-        return _synced(state.text(folder), b"IncludesLastItemInRange", last, changes)
-
-    return _each(call, children(request.find("m:SyncFolderId")), one)
-
-
-def _item_change(
-    folder: Folder, number: int, state: SyncState, write: Callable[[Item], bytes], ignored: set[str]
-) -> bytes:
-    """Write one change, or nothing where the client knows it, or never knew what is gone."""
-    item, known = folder.items.get(number), number in state
-    if item is None:
-        gone = b'<t:ItemId Id="%b"/>' % folder.mailbox.identify(folder.number, number).encode()
-        return b"<t:Delete>%b</t:Delete>" % gone if state.forget(number) else b""
-    if item.id in ignored:
-        state.learn(number)
-        return b""
-    if known and item.content_changed <= state.base:
-        read = element("IsRead", "true" if item.is_read else "false")
-        return b"<t:ReadFlagChange>%b%b</t:ReadFlagChange>" % (item_id(item), read)
-    state.learn(number)
-    kind = b"Update" if known else b"Create"
-    return b"<t:%b>%b</t:%b>" % (kind, write(item), kind)
-
-
-def sync_hierarchy(call: Call) -> bytes:
-    """SyncFolderHierarchy: which folders came, changed or went since a state."""
-    request = call.request
-    shape = Shape.of(request, "m:FolderShape")
-    write = folder_writer(shape, request)
-
-    def one(node: Element | None) -> bytes:
-        top = _sync_folder(call, node) if node is not None else _own_top(call)
-        state = SyncState.read(request.text("m:SyncState"), top)
-        beneath = {folder.number for folder in top.below()}
-        changes: list[bytes] = []
-        for change, number in top.mailbox.log.after(state.position):
-            state.position = change
-            if number in beneath:
-                kind = b"Update" if number in state else b"Create"
-                state.learn(number)
-                changes.append(b"<t:%b>%b</t:%b>" % (kind, write(top.mailbox.folders[number]), kind))
-            elif state.forget(number):
-                gone = b'<t:FolderId Id="%b"/>' % top.mailbox.identify(number).encode()
-                changes.append(b"<t:Delete>%b</t:Delete>" % gone)
-        return _synced(state.text(top), b"IncludesLastFolderInRange", True, changes)
-
-    return _each(call, children(request.find("m:SyncFolderId")) or [None], one)
-
-
-def _synced(state: str, end: bytes, last: bool, changes: Sequence[bytes]) -> bytes:
-    return b"<m:SyncState>%b</m:SyncState><m:%b>%b</m:%b><m:Changes>%b</m:Changes>" % (
-        state.encode(), end, b"true" if last else b"false", end, b"".join(changes),
-    )  # fmt: skip
-
-
-@define
-class SyncState:
-    """What a client has: every change up to a position, and of the numbers up to there those in ``ranges``."""
-
-    base: int
-    """Where the last synchronisation that was carried to its end ended."""
-    position: int
-    ranges: list[list[int]]
-    """First and last of each run of numbers that the client was told, ascending."""
-
-    @classmethod
-    def read(cls, text: str, folder: Folder) -> SyncState:
-        """Understand what was given out for this folder; the empty text is the beginning of all."""
-        if not text:
-            return cls(0, 0, [])
-        try:
-            place, base, position, ranges = json.loads(base64.b64decode(text, validate=True))
-        except (ValueError, TypeError):
-            place = None
-        if place != folder.id:
-            words = "Synchronization state data is corrupt or otherwise invalid."
-            raise Failure("ErrorInvalidSyncStateData", words)
-        return cls(base, position, ranges)
-
-    def text(self, folder: Folder) -> str:
-        """Return it as the client shall keep it."""
-        return base64.b64encode(
-            json.dumps([folder.id, self.base, self.position, self.ranges]).encode()
-        ).decode()
-
-    def __contains__(self, number: int) -> bool:
-        """Tell whether the client was told of this number and not of its end."""
-        return self._run(number) is not None
-
-    def learn(self, number: int) -> None:
-        """Note that the client is told of it."""
-        if self.ranges and self.ranges[-1][1] == number - 1:
-            self.ranges[-1][1] = number
-        elif number not in self:
-            self.ranges.append([number, number])
-            self.ranges.sort()
-
-    def forget(self, number: int) -> bool:
-        """Note that it is gone; tell whether the client had it."""
-        run = self._run(number)
-        if run is None:
-            return False
-        first, last = run
-        self.ranges.remove(run)
-        self.ranges += [part for part in ([first, number - 1], [number + 1, last]) if part[0] <= part[1]]
-        self.ranges.sort()
-        return True
-
-    def _run(self, number: int) -> list[int] | None:
-        return next((run for run in self.ranges if run[0] <= number <= run[1]), None)
-
-
-def _sync_folder(call: Call, node: Element) -> Folder:
-    try:
-        folder = find_folder(call.organisation, call.request, node)
-    except Failure as failure:
-        if failure.code == "ErrorItemNotFound":
-            raise Failure(
-                "ErrorSyncFolderNotFound", "The folder to be synchronized could not be found."
-            ) from failure
-        raise
-    if folder.search:
-        raise Failure("ErrorInvalidFolderTypeForOperation", "Search folders cannot be synchronized.")
-    return folder
-
-
-def _own_top(call: Call) -> Folder:
-    if call.request.mailbox is None:
-        raise Failure("ErrorMissingEmailAddress", "The account has no mailbox.")
-    return call.request.mailbox.distinguished("msgfolderroot")
 
 
 # -- others
@@ -359,10 +171,10 @@ def convert_ids(call: Call) -> bytes:
             b'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"',
         )
 
-    return _each(call, children(call.request.find("m:SourceIds")), one)
+    return each(call, children(call.request.find("m:SourceIds")), one)
 
 
-OPERATIONS: Final[dict[str, Operation]] = {
+OPERATIONS: Final[dict[str, Callable[[Call], bytes]]] = {
     "GetFolder": get_folder,
     "FindFolder": find_folders,
     "FindItem": find_items,
@@ -392,27 +204,6 @@ def perform(call: Call) -> bytes:
 
 
 _ASKED: Final = ("m:ItemIds", "m:FolderIds", "m:ParentFolderIds")
-
-
-def _each(
-    call: Call, nodes: Sequence[Thing], one: Callable[[Thing], bytes], *, on_error: bytes = b""
-) -> bytes:
-    """Answer with one response message for each of the things asked."""
-    name, messages = call.request.operation, []
-    for number, node in enumerate(nodes):
-        try:
-            if (spoilt := call.spoilt(number)) is not None:
-                raise spoilt
-            messages.append(success(name, one(node)))
-        except Failure as failure:
-            messages.append(failed(name, failure, on_error))
-    return response(name, messages)
-
-
-def _refuse_content(shape: Shape) -> None:
-    refused = shape.mime or shape.paths & ONLY_IN_GET_ITEM
-    if refused:
-        raise Failure("ErrorInvalidPropertyRequest", "Property is not valid for this operation.")
 
 
 def _page(found: Sequence[Thing], call: Call, view: str) -> tuple[Sequence[Thing], bytes]:

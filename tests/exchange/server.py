@@ -34,10 +34,11 @@ from alimail_core.testing.certificates import Certificate, make_certificate
 from tests.exchange import autodiscover, schema
 from tests.exchange.access import impersonated
 from tests.exchange.affinity import Affinity
+from tests.exchange.calls import Call, Habits
 from tests.exchange.faults import Delivery, Fault, Faults, InMessages, Instead
 from tests.exchange.login import Door
 from tests.exchange.ntlm import channel_bindings
-from tests.exchange.operations import Call, Habits, perform
+from tests.exchange.operations import perform
 from tests.exchange.soap import (
     EXCHANGE_2016,
     NAMESPACES,

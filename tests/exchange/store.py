@@ -12,19 +12,18 @@ import struct
 import threading
 import uuid
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from email.header import Header, decode_header, make_header
 from email.message import Message
 from email.parser import BytesHeaderParser
 from functools import cached_property
-from typing import Final
 
 from attrs import define, field, fields_dict
 
-FolderPath = tuple[str, ...]
+from tests.exchange.furniture import MAIL, furnish
 
-MAIL: Final = "IPF.Note"
+FolderPath = tuple[str, ...]
 
 _KIND_FOLDER, _KIND_ITEM = 1, 2
 _ID = struct.Struct(">B16sIII")
@@ -371,43 +370,6 @@ class Account:
         return mailbox is self.mailbox or self.login in mailbox.delegates
 
 
-NAMES: Mapping[str, Mapping[str, str]] = {
-    "zh": {
-        "msgfolderroot": "信息存储顶部",
-        "inbox": "收件箱",
-        "sentitems": "已发送邮件",
-        "drafts": "草稿",
-        "deleteditems": "已删除邮件",
-        "junkemail": "垃圾邮件",
-        "outbox": "发件箱",
-        "calendar": "日历",
-        "contacts": "联系人",
-        "tasks": "任务",
-        "notes": "便笺",
-        "journal": "日记",
-        "syncissues": "同步问题",
-        "conversationhistory": "对话历史记录",
-    },
-    "de": {
-        "msgfolderroot": "Oberste Ebene des Informationsspeichers",
-        "inbox": "Posteingang",
-        "sentitems": "Gesendete Elemente",
-        "drafts": "Entwürfe",
-        "deleteditems": "Gelöschte Elemente",
-        "junkemail": "Junk-E-Mail",
-        "outbox": "Postausgang",
-        "calendar": "Kalender",
-        "contacts": "Kontakte",
-        "tasks": "Aufgaben",
-        "notes": "Notizen",
-        "journal": "Journal",
-        "syncissues": "Synchronisierungsprobleme",
-        "conversationhistory": "Unterhaltungsverlauf",
-    },
-}
-"""What Exchange calls the folders of a mailbox in languages other than English."""
-
-
 @define(eq=False)
 class Organisation:
     """All mailboxes and accounts of one Exchange organisation."""
@@ -434,7 +396,7 @@ class Organisation:
         address = f"{name}@{self.domain}"
         mailbox = Mailbox(address, display or name.title(), frozenset(aliases), upn=address)
         mailbox.sid = f"S-1-5-21-1004336348-1177238915-682003330-{1100 + len(self.mailboxes)}"
-        fill_mailbox(mailbox, NAMES.get(language, {}))
+        furnish(mailbox, language)
         self.mailboxes[address] = mailbox
         if password:
             self.add_account(name, password, mailbox=mailbox)
@@ -510,56 +472,6 @@ class Organisation:
         folder = store.folders.get(folder_number) if database == store.database else None
         item = folder.items.get(item_number) if folder is not None else None
         return store, folder, item, kind == _KIND_ITEM
-
-
-def fill_mailbox(mailbox: Mailbox, names: Mapping[str, str]) -> None:
-    """Make the folders that a new mailbox of Exchange 2010 or later has, hidden ones included."""
-
-    def add(name: str, parent: Folder | None, kind: str, known: str | None = None, **more: bool) -> Folder:
-        return mailbox.add_folder(
-            names.get(known or "", name), parent, kind, distinguished=known, search=more.get("search", False),
-            hidden=more.get("hidden", False),
-        )  # fmt: skip
-
-    root = add("", None, "", "root")
-    for name in (
-        "Common Views",
-        "Deferred Action",
-        "Schedule",
-        "Shortcuts",
-        "Spooler Queue",
-        "System",
-        "Views",
-    ):
-        add(name, root, "")
-    add("Freebusy Data", root, "")
-    finder = add("Finder", root, "", "searchfolders")
-    add("Unread Mail", finder, MAIL, search=True)
-    add("Reminders", root, "Outlook.Reminder", search=True)
-    add("To-Do Search", root, "IPF.Task", "todosearch", search=True)
-    recoverable = add("Recoverable Items", root, "", "recoverableitemsroot")
-    for name in ("Deletions", "Purges", "Versions"):
-        add(name, recoverable, "", f"recoverableitems{name.lower()}")
-    top = add("Top of Information Store", root, "", "msgfolderroot")
-    add("Calendar", top, "IPF.Appointment", "calendar")
-    add("Contacts", top, "IPF.Contact", "contacts")
-    add("Conversation Action Settings", top, "IPF.Configuration", hidden=True)
-    add("Conversation History", top, MAIL, "conversationhistory")
-    add("Deleted Items", top, MAIL, "deleteditems")
-    add("Drafts", top, MAIL, "drafts")
-    add("Inbox", top, MAIL, "inbox")
-    add("Journal", top, "IPF.Journal", "journal")
-    add("Junk E-mail", top, MAIL, "junkemail")
-    add("Notes", top, "IPF.StickyNote", "notes")
-    add("Outbox", top, MAIL, "outbox")
-    add("Quick Step Settings", top, "IPF.Configuration", hidden=True)
-    add("RSS Feeds", top, "IPF.Note.OutlookHomepage")
-    add("Sent Items", top, MAIL, "sentitems")
-    issues = add("Sync Issues", top, MAIL, "syncissues")
-    for name, known in (("Conflicts", "conflicts"), ("Local Failures", "localfailures")):
-        add(name, issues, MAIL, known)
-    add("Server Failures", issues, MAIL, "serverfailures")
-    add("Tasks", top, "IPF.Task", "tasks")
 
 
 def _change_key(begin: bytes, number: int, changed: int) -> str:

@@ -14,8 +14,9 @@ from alimail_core.identity import content_digest
 from alimail_core.testing.mail import message, sound_messages
 from tests.exchange import EXCHANGE_2016, ExchangeServer, Folder, Habits, Mailbox, Organisation, schema
 from tests.exchange.asking import Asker, envelope, paths
+from tests.exchange.calls import Call
 from tests.exchange.fixtures import StartExchange
-from tests.exchange.operations import Call, perform
+from tests.exchange.operations import perform
 from tests.exchange.rendering import render_anew
 from tests.exchange.soap import NAMESPACES, Element, Request, children, local_name
 from tests.exchange.soap import envelope as answer_envelope
