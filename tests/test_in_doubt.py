@@ -1,4 +1,4 @@
-"""What was sent without an answer, when its message moves at the source or its user tidies up: found by the machine."""
+"""What was sent without an answer, when its message moves or its user tidies up: found by the state machine."""
 
 from __future__ import annotations
 
