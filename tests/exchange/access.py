@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from tests.exchange.organisation import Account, Organisation
 from tests.exchange.soap import NAMESPACES, Element, Failure, Refusal, Request, children, local_name
-from tests.exchange.store import Account, Folder, Item, Mailbox, MalformedId, Organisation
+from tests.exchange.store import Folder, Item, Mailbox, MalformedId
 
 _ARCHIVE: Final = "archive"
 

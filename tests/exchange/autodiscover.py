@@ -6,9 +6,10 @@ from typing import Final, Protocol
 
 from lxml import etree
 
+from tests.exchange.organisation import Organisation
 from tests.exchange.schema import parse
 from tests.exchange.soap import SOAP, Answer, element, text
-from tests.exchange.store import Mailbox, Organisation
+from tests.exchange.store import Mailbox
 
 POX: Final = "/autodiscover/autodiscover.xml"
 SERVICE: Final = "/autodiscover/autodiscover.svc"

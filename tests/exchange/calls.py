@@ -7,9 +7,9 @@ from typing import TypeVar
 
 from attrs import define
 
+from tests.exchange.organisation import Organisation
 from tests.exchange.shapes import ONLY_IN_GET_ITEM, Shape
 from tests.exchange.soap import Failure, Request, failed, response, success
-from tests.exchange.store import Organisation
 
 Thing = TypeVar("Thing")
 

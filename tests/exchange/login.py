@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from attrs import define, field
 
 from tests.exchange.ntlm import Handshake, NotProven
+from tests.exchange.organisation import Account, Organisation
 from tests.exchange.soap import Answer
-from tests.exchange.store import Account, Organisation
 from tests.exchange.wire import HttpRequest, Session
 
 

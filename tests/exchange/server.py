@@ -39,6 +39,7 @@ from tests.exchange.faults import Delivery, Fault, Faults, InMessages, Instead
 from tests.exchange.login import Door
 from tests.exchange.ntlm import channel_bindings
 from tests.exchange.operations import perform
+from tests.exchange.organisation import Account, Organisation
 from tests.exchange.soap import (
     EXCHANGE_2016,
     NAMESPACES,
@@ -53,7 +54,6 @@ from tests.exchange.soap import (
     fault,
     local_name,
 )
-from tests.exchange.store import Account, Organisation
 from tests.exchange.versions import require_known, require_schema, schema_violation
 from tests.exchange.wire import Connection, HttpRequest, Session, accept_tls
 

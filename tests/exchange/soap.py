@@ -13,7 +13,8 @@ from xml.sax.saxutils import escape, quoteattr
 from attrs import field, frozen
 from lxml import etree
 
-from tests.exchange.store import Account, Mailbox
+from tests.exchange.organisation import Account
+from tests.exchange.store import Mailbox
 
 SOAP: Final = "http://schemas.xmlsoap.org/soap/envelope/"
 MESSAGES: Final = "http://schemas.microsoft.com/exchange/services/2006/messages"
