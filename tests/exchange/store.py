@@ -1,7 +1,7 @@
 """What mailboxes hold: folders and items, and in which order they changed.
 
-Everything is in memory, under the organisation's lock, which the server takes for each request. Identifiers are opaque,
-name the database that the mailbox lies in, and change when an item is moved, as Exchange's do.
+Everything is in memory, under the organisation's lock, which the server takes for each request. Identifiers are
+opaque, name the database that the mailbox lies in, and change when an item is moved, as Exchange's do.
 """
 
 from __future__ import annotations
