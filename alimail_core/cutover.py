@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from attrs import evolve, frozen
 
-from alimail_core.report import AccountReport, Report, moment_text
+from alimail_core.report.contents import AccountReport, Report, moment_text
 from alimail_core.spec import AccountSpec, Endpoint
 from alimail_core.status import AccountStatus
 

@@ -41,7 +41,7 @@ from alimail_core.ways import Ways
 
 if TYPE_CHECKING:
     from alimail_core.comparison import AccountComparison
-    from alimail_core.report import Report
+    from alimail_core.report.contents import Report
     from alimail_core.telling import Line
     from alimail_core.undo import Undone
     from alimail_core.verify import AccountProof
@@ -327,7 +327,7 @@ class Migration:
         be written; never for one account.
         """
         from alimail_core.proofs import ProofStore
-        from alimail_core.report import report_folder
+        from alimail_core.report.contents import report_folder
         from alimail_core.verify import verify_account
 
         ledger = self._found_ledger()
@@ -381,7 +381,7 @@ class Migration:
         Raises ``LedgerError``, and ``InputError`` for a proof that cannot be read.
         """
         from alimail_core.proofs import ProofStore
-        from alimail_core.report import make_report, report_folder
+        from alimail_core.report.contents import make_report, report_folder
 
         return make_report(
             self.spec,
@@ -399,8 +399,8 @@ class Migration:
         ``folder``: by default the configuration's, or one beside the ledger. Returns the paths written. Raises
         ``LedgerError``, and ``InputError`` where the folder cannot be written.
         """
-        from alimail_core.report import report_folder
-        from alimail_core.report_files import write_report
+        from alimail_core.report.contents import report_folder
+        from alimail_core.report.files import write_report
 
         return write_report(self.known(search), folder or report_folder(self.spec))
 

@@ -11,7 +11,7 @@ from alimail_core.ledger.facts import AccountFacts, Balance, NamedProblem, Place
 from alimail_core.model import Remark
 from alimail_core.proof import AccountProof, Finding, FolderProof
 from alimail_core.proofs import ProofStore
-from alimail_core.report import AccountReport, Report
+from alimail_core.report.contents import AccountReport, Report
 from alimail_core.status import AccountStatus
 from alimail_core.ways import Server
 

@@ -17,9 +17,9 @@ from alimail_core.markup import tag
 from alimail_core.model import Remark
 from alimail_core.proof import AccountProof, Finding, FolderProof
 from alimail_core.proofs import ProofStore
-from alimail_core.report import AccountReport, Report
-from alimail_core.report_files import as_json, write_report
-from alimail_core.report_page import page
+from alimail_core.report.contents import AccountReport, Report
+from alimail_core.report.files import as_json, write_report
+from alimail_core.report.page import page
 from alimail_core.status import AccountStatus
 from alimail_core.text import printable
 from tests.report_samples import BEGAN

@@ -24,9 +24,9 @@ from alimail_core.ledger.servers import keep_way
 from alimail_core.messages import MessageFilter
 from alimail_core.model import INBOX
 from alimail_core.registry import Registry
-from alimail_core.report import report_folder
-from alimail_core.report_audit import RECIPE
-from alimail_core.report_files import as_json, schema_text
+from alimail_core.report.audit import RECIPE
+from alimail_core.report.contents import report_folder
+from alimail_core.report.files import as_json, schema_text
 from alimail_core.spec import Endpoint
 from alimail_core.testing.memory import MemoryTraits
 from alimail_core.units import Octets

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from alimail_core.report import Report
-from alimail_core.report_cells import MANY
-from alimail_core.report_page import page
+from alimail_core.report.cells import MANY
+from alimail_core.report.contents import Report
+from alimail_core.report.page import page
 from tests.browser import Browser
 from tests.report_samples import sample
 

@@ -35,7 +35,7 @@ from alimail_core.model import (
 )
 from alimail_core.proof import AccountProof, FolderProof, root_digest
 from alimail_core.proofs import MESSAGE_COLUMNS, ProofStore
-from alimail_core.report import report_folder
+from alimail_core.report.contents import report_folder
 from alimail_core.seam import Stop
 from alimail_core.testing.memory import MemoryMailbox, MemorySink, MemorySource, MemoryTraits
 from tests.organisation import Organisation, message

@@ -34,7 +34,7 @@ def cutover(
     JSON: {made, domains: [{domain, hosts, ttl, fault, changed}], steps: [{done, text, remedy}]}
     """
     from alimail_core.cutover import look_up, make_checklist
-    from alimail_core.report import report_folder
+    from alimail_core.report.contents import report_folder
 
     frame = Frame.of(context)
     spec = frame.load(config)

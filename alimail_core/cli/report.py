@@ -42,7 +42,7 @@ def report(
     JSON: {files: [text]}
     """
     if schema:
-        from alimail_core.report_files import schema_text
+        from alimail_core.report.files import schema_text
 
         say(*schema_text().splitlines())
         return 0

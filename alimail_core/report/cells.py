@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from attrs import frozen
 
 from alimail_core.markup import Content, Markup, lines, tag, together
-from alimail_core.report import AccountReport
+from alimail_core.report.contents import AccountReport
 
 MANY = 500
 """Rows of a table of problems, kinds or folders; beyond them the page says which file has the rest."""

@@ -9,8 +9,7 @@ from itertools import islice
 from alimail_core.ledger.facts import PlacedFolder
 from alimail_core.markup import Column, Content, Markup, lines, table, tag, together
 from alimail_core.plan import NOT_MOVED
-from alimail_core.report import AccountReport, moment_text
-from alimail_core.report_cells import (
+from alimail_core.report.cells import (
     MANY,
     Section,
     items,
@@ -22,6 +21,7 @@ from alimail_core.report_cells import (
     section,
     verdict_of,
 )
+from alimail_core.report.contents import AccountReport, moment_text
 from alimail_core.units import count_text, octets_text
 
 SHOWN = 50

@@ -10,12 +10,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from alimail_core.markup import Markup, tag, together
-from alimail_core.report import AccountReport, Report, moment_text
-from alimail_core.report_audit import balance, every_account, proof, servers, words
-from alimail_core.report_cells import Section, items, prose, section
-from alimail_core.report_chart import accounts_bar, progress_chart
-from alimail_core.report_problems import attention, changed, not_moved, problems, renamed
-from alimail_core.report_style import STYLE
+from alimail_core.report.audit import balance, every_account, proof, servers, words
+from alimail_core.report.cells import Section, items, prose, section
+from alimail_core.report.chart import accounts_bar, progress_chart
+from alimail_core.report.contents import AccountReport, Report, moment_text
+from alimail_core.report.problems import attention, changed, not_moved, problems, renamed
+from alimail_core.report.style import STYLE
 from alimail_core.units import count_text, octets_text
 
 LEVELS = {

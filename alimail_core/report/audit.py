@@ -9,8 +9,8 @@ from attrs import asdict
 
 from alimail_core.markup import Column, Content, Markup, lines, table, tag, together
 from alimail_core.proof import FolderProof
-from alimail_core.report import AccountReport, moment_text
-from alimail_core.report_cells import Section, name_of, path_of, quiet, section, verdict_of
+from alimail_core.report.cells import Section, name_of, path_of, quiet, section, verdict_of
+from alimail_core.report.contents import AccountReport, moment_text
 from alimail_core.units import duration_text, octets_text
 from alimail_core.ways import Server
 

@@ -28,8 +28,8 @@ from alimail_core.ledger.facts import Balance
 from alimail_core.plan import NOT_MOVED
 from alimail_core.proof import AccountProof, FolderProof
 from alimail_core.proofs import MESSAGE_COLUMNS, path_text
-from alimail_core.report import COUNTS, AccountReport, Report
-from alimail_core.report_page import page
+from alimail_core.report.contents import COUNTS, AccountReport, Report
+from alimail_core.report.page import page
 from alimail_core.status import AccountStatus
 from alimail_core.text import cell
 from alimail_core.ways import Server
@@ -39,7 +39,7 @@ VERSION = 1
 
 def schema_text() -> str:
     """Return the JSON Schema of ``report.json``."""
-    return files("alimail_core").joinpath("report.schema.json").read_text("utf-8")
+    return files("alimail_core.report").joinpath("report.schema.json").read_text("utf-8")
 
 
 def write_report(report: Report, folder: Path) -> list[Path]:

@@ -1,0 +1,1 @@
+"""The report: what it holds (``contents``), the page that people read, and the files that machines read."""
