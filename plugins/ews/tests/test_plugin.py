@@ -29,11 +29,11 @@ def test_ews_is_a_source_and_brings_its_verbs() -> None:
 def test_a_url_names_a_service_account_and_the_mailbox() -> None:
     """As the guide writes it, with an @ in a value that need not be escaped."""
     registry = Registry.load(only=["ews"])
-    text = "ews://svc%40old.example@mail.old.example/?mailbox=ann@old.example&access=delegate&ca=/tmp/ca.pem"
+    text = "ews://svc%40old.example@mail.old.example/?mailbox=ann@old.example&access=delegate&ca=/etc/ca.pem"
     endpoint, user = parse_url(text, registry, "source")
     assert user == "svc@old.example"
     assert endpoint.options == EwsOptions(
-        "mail.old.example", ca=Path("/tmp/ca.pem"), mailbox="ann@old.example", access="delegate"
+        "mail.old.example", ca=Path("/etc/ca.pem"), mailbox="ann@old.example", access="delegate"
     )
     assert endpoint.options.url == "https://mail.old.example/EWS/Exchange.asmx"
 
