@@ -143,4 +143,6 @@ def _comment(text: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(reference(Registry.load(["imap", "pop3", "ews", "alimail", "directory"])), "utf-8")
+    Path(sys.argv[1]).write_text(
+        reference(Registry.load(["imap", "pop3", "ews", "alimail", "directory"])), "utf-8"
+    )

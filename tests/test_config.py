@@ -627,7 +627,9 @@ def test_the_reference_names_every_option() -> None:
 
 def test_the_reference_in_the_handbook_is_current() -> None:
     """``python -m alimail_core.config_text docs/reference/configuration.md`` was run after the last change."""
-    assert DOCUMENT.read_text("utf-8") == reference(Registry.load(["imap", "pop3", "ews", "alimail", "directory"]))
+    assert DOCUMENT.read_text("utf-8") == reference(
+        Registry.load(["imap", "pop3", "ews", "alimail", "directory"])
+    )
 
 
 def test_urls_and_files_share_their_rules() -> None:

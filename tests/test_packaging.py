@@ -175,7 +175,9 @@ def test_extras_bring_the_plug_ins(dist: Path) -> None:
     assert added("ews") == {"alimail-ews"}
     assert added("outlook") == {"alimail-outlook"}
     assert added("alibaba") == {"alimail-directory", "alimail-imap", "alimail-sink"}
-    assert added("all") == added("alibaba") | added("pop3") | added("ews") | added("outlook") | added("keyring")
+    assert added("all") == added("alibaba") | added("pop3") | added("ews") | added("outlook") | added(
+        "keyring"
+    )
 
 
 # An environment of its own
