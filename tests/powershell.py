@@ -26,12 +26,24 @@ class Stopped(Exception):
     """An error that ended a script."""
 
 
+class Exited(Exception):
+    """``exit``; its code is the script's."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
 class _Return(Exception):
     """``return``, whose value is output already."""
 
 
 class _Continue(Exception):
     """``continue``."""
+
+
+class _Break(Exception):
+    """``break``."""
 
 
 @define
@@ -134,6 +146,8 @@ class Shell:
                 self._statement(_block(node), output)
             except _Continue:
                 continue
+            except _Break:
+                break
 
     def _define(self, node: Node) -> None:
         name = next(child for child in node.children if child.type == "function_name")
@@ -147,6 +161,11 @@ class Shell:
         value = self._value(_plain(node.children[1])) if len(node.children) > 1 else None
         if word == "continue":
             raise _Continue
+        if word == "break":
+            raise _Break
+        if word == "exit":
+            self.said += map(text, output)
+            raise Exited(int(value or 0))
         if word == "throw":
             raise Stopped(text(value))
         assert word == "return", word
@@ -193,8 +212,10 @@ class Shell:
         return _text(node)
 
     def _hash_literal_expression(self, node: Node) -> dict[str, Any]:
-        assert node.child_count == 2
-        return {}
+        return {
+            self._value(entry.children[0]): self._value(entry.children[2])
+            for entry in _all(node, "hash_entry")
+        }
 
     def _array_expression(self, node: Node) -> list[Any]:
         output: list[Any] = []
@@ -212,6 +233,11 @@ class Shell:
         left, operator, right = node.children
         assert _text(operator) == "+"
         return _sum(self._value(left), self._value(right))
+
+    def _multiplicative_argument_expression(self, node: Node) -> int:
+        left, operator, right = node.children
+        assert _text(operator) == "*"
+        return int(self._value(left)) * int(self._value(right))
 
     def _logical_expression(self, node: Node) -> bool:
         left, operator, right = node.children
@@ -234,13 +260,20 @@ class Shell:
         if word in ("-eq", "-ne"):
             same = one == other if not isinstance(one, str) else one.lower() == text(other).lower()
             return same is (word == "-eq")
-        compare: dict[str, Callable[[int, int], bool]] = {"-ge": int.__ge__, "-lt": int.__lt__}
+        if word == "-notcontains":
+            return text(other).lower() not in [text(each).lower() for each in _unrolled(one)]
+        compare: dict[str, Callable[[int, int], bool]] = {
+            "-ge": int.__ge__,
+            "-gt": int.__gt__,
+            "-lt": int.__lt__,
+        }
         return compare[word](int(one), int(other))
 
     def _cast_expression(self, node: Node) -> Any:
         kind, value = _text(node.children[0]), self._value(node.children[1])
         casts: dict[str, Callable[[Any], Any]] = {
             "[string]": text,
+            "[int]": int,
             "[int64]": int,
             "[char]": chr,
             "[string[]]": lambda many: [text(each) for each in _unrolled(many)],
@@ -248,13 +281,17 @@ class Shell:
         return casts[kind](value)
 
     def _member_access(self, node: Node) -> Any:
-        holder, _, member = node.children
+        holder, how, member = node.children
+        if _text(how) == "::":
+            return f"{_text(holder)}::{_text(member)}"
         member, value = _plain(member), self._value(holder)
         name = text(self.get(_name(member))) if member.type == "variable" else _text(member)
         if isinstance(value, list) and name in ("Count", "Length"):
             return len(value)
         if isinstance(value, dict):
             return list(value) if name == "Keys" else len(value) if name == "Count" else value.get(name)
+        if value is not None and not isinstance(value, str):
+            return getattr(value, name)
         assert value is None, (name, value)
         return None
 
@@ -276,11 +313,17 @@ class Shell:
                 "[string]::Join": lambda between, many: between.join(many),
             }
             return static[f"{_text(holder)}::{_text(member)}"](*arguments)
-        return _METHODS[_text(member)](self._value(holder), *arguments)
+        name, value = _text(member), self._value(holder)
+        if isinstance(value, str | dict):
+            return _METHODS[name](value, *arguments)
+        assert value is not None, f"a method of nothing: {_text(node)}"
+        return getattr(value, name)(*arguments)
 
     # -- commands
 
     def _command_name(self, node: Node) -> Any:
+        if counted := re.fullmatch(r"(\d+)\.\.(\d+)", _text(node)):
+            return list(range(int(counted[1]), int(counted[2]) + 1))
         return _rolled(self._call(_text(node), {}, [], []))
 
     def _command(self, node: Node) -> Any:
@@ -328,6 +371,8 @@ class Shell:
             return [item for item in flowing if truth(_rolled(self._block(placed[0], item)))]
         if name == "Out-Null":
             return []
+        if name == "Write-Output":
+            return placed
         if function := self._functions.get(name.lower()):
             variables = dict.fromkeys(function.parameters) | dict(
                 zip(function.parameters, placed, strict=False)
@@ -382,14 +427,23 @@ def _remove(holder: dict[str, Any], key: str) -> None:
 
 
 _METHODS: dict[str, Callable[..., Any]] = {
+    "Contains": lambda holder, part: part in holder,
     "ContainsKey": lambda holder, key: key in holder,
     "EndsWith": lambda holder, end: holder.endswith(end),
+    "GetString": lambda encoding, octets: octets.decode(_ENCODINGS[encoding], "replace"),
+    "IndexOf": lambda holder, part: holder.find(part),
     "Remove": _remove,
     "Replace": lambda holder, old, new: holder.replace(old, new),
     "Split": lambda holder, at: holder.split(at),
     "StartsWith": lambda holder, begin: holder.startswith(begin),
-    "Substring": lambda holder, begin: holder[begin:],
+    "Substring": lambda holder, begin, length=None: holder[begin:][:length],
+    "ToLowerInvariant": str.lower,
+    "ToString": lambda moment, form: {"[DateTime]::UtcNow": _MOMENT}[moment],
+    "Trim": lambda holder, characters: holder.strip(characters),
 }
+_ENCODINGS: dict[str, str] = {"[Text.Encoding]::Unicode": "utf-16-le"}
+_MOMENT = "2026-11-29T01:02:03Z"
+"""What it always is in scripts."""
 
 
 def _text(node: Node) -> str:

@@ -1,10 +1,14 @@
-"""Many machines: files for roll-out, reports, settings, the address book without the plug-in."""
+"""Many machines: files for roll-out, reports, settings, the address book without the plug-in.
+
+What does the work is imported when a verb runs, because every command loads every plug-in.
+"""
 
 from __future__ import annotations
 
 from alimail_core import Command
+from alimail_outlook.rollout import verb_rollout
 
 
 def commands() -> list[Command]:
     """Return the verbs."""
-    return []
+    return [verb_rollout.COMMAND]
