@@ -27,21 +27,6 @@ if TYPE_CHECKING:
         SourceKind,
         option,
     )
-    from alimail_core.directory import (
-        Department,
-        DepartmentPath,
-        Directory,
-        Employee,
-        Group,
-        ProvisionerTraits,
-        Step,
-        StepDone,
-        StepNotDone,
-        Thing,
-        department_key,
-        fold,
-        key_of,
-    )
     from alimail_core.errors import (
         AlimailError,
         Denied,
@@ -125,6 +110,21 @@ if TYPE_CHECKING:
     from alimail_core.pace import Pace
     from alimail_core.plan import AccountPlan, FolderPlan
     from alimail_core.proof import AccountProof, Finding, FolderProof, MessageProof, root_digest
+    from alimail_core.provisioning.directory import (
+        Department,
+        DepartmentPath,
+        Directory,
+        Employee,
+        Group,
+        ProvisionerTraits,
+        Step,
+        StepDone,
+        StepNotDone,
+        Thing,
+        department_key,
+        fold,
+        key_of,
+    )
     from alimail_core.registry import PluginInfo, PluginProblem, Registry
     from alimail_core.seam import Clock, Stop
     from alimail_core.secrets import Secret, parse_secret
@@ -143,7 +143,7 @@ _HOMES = {
         "Argument Command Credentials ExecutorKind MapContext Provisioner ProvisionerKind Sink SinkKind Source "
         "SourceKind option"
     ),
-    "directory": (
+    "provisioning.directory": (
         "Department DepartmentPath Directory Employee Group ProvisionerTraits Step StepDone StepNotDone Thing "
         "department_key fold key_of"
     ),

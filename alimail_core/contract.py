@@ -43,7 +43,6 @@ from typing import Any, Generic, Self, TypeVar
 
 from attrs import field, frozen
 
-from alimail_core.directory import Directory, ProvisionerTraits, Step, StepDone, StepNotDone, Thing
 from alimail_core.model import (
     Batch,
     Changes,
@@ -66,6 +65,14 @@ from alimail_core.model import (
     Traits,
     Unreadable,
     Unusable,
+)
+from alimail_core.provisioning.directory import (
+    Directory,
+    ProvisionerTraits,
+    Step,
+    StepDone,
+    StepNotDone,
+    Thing,
 )
 from alimail_core.seam import Clock
 
@@ -219,8 +226,8 @@ class Provisioner(ABC):
     """An organisation's directory at its mail service, open to be read and to take steps of a plan.
 
     Names: a department is named by its path, an employee or group by its address; case and width tell no two apart
-    (``alimail_core.directory`` has the words). The engine writes every step to its ledger before it hands it over,
-    compares the directory anew after whatever went wrong, and never asks for anything to be deleted.
+    (``alimail_core.provisioning.directory`` has the words). Every step is in the ledger before it is handed over. The
+    engine compares the directory anew after whatever went wrong, and never asks for anything to be deleted.
     """
 
     @property

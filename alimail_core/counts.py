@@ -11,12 +11,12 @@ from collections.abc import Collection, Iterable, Iterator
 
 from attrs import frozen
 
-from alimail_core.directory import fold
 from alimail_core.errors import InputError
 from alimail_core.ledger import Ledger
 from alimail_core.ledger.standing import StandingFolder, standing
 from alimail_core.model import INBOX, MailCount
-from alimail_core.organisation import Organisation
+from alimail_core.provisioning.directory import fold
+from alimail_core.provisioning.organisation import Organisation
 from alimail_core.spec import AccountSpec
 
 

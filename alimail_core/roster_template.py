@@ -8,8 +8,9 @@ from typing import Any, Final, Literal, TypeAlias
 
 from attrs import frozen
 
-from alimail_core import directory_roster, roster
+from alimail_core import roster
 from alimail_core.errors import InputError
+from alimail_core.provisioning import roster as provisioning_roster
 from alimail_core.sheets import Check, write_sheet
 from alimail_core.text import printable
 
@@ -69,7 +70,7 @@ TEMPLATES: Final[Mapping[Sheet, Template]] = {
         ("source address", "target address"),
     ),
     "employees": Template(
-        directory_roster.EMPLOYEE_COLUMNS,
+        provisioning_roster.EMPLOYEE_COLUMNS,
         {
             "en": (
                 "# One row below the headings for each employee. Rows whose account begins with # are not read.",
@@ -90,7 +91,7 @@ TEMPLATES: Final[Mapping[Sheet, Template]] = {
         },
         {
             "name": "Anna Li",
-            "account": directory_roster.EXAMPLE_ACCOUNT,
+            "account": provisioning_roster.EXAMPLE_ACCOUNT,
             "employee number": "0042",
             "department": "Sales/West",
             "quota": "5120",
@@ -98,7 +99,7 @@ TEMPLATES: Final[Mapping[Sheet, Template]] = {
         ("account",),
     ),
     "groups": Template(
-        directory_roster.GROUP_COLUMNS,
+        provisioning_roster.GROUP_COLUMNS,
         {
             "en": (
                 "# One row below the headings for each mail group, or one for each member with the group's address "
@@ -114,7 +115,7 @@ TEMPLATES: Final[Mapping[Sheet, Template]] = {
         },
         {
             "group name": "Everybody",
-            "group address": directory_roster.EXAMPLE_GROUP,
+            "group address": provisioning_roster.EXAMPLE_GROUP,
             "owners": "anna@new.example",
             "members": "anna@new.example; bob@new.example",
         },

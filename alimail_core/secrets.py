@@ -338,7 +338,7 @@ def _need_terminal(secret: Secret) -> None:
 
 
 def _read_made(secret: Secret) -> str:
-    from alimail_core.passwords import kept_password
+    from alimail_core.provisioning.passwords import kept_password
 
     path, _, address = secret.place.rpartition("#")
     try:

@@ -17,7 +17,7 @@ from pathlib import Path
 from attrs import frozen
 from openpyxl import Workbook
 
-from alimail_core.directory_roster import read_directory
+from alimail_core.provisioning.roster import read_directory
 from alimail_directory.testing import OpenPlatform, OpenPlatformServer
 from benchmarks.measure import Command, Taken, take
 

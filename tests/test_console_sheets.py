@@ -10,10 +10,10 @@ from typing import Any, Literal
 import openpyxl
 import pytest
 
-from alimail_core.console_sheets import CONSOLE, read_export, write_import
-from alimail_core.directory import Directory, Employee, Group, Thing
-from alimail_core.directory_plan import plan
 from alimail_core.errors import InputError
+from alimail_core.provisioning.console_sheets import CONSOLE, read_export, write_import
+from alimail_core.provisioning.directory import Directory, Employee, Group, Thing
+from alimail_core.provisioning.plan import plan
 
 STAFF: list[Thing] = [
     Employee("anna@x.example", "李安娜", "0042", ("销售", "西部"), "Boss", "+4917", "01", 5120),

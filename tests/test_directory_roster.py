@@ -14,16 +14,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from alimail_core.directory import Directory, Employee, Group
-from alimail_core.directory_plan import plan
-from alimail_core.directory_roster import (
+from alimail_core.errors import InputError
+from alimail_core.provisioning.directory import Directory, Employee, Group
+from alimail_core.provisioning.plan import plan
+from alimail_core.provisioning.roster import (
     EMPLOYEE_COLUMNS,
     GROUP_COLUMNS,
     DirectoryRoster,
     read_directory,
     scan_directory,
 )
-from alimail_core.errors import InputError
 from alimail_core.roster_template import TEMPLATES, Sheet, write_template
 
 HEADINGS = {

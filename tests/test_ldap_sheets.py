@@ -9,9 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alimail_core.config import load_provision
-from alimail_core.directory import Employee, Group
-from alimail_core.directory_roster import read_directory, scan_directory
-from alimail_core.distinguished import department_of, is_name, mail_addresses, names_of, parts, same_name
+from alimail_core.provisioning.directory import Employee, Group
+from alimail_core.provisioning.distinguished import (
+    department_of,
+    is_name,
+    mail_addresses,
+    names_of,
+    parts,
+    same_name,
+)
+from alimail_core.provisioning.roster import read_directory, scan_directory
 from alimail_core.registry import Registry
 from alimail_core.sheet_options import SheetOptions
 

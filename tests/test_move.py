@@ -14,11 +14,11 @@ from attrs import define, evolve, field
 from alimail_core.cli import main
 from alimail_core.contract import Credentials, ProvisionerKind, SinkKind
 from alimail_core.counts import CountedFolder, compared
-from alimail_core.directory import EVERYTHING, Directory, Step, StepDone, StepNotDone
 from alimail_core.errors import LoginDenied
 from alimail_core.hookspec import hookimpl
 from alimail_core.ledger.standing import StandingFolder
 from alimail_core.model import INBOX, FolderCount, MailCount, SpecialUse
+from alimail_core.provisioning.directory import EVERYTHING, Directory, Step, StepDone, StepNotDone
 from alimail_core.registry import Registry
 from alimail_core.seam import Clock
 from alimail_core.testing import (

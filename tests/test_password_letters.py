@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alimail_core.cli import main
-from alimail_core.directory import Employee
 from alimail_core.letters import Language
-from alimail_core.password_letters import letter_page, letter_text, write_password_letters
-from alimail_core.passwords import PasswordFile
+from alimail_core.provisioning.directory import Employee
+from alimail_core.provisioning.letters import letter_page, letter_text, write_password_letters
+from alimail_core.provisioning.passwords import PasswordFile
 from alimail_core.registry import Registry
 from alimail_core.testing import FakeClock
 from tests.test_move import CONFIG, EMPLOYEES, ROSTER, Office, office, registry

@@ -10,7 +10,11 @@ import pytest
 import sqlalchemy as sa
 
 from alimail_core.contract import Provisioner
-from alimail_core.directory import (
+from alimail_core.errors import Denied, InputError, Interrupted, LeaseHeld, Transient
+from alimail_core.ledger import Ledger
+from alimail_core.ledger.steps import StepBook, StepState
+from alimail_core.provisioning.apply import Provisioned, provision
+from alimail_core.provisioning.directory import (
     EVERYTHING,
     Directory,
     Employee,
@@ -19,12 +23,8 @@ from alimail_core.directory import (
     Step,
     Thing,
 )
-from alimail_core.directory_plan import Wish
-from alimail_core.errors import Denied, InputError, Interrupted, LeaseHeld, Transient
-from alimail_core.ledger import Ledger
-from alimail_core.ledger.steps import StepBook, StepState
-from alimail_core.passwords import PasswordFile, generate, password_fault
-from alimail_core.provision import Provisioned, provision
+from alimail_core.provisioning.passwords import PasswordFile, generate, password_fault
+from alimail_core.provisioning.plan import Wish
 from alimail_core.seam import Stop
 from alimail_core.secrets import Secret
 from alimail_core.testing import (

@@ -15,8 +15,8 @@ from attrs import frozen
 
 from alimail_core.cli import main
 from alimail_core.contract import ProvisionerKind, option
-from alimail_core.directory import Directory, Employee, Step, StepDone, StepNotDone
 from alimail_core.hookspec import hookimpl
+from alimail_core.provisioning.directory import Directory, Employee, Step, StepDone, StepNotDone
 from alimail_core.registry import Registry
 from alimail_core.seam import Clock
 from alimail_core.secrets import Secret

@@ -11,7 +11,10 @@ from attrs import evolve, frozen
 
 from alimail_core.config_tables import ProvisionTable
 from alimail_core.contract import Provisioner, ProvisionerKind, option
-from alimail_core.directory import (
+from alimail_core.errors import PluginError
+from alimail_core.hookspec import hookimpl
+from alimail_core.kinds import PROVISION_KEYS
+from alimail_core.provisioning.directory import (
     EVERYTHING,
     Directory,
     Employee,
@@ -22,9 +25,6 @@ from alimail_core.directory import (
     StepNotDone,
     Thing,
 )
-from alimail_core.errors import PluginError
-from alimail_core.hookspec import hookimpl
-from alimail_core.kinds import PROVISION_KEYS
 from alimail_core.registry import Registry
 from alimail_core.seam import Clock
 from alimail_core.structure import describe_options

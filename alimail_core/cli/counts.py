@@ -9,7 +9,7 @@ from alimail_core.cli.output import MANY, count_text, plain, say, table, write_j
 
 if TYPE_CHECKING:
     from alimail_core.cli.frame import Frame
-    from alimail_core.organisation import Organisation
+    from alimail_core.provisioning.organisation import Organisation
     from alimail_core.spec import MigrationSpec
 
 

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from alimail_core.check import CheckResult
-    from alimail_core.directory import Step
-    from alimail_core.directory_plan import Plan
     from alimail_core.ledger.steps import StepState
-    from alimail_core.organisation import Organisation, Planned
+    from alimail_core.provisioning.directory import Step
+    from alimail_core.provisioning.organisation import Organisation, Planned
+    from alimail_core.provisioning.plan import Plan
     from alimail_core.seam import Clock
     from alimail_core.spec import AccountSpec, MigrationSpec
 
@@ -112,7 +112,7 @@ class _Move:
     def begin(cls, frame: Frame, config: Path, wait: str, looks: Looks) -> _Move:
         """Read configuration, roster and sheets; all faults are told before any server is asked."""
         from alimail_core.config import load_provision
-        from alimail_core.organisation import Organisation
+        from alimail_core.provisioning.organisation import Organisation
         from alimail_core.units import parse_duration
 
         try:
@@ -267,7 +267,7 @@ class _Counter:
 
 def _handed_over(spec: MigrationSpec, planned: Planned) -> MigrationSpec:
     """Give accounts whose password stands in the employees' sheet that one, where they have none of their own."""
-    from alimail_core.directory import fold
+    from alimail_core.provisioning.directory import fold
 
     given = planned.wish.passwords
 

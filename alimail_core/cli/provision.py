@@ -24,10 +24,10 @@ from alimail_core.cli.provision_text import (
 from alimail_core.errors import InputError
 
 if TYPE_CHECKING:
-    from alimail_core.directory import Step
-    from alimail_core.directory_plan import Plan
     from alimail_core.ledger.steps import StepState
-    from alimail_core.organisation import Organisation, Planned
+    from alimail_core.provisioning.directory import Step
+    from alimail_core.provisioning.organisation import Organisation, Planned
+    from alimail_core.provisioning.plan import Plan
     from alimail_core.spec import ProvisionSpec
 
 
@@ -138,7 +138,7 @@ def provision(
     JSON of apply: the plan that is left, with done, found, and refused: [{kind, name, message, remedy}]
     JSON of status: {counts: {STATE: number}, open: [{kind, name, state, reason}]}
     """
-    from alimail_core.organisation import Organisation
+    from alimail_core.provisioning.organisation import Organisation
 
     frame = Frame.of(context)
     spec = _settings(frame, config, action, employees, groups, domain, passwords)
@@ -243,7 +243,7 @@ def _tell_nothing(_step: Step, _state: StepState, _reason: str) -> None:
 
 def tell_step(step: Step, state: StepState, reason: str) -> None:
     """Write a line for a step as it ends."""
-    from alimail_core.directory import name_of
+    from alimail_core.provisioning.directory import name_of
 
     what = f"{state.name.lower():8} {step.kind.value:10} {name_of(step.thing)}"
     complain(f"{what}: {reason}" if reason else what)

@@ -12,11 +12,11 @@ from alimail_core.cli.output import count_text, is_dumb, plain, say, table, writ
 from alimail_core.text import printable
 
 if TYPE_CHECKING:
-    from alimail_core.directory import Step
-    from alimail_core.directory_plan import Plan
     from alimail_core.ledger.steps import StepRow
-    from alimail_core.organisation import Exported
-    from alimail_core.provision import Provisioned
+    from alimail_core.provisioning.apply import Provisioned
+    from alimail_core.provisioning.directory import Step
+    from alimail_core.provisioning.organisation import Exported
+    from alimail_core.provisioning.plan import Plan
 
 COLOURS = {"+": "\x1b[32m", "~": "\x1b[33m", "!": "\x1b[31m", "?": "\x1b[2m"}
 """New, changed, a problem, not wished: the mark tells it without colour as well."""
@@ -126,7 +126,7 @@ _STATES = {"done": "done", "sent": "in doubt", "refused": "refused", "undone": "
 
 
 def _marked(plan: Plan) -> Iterator[tuple[str, str]]:
-    from alimail_core.directory import name_of
+    from alimail_core.provisioning.directory import name_of
 
     for step in plan.steps():
         name = name_of(step.thing)
@@ -161,7 +161,7 @@ def _value(value: Any) -> str:
 
 
 def _step_json(step: Step) -> dict[str, Any]:
-    from alimail_core.directory import name_of
+    from alimail_core.provisioning.directory import name_of
 
     return {
         "action": "make" if step.makes else "change",

@@ -111,7 +111,7 @@ def verify(
     if api:
         from alimail_core.cli.counts import count
         from alimail_core.config import load_provision
-        from alimail_core.organisation import Organisation
+        from alimail_core.provisioning.organisation import Organisation
 
         if full or independent:
             raise InputError("--api counts, and reads nothing", remedy="Leave out --full and --independent.")

@@ -13,10 +13,10 @@ from enum import IntEnum
 import sqlalchemy as sa
 from attrs import define, field, frozen
 
-from alimail_core.directory import Step, key_of, name_of
 from alimail_core.errors import LeaseHeld, LeaseLost
 from alimail_core.ledger.lease import is_alive, this_owner
 from alimail_core.ledger.ledger import Ledger
+from alimail_core.provisioning.directory import Step, key_of, name_of
 
 metadata = sa.MetaData()
 

@@ -8,7 +8,8 @@ from typing import Any
 from attrs import define, evolve, field
 
 from alimail_core.contract import Provisioner
-from alimail_core.directory import (
+from alimail_core.errors import InDoubt, Refused, Throttled, Transient
+from alimail_core.provisioning.directory import (
     EMPLOYEE_FIELDS,
     EVERYTHING,
     Department,
@@ -26,7 +27,6 @@ from alimail_core.directory import (
     key_of,
     kind_of,
 )
-from alimail_core.errors import InDoubt, Refused, Throttled, Transient
 from alimail_core.testing.faults import Countdown, FaultKind, Killed
 
 

@@ -18,7 +18,8 @@ import pytest
 from attrs import evolve
 
 from alimail_core.contract import Provisioner
-from alimail_core.directory import (
+from alimail_core.errors import Refused
+from alimail_core.provisioning.directory import (
     EMPLOYEE_FIELDS,
     NOBODY,
     Department,
@@ -35,8 +36,7 @@ from alimail_core.directory import (
     kind_of,
     missing,
 )
-from alimail_core.directory_plan import plan
-from alimail_core.errors import Refused
+from alimail_core.provisioning.plan import plan
 
 Outcome = StepDone | StepNotDone
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from alimail_core.passwords import PasswordFile
+from alimail_core.provisioning.passwords import PasswordFile
 from alimail_directory.testing import OpenPlatform, OpenPlatformServer
 
 EMPLOYEES = """name,account,employee number,department,manager,aliases

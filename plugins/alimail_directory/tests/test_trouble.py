@@ -25,10 +25,10 @@ from alimail_core import (
     Thing,
     Transient,
 )
-from alimail_core.directory_plan import Wish
 from alimail_core.ledger import Ledger
-from alimail_core.passwords import PasswordFile
-from alimail_core.provision import Provisioned, provision
+from alimail_core.provisioning.apply import Provisioned, provision
+from alimail_core.provisioning.passwords import PasswordFile
+from alimail_core.provisioning.plan import Wish
 from alimail_core.testing import FakeClock
 from alimail_directory.api import LIST_FOLDERS, Call
 from alimail_directory.client import _Answer, listed, number, retry_after

@@ -10,9 +10,14 @@ from pathlib import Path
 
 from attrs import evolve, field, frozen
 
-from alimail_core.console_sheets import read_export, write_import
 from alimail_core.contract import Provisioner
-from alimail_core.directory import (
+from alimail_core.errors import InputError
+from alimail_core.ledger import Ledger
+from alimail_core.ledger.steps import StepBook, StepRow, StepState
+from alimail_core.model import Remark
+from alimail_core.provisioning.apply import Provisioned, provision
+from alimail_core.provisioning.console_sheets import read_export, write_import
+from alimail_core.provisioning.directory import (
     EVERYTHING,
     Directory,
     Employee,
@@ -23,15 +28,10 @@ from alimail_core.directory import (
     addresses_of,
     fold,
 )
-from alimail_core.directory_plan import Plan, Wish, plan
-from alimail_core.directory_roster import read_directory
-from alimail_core.errors import InputError
-from alimail_core.ledger import Ledger
-from alimail_core.ledger.steps import StepBook, StepRow, StepState
-from alimail_core.model import Remark
-from alimail_core.password_letters import write_password_letters
-from alimail_core.passwords import PasswordFile
-from alimail_core.provision import Provisioned, provision
+from alimail_core.provisioning.letters import write_password_letters
+from alimail_core.provisioning.passwords import PasswordFile
+from alimail_core.provisioning.plan import Plan, Wish, plan
+from alimail_core.provisioning.roster import read_directory
 from alimail_core.registry import Registry
 from alimail_core.roster_template import Language
 from alimail_core.seam import Clock, Stop
@@ -106,7 +106,7 @@ class Organisation:
         stop: Stop | None = None,
         tell: Callable[[Step, StepState, str], None] = lambda _step, _state, _reason: None,
     ) -> Provisioned:
-        """Carry out what the wish needs by the provisioner; see ``alimail_core.provision.provision``."""
+        """Carry out what the wish needs by the provisioner; see ``alimail_core.provisioning.apply.provision``."""
         opener, passwords = self.opener(), PasswordFile(self.spec.passwords)
         ledger = Ledger.open(self.spec.ledger, self.spec.name, self.clock)
         try:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from alimail_core.directory import DepartmentPath, department_key, department_text, fold
+from alimail_core.provisioning.directory import DepartmentPath, department_key, department_text, fold
 from alimail_core.text import printable
 
 if TYPE_CHECKING:
-    from alimail_core.directory_roster import DirectoryRoster
+    from alimail_core.provisioning.roster import DirectoryRoster
 
 
 def tell_doubled(roster: DirectoryRoster) -> None:

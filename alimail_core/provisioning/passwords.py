@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from alimail_core.directory import fold
 from alimail_core.errors import InputError
+from alimail_core.provisioning.directory import fold
 from alimail_core.text import printable
 
 SHORTEST: Final = 8

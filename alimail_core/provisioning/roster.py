@@ -14,7 +14,8 @@ from typing import Any, ClassVar, Final
 from attrs import Factory, define, evolve, field, frozen
 
 from alimail_core.columns import Columns, Findings, Table, read_table, unfit, wanted
-from alimail_core.directory import (
+from alimail_core.errors import InputError
+from alimail_core.provisioning.directory import (
     NOBODY,
     DepartmentPath,
     Directory,
@@ -23,9 +24,7 @@ from alimail_core.directory import (
     addresses_of,
     fold,
 )
-from alimail_core.directory_faults import tell_doubled, tell_twin_departments
-from alimail_core.directory_plan import Wish
-from alimail_core.distinguished import (
+from alimail_core.provisioning.distinguished import (
     LONGEST,
     department_of,
     is_name,
@@ -33,8 +32,9 @@ from alimail_core.distinguished import (
     names_of,
     same_name,
 )
-from alimail_core.errors import InputError
-from alimail_core.passwords import password_fault
+from alimail_core.provisioning.faults import tell_doubled, tell_twin_departments
+from alimail_core.provisioning.passwords import password_fault
+from alimail_core.provisioning.plan import Wish
 from alimail_core.roster import address_fault, count
 from alimail_core.secrets import Secret, cell_fault, file_remark, parse_cell
 from alimail_core.sheet_options import LDAP, EmployeeColumn, GroupColumn, SheetOptions

@@ -13,7 +13,8 @@ from typing import Any, Final
 from attrs import evolve, frozen
 
 from alimail_core.columns import Columns, Findings, Table, read_table
-from alimail_core.directory import (
+from alimail_core.errors import Fault, InputError
+from alimail_core.provisioning.directory import (
     Directory,
     Employee,
     Group,
@@ -26,13 +27,12 @@ from alimail_core.directory import (
     fold,
     key_of,
 )
-from alimail_core.directory_plan import Plan
-from alimail_core.directory_roster import (
+from alimail_core.provisioning.plan import Plan
+from alimail_core.provisioning.roster import (
     EMPLOYEE_COLUMNS,
     GROUP_COLUMNS,
     split_addresses,
 )
-from alimail_core.errors import Fault, InputError
 from alimail_core.roster import address_fault, count
 from alimail_core.roster_template import Language
 from alimail_core.sheet_options import EmployeeColumn, GroupColumn

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Final, TypeAlias
 
-from alimail_core.directory import DepartmentPath, fold
+from alimail_core.provisioning.directory import DepartmentPath, fold
 
 Rdn: TypeAlias = tuple[str, str]
 """One part of a name: its type in capitals, and its value."""

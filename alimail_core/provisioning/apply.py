@@ -14,12 +14,22 @@ from typing import Final
 from attrs import define, evolve, field, frozen
 
 from alimail_core.contract import Provisioner
-from alimail_core.directory import Employee, Kind, Step, StepDone, StepNotDone, done, fold, key_of, name_of
-from alimail_core.directory_plan import Plan, Problem, Wish, plan
 from alimail_core.errors import AlimailError, InDoubt, Interrupted, Refused, Throttled, Transient
 from alimail_core.ledger import Ledger
 from alimail_core.ledger.steps import StepBook, StepRow, StepState
-from alimail_core.passwords import PasswordFile
+from alimail_core.provisioning.directory import (
+    Employee,
+    Kind,
+    Step,
+    StepDone,
+    StepNotDone,
+    done,
+    fold,
+    key_of,
+    name_of,
+)
+from alimail_core.provisioning.passwords import PasswordFile
+from alimail_core.provisioning.plan import Plan, Problem, Wish, plan
 from alimail_core.seam import PATIENCE, Clock, Stop
 
 AHEAD: Final = 40

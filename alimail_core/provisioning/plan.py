@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, evolve, field, frozen
 
-from alimail_core.directory import (
+from alimail_core.provisioning.directory import (
     EVERYTHING,
     NOBODY,
     Department,

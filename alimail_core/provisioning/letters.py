@@ -11,11 +11,11 @@ from typing import Final
 
 from attrs import frozen
 
-from alimail_core.directory import Employee, fold
 from alimail_core.errors import InputError
 from alimail_core.letters import Language
 from alimail_core.markup import Markup, tag, together
-from alimail_core.passwords import PasswordFile
+from alimail_core.provisioning.directory import Employee, fold
+from alimail_core.provisioning.passwords import PasswordFile
 from alimail_core.text import printable
 
 
