@@ -207,7 +207,10 @@ RULES: Final = (
 )
 """In the order in which they are shown."""
 
-EXCUSES: Final = {"policy_restricted": ValueIs(POLICY_ADDINS, "{progid}", ("1", "2"))}
+EXCUSES: Final = {
+    "do_not_disable": ValueIs(POLICY_ADDINS, "{progid}", ("1",)),  # such a one is never disabled for being slow
+    "policy_restricted": ValueIs(POLICY_ADDINS, "{progid}", ("1", "2")),
+}
 """A rule that does not hold is excused where this does."""
 
 
