@@ -199,10 +199,18 @@ WRONG: dict[str, Fault] = {
 }
 
 
+CASES = [
+    pytest.param(state, wrong, operation, number, id=f"{state.__name__}-{wrong}-{operation}-{number}")
+    for state in STATES
+    for wrong in WRONG
+    for operation, number in REQUESTS
+    # Whoever was never let in and is refused has a wrong password, as far as anybody can tell.
+    if (state, wrong, operation, number) != (first, "401 from a busy controller", "GetFolder", 0)
+]
+
+
 @pytest.mark.long(sample=6)
-@pytest.mark.parametrize(("operation", "number"), REQUESTS)
-@pytest.mark.parametrize("wrong", WRONG)
-@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize(("state", "wrong", "operation", "number"), CASES)
 def test_one_request_goes_wrong(
     state: Callable[[World], None], wrong: str, operation: str, number: int
 ) -> None:
