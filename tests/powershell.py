@@ -234,6 +234,11 @@ class Shell:
         assert _text(operator) == "+"
         return _sum(self._value(left), self._value(right))
 
+    def _additive_argument_expression(self, node: Node) -> int:
+        left, operator, right = node.children
+        assert _text(operator) == "-"
+        return int(self._value(left)) - int(self._value(right))
+
     def _multiplicative_argument_expression(self, node: Node) -> int:
         left, operator, right = node.children
         assert _text(operator) == "*"
@@ -286,7 +291,7 @@ class Shell:
             return f"{_text(holder)}::{_text(member)}"
         member, value = _plain(member), self._value(holder)
         name = text(self.get(_name(member))) if member.type == "variable" else _text(member)
-        if isinstance(value, list) and name in ("Count", "Length"):
+        if isinstance(value, list | str | bytes) and name in ("Count", "Length"):
             return len(value)
         if isinstance(value, dict):
             return list(value) if name == "Keys" else len(value) if name == "Count" else value.get(name)
@@ -430,7 +435,9 @@ _METHODS: dict[str, Callable[..., Any]] = {
     "Contains": lambda holder, part: part in holder,
     "ContainsKey": lambda holder, key: key in holder,
     "EndsWith": lambda holder, end: holder.endswith(end),
-    "GetString": lambda encoding, octets: octets.decode(_ENCODINGS[encoding], "replace"),
+    "GetString": lambda encoding, octets, *part: (octets[part[0] : sum(part)] if part else octets).decode(
+        _ENCODINGS[encoding], "replace"
+    ),
     "IndexOf": lambda holder, part: holder.find(part),
     "Remove": _remove,
     "Replace": lambda holder, old, new: holder.replace(old, new),

@@ -140,7 +140,9 @@ class Machine:
 
     def _children(self, _: Shell, given: Given, flowing: list[Any]) -> list[dict[str, str]]:
         start = _key(given["LiteralPath"]) + "\\"
-        names = {key[len(start) :].partition("\\")[0] for key in self.registry if key.startswith(start)}
+        names = {key[len(start) :] for key in self.registry if key.startswith(start)}
+        if not given.get("Recurse"):
+            names = {name.partition("\\")[0] for name in names}
         return [{"PSPath": f"Registry::{start}{name}"} for name in sorted(names)]
 
     def _set(self, given: Given) -> None:

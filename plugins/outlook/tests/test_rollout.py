@@ -97,7 +97,7 @@ def test_another_installer_is_refused(installer: Path) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=15)  # each of them parses 500 lines
+@settings(max_examples=8)  # each of them parses 500 lines
 @given(odd, odd, st.lists(odd, max_size=2), odd, odd)
 def test_scripts_parse_whatever_they_hold(
     installer: str, signer: str, arguments: list[str], collect: str, progid: str

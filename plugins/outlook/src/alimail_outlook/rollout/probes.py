@@ -10,13 +10,30 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from alimail_core.powershell import listed, quoted
-from alimail_outlook.rules import EXCUSES, RULES, KeyExists, Probe, Rule, Unlisted, expanded
+from alimail_outlook.rules import (
+    ADDIN,
+    EXCUSES,
+    REMEMBERED,
+    RULES,
+    KeyExists,
+    Probe,
+    Rule,
+    Unlisted,
+    expanded,
+)
 
 _HIVES: Final = {
     "HKCU": "HKEY_CURRENT_USER",
     "HKLM": "HKEY_LOCAL_MACHINE",
     "HKCR": "HKEY_CLASSES_ROOT",
 }
+
+_CLASSES: Final = (
+    r"HKCR\CLSID",
+    r"HKCR\WOW6432Node\CLSID",
+    r"HKLM\Software\WOW6432Node\Classes\CLSID",
+)
+"""Where a class's server is looked for, as ``machine/looking.py`` does."""
 
 FIRST: Final = r"""
 $Me = $MyInvocation.MyCommand.Path
@@ -46,9 +63,19 @@ function Test-KeyExists([string[]]$Keys) {
 }
 
 function Test-ValueIs([string[]]$Keys, [string]$Name, [string[]]$Wanted, [bool]$Absent) {
-    $value = Get-First $Keys $Name
-    if ($value -eq '') { return $Absent }
-    return @($Wanted | Where-Object { $_ -eq $value }).Count -gt 0
+    foreach ($key in $Keys) {
+        $item = Get-ItemProperty -LiteralPath $key -ErrorAction SilentlyContinue
+        $value = $item.$Name
+        if ($null -ne $value) { return @($Wanted | Where-Object { $_ -eq [string]$value }).Count -gt 0 }
+    }
+    return $Absent
+}
+
+function Get-Beneath([string]$Path) {
+    $Path
+    foreach ($key in @(Get-ChildItem -LiteralPath $Path -Recurse -ErrorAction SilentlyContinue)) {
+        [string]$key.PSPath
+    }
 }
 
 function Get-Words([string]$Path) {
@@ -57,27 +84,50 @@ function Get-Words([string]$Path) {
     foreach ($name in $key.GetValueNames()) {
         $name
         $data = $key.GetValue($name)
-        if ([string]$key.GetValueKind($name) -eq 'Binary') { [Text.Encoding]::Unicode.GetString($data) }
+        if ([string]$key.GetValueKind($name) -eq 'Binary') {
+            [Text.Encoding]::Unicode.GetString($data)
+            # The text need not begin at an even octet.
+            if ($data.Length -gt 1) { [Text.Encoding]::Unicode.GetString($data, 1, $data.Length - 1) }
+        }
         else { [string]$data }
     }
 }
 
+function Get-File([string]$Url) {
+    if (-not $Url.ToLowerInvariant().StartsWith('file:///')) { return $Url }
+    return [Uri]::UnescapeDataString($Url.Substring(8)).Replace('/', '\')
+}
+
 function Get-Library() {
+    $manifest = (Get-First $AddinKeys 'Manifest').Split('|')[0]
+    if ($manifest -ne '') { return Get-File $manifest }
     $class = Get-First @($ProgIdKey) '(default)'
-    if ($class -eq '') { return '' }
-    $servers = @()
-    foreach ($key in $ClassKeys) { $servers += ($key + '\' + $class + '\InprocServer32') }
-    return Get-First $servers '(default)'
+    if ($class -ne '') {
+        foreach ($key in $ClassKeys) {
+            $server = $key + '\' + $class + '\InprocServer32'
+            $library = (Get-First @($server) '(default)').Trim('"')
+            if ($library.ToLowerInvariant().EndsWith('mscoree.dll')) {
+                $library = Get-File (Get-First @(Get-Beneath $server) 'CodeBase')
+            }
+            if ($library -ne '') { return $library }
+        }
+    }
+    return Get-First @($Remembered) 'DLL'
 }
 
 function Test-Unlisted([string[]]$Keys) {
-    $wanted = @($ProgId.ToLowerInvariant())
-    $library = Get-Library
-    if ($library -ne '') { $wanted += $library.Trim('"').ToLowerInvariant() }
+    $wanted = @()
+    foreach ($name in @($ProgId, (Get-Library), (Get-First $AddinKeys 'FriendlyName'))) {
+        if ($name.Length -gt 4) { $wanted += $name.ToLowerInvariant() }
+    }
     foreach ($key in $Keys) {
-        foreach ($word in @(Get-Words $key)) {
-            foreach ($each in $wanted) {
-                if (([string]$word).ToLowerInvariant().Contains($each)) { return $false }
+        foreach ($path in @(Get-Beneath $key)) {
+            foreach ($word in @(Get-Words $path)) {
+                $text = ([string]$word).ToLowerInvariant()
+                if ($text -eq $ProgId) { return $false }
+                foreach ($each in $wanted) {
+                    if ($text.Contains($each)) { return $false }
+                }
             }
         }
     }
@@ -110,11 +160,12 @@ def call(probe: Probe, progid: str) -> str:
 
 def values(progid: str) -> list[str]:
     """Return what the helpers know of the add-in."""
-    name, classes = path(rf"HKCR\{progid}\CLSID"), (r"HKCR\CLSID", r"HKCR\WOW6432Node\CLSID")
     return [
         f"$ProgId = {quoted(progid)}",
-        f"$ProgIdKey = {quoted(name)}",
-        f"$ClassKeys = {listed(map(path, classes))}",
+        "$ProgIdKey = {}".format(quoted(path(rf"HKCR\{progid}\CLSID"))),
+        f"$ClassKeys = {listed(map(path, _CLASSES))}",
+        f"$AddinKeys = {paths(ADDIN, progid)}",
+        f"$Remembered = {quoted(path(REMEMBERED))}",
     ]
 
 
@@ -129,14 +180,16 @@ def probed() -> list[Rule]:
 
 
 def judged(progid: str) -> Iterator[str]:
-    """Give the lines that put the level of each rule into ``$Levels``, as ``verify`` would tell it."""
+    """Give the lines that put the level of each rule into ``$Levels``, as ``verify`` would tell it.
+
+    Where a rule stops, those after it have no level.
+    """
     yield "$Levels = @{}"
     yield "$Stopped = $false"
     for rule in probed():
         assert rule.probe is not None
         excuse = EXCUSES.get(rule.name)
-        yield f"if ($Stopped) {{ $Levels[{quoted(rule.name)}] = 'unknown' }}"
-        yield "else {"
+        yield "if (-not $Stopped) {"
         yield f"    $held = {call(rule.probe, progid)}"
         if excuse is not None:
             yield f"    if (-not $held) {{ $held = {call(excuse, progid)} }}"

@@ -13,7 +13,7 @@ from attrs import frozen
 
 from alimail_core.powershell import listed, quoted
 from alimail_outlook.rollout import probes
-from alimail_outlook.rules import REMEMBERED, UNINSTALL
+from alimail_outlook.rules import UNINSTALL
 
 SECONDS: Final = 600
 """How long an installer may take."""
@@ -76,7 +76,6 @@ def _values(wishes: Wishes) -> list[str]:
         f"$Arguments = {listed(wishes.arguments)}",
         f"$UninstallArguments = {listed(wishes.uninstall_arguments)}",
         f"$Collect = {quoted(wishes.collect)}",
-        f"$Remembered = {quoted(probes.path(REMEMBERED))}",
         f"$UninstallKeys = {listed(map(probes.path, UNINSTALL))}",
         f"$Seconds = {SECONDS}",
     ]
