@@ -1,0 +1,289 @@
+"""Run an installer that is trusted, see what it registered, and undo what a failed one left."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path, PureWindowsPath
+from typing import Final
+
+from attrs import field, frozen
+
+from alimail_core import AlimailError, Clock
+from alimail_outlook import rules
+from alimail_outlook.machine.looking import addins, known_addin, look
+from alimail_outlook.machine.program import Kind, Program
+from alimail_outlook.machine.regfile import Tree
+from alimail_outlook.machine.windows import Ended, Windows
+
+SILENT: Final[dict[Kind, tuple[str, ...]]] = {
+    "nsis": ("/S",),
+    "inno": ("/VERYSILENT", "/SUPPRESSMSGBOXES", "/NORESTART", "/SP-"),
+    "burn": ("/quiet", "/norestart"),
+    "msi in exe": ("/quiet", "/norestart"),
+    "msi": ("/qn", "/norestart"),
+}
+"""What each kind of installer takes, so that it asks nothing."""
+
+RESTART: Final = {3010: "it asks for a restart", 1641: "it has begun a restart"}
+"""Exit codes of Windows Installer, which others use too: done, and complete after a restart."""
+
+_TREES: Final = (*rules.ADDINS, *rules.UNINSTALL, rules.REMEMBERED)
+_UNINSTALL_SECONDS: Final = 300.0
+_LOOK_AGAIN: Final = 0.5
+"""Seconds between two looks for what an uninstaller has done: NSIS's goes on after its first process has ended."""
+
+
+class InstallFailed(AlimailError):
+    """The installer or uninstaller did not do what it is for."""
+
+
+@frozen
+class Installed:
+    """What an installation did."""
+
+    progid: str
+    version: str
+    code: int
+    places: tuple[str, ...] = field(factory=tuple)
+
+    @property
+    def restart(self) -> str:
+        """What it says of a restart; empty where it wants none."""
+        return RESTART.get(self.code, "")
+
+
+def silent_arguments(program: Program, given: str) -> list[str]:
+    """Return how to run it without questions. Raises ``InstallFailed`` for a kind that is not known."""
+    if given:
+        return shlex.split(given)
+    if program.kind not in SILENT:
+        raise InstallFailed(
+            f"{program.path.name} is no installer of NSIS, Inno Setup or Windows Installer",
+            remedy="Ask its maker how to run it without questions, and say so: --silent-args='/quiet'.",
+        )
+    return list(SILENT[program.kind])
+
+
+def refuse_while_running(windows: Windows) -> None:
+    """Raise ``InstallFailed`` where Outlook runs: nothing of the user's is closed."""
+    if windows.is_running("OUTLOOK.EXE"):
+        raise InstallFailed(
+            "Outlook is running", remedy="Save your work, close Outlook, and run the command again."
+        )
+
+
+def install(
+    windows: Windows, program: Program, arguments: Sequence[str], seconds: float, clock: Clock, log: list[str]
+) -> Installed:
+    """Install; remember what was registered. ``program.path`` must be a copy that nobody else can write.
+
+    Lines are added to ``log``. Raises ``InstallFailed`` after undoing what it can.
+    """
+    before = windows.read(_TREES)
+    ended = _run(windows, program, arguments, seconds)
+    log.append(f"exit code {ended.code}")
+    log.extend(ended.said.splitlines())
+    after = windows.read(_TREES)
+    log.extend(f"registered: {key}" for key in _new(before, after))
+    if ended.code != 0 and ended.code not in RESTART:
+        undone = _undo(windows, before, after, clock, log)
+        how = (
+            f"took longer than {seconds:g} seconds and was ended"
+            if ended.code is None
+            else f"ended with {ended.code}"
+        )
+        raise InstallFailed(
+            f"the installer {how}; {undone}", remedy="Its log tells more, where it writes one."
+        )
+    progid = _registered(before, after)
+    if not progid:
+        raise InstallFailed(
+            "the installer ended well, and registered no add-in for Outlook",
+            remedy="Is it the plug-in's installer? Its own uninstaller takes it away: `Apps` in Windows' settings.",
+        )
+    return _remember(windows, before, after, progid, program, ended.code)
+
+
+def _run(windows: Windows, program: Program, arguments: Sequence[str], seconds: float) -> Ended:
+    path = windows.to_windows(program.path)
+    command = ["msiexec.exe", "/i", str(path)] if program.kind == "msi" else [str(path)]
+    return windows.run_for_code([*command, *arguments], seconds)
+
+
+def _new(before: Tree, after: Tree) -> list[str]:
+    return [written for key, (written, _) in after.keys.items() if key not in before.keys]
+
+
+def _registered(before: Tree, after: Tree) -> str:
+    """Return the add-in that was added; where it was there already, the one that changed or must be meant."""
+    known, now = addins(before), addins(after)
+    new = [name for name in now if name not in known]
+    places = [(place, name) for place in rules.ADDINS for name in now]
+    changed = [
+        name
+        for place, name in places
+        if after.values(rf"{place}\{name}") != before.values(rf"{place}\{name}")
+    ]
+    return next(iter([*new, *changed]), "") or known_addin(after)
+
+
+def _remember(
+    windows: Windows, before: Tree, after: Tree, progid: str, program: Program, code: int
+) -> Installed:
+    entry = _entry(before, after)
+    version = (after.text(entry, "DisplayVersion") if entry else "") or program.version
+    sight = look(windows, progid)
+    notes = {
+        "ProgID": progid,
+        "Version": version,
+        "Signer": "" if program.signature.problem else program.signature.signer,
+        "Installer": program.digest,
+        "Uninstall": entry,
+        "DLL": sight.addin.dll or _only_dll(windows, after, entry),
+    }
+    for name, text in notes.items():
+        windows.set_value(rules.REMEMBERED, name, text)
+    return Installed(progid, version, code, sight.addin.places)
+
+
+def _entry(before: Tree, after: Tree) -> str:
+    """Return the key of what was added to the programs that can be uninstalled, or changed there; empty for none."""
+    entries = [rf"{root}\{name}" for root in rules.UNINSTALL for name in after.children(root)]
+    new = [key for key in entries if key not in before]
+    changed = [key for key in entries if key in before and after.values(key) != before.values(key)]
+    return next(iter([*new, *changed]), "")
+
+
+def _only_dll(windows: Windows, tree: Tree, entry: str) -> str:
+    """Return the one DLL in the folder of what was installed; empty where it is not one."""
+    if not entry:
+        return ""
+    folder = tree.text(entry, "InstallLocation").strip('"')
+    if not folder and (words := uninstall_words(tree, entry)):
+        folder = str(PureWindowsPath(words[0]).parent)
+    path = windows.to_path(folder) if folder else Path()
+    found = [each for each in path.glob("*") if each.suffix.lower() == ".dll"] if folder else []
+    return str(PureWindowsPath(folder, found[0].name)) if len(found) == 1 else ""
+
+
+def _undo(windows: Windows, before: Tree, after: Tree, clock: Clock, log: list[str]) -> str:
+    """Take away what was added; return a sentence of what was done."""
+    new = _new(before, after)
+    if not new:
+        return "it had registered nothing"
+    entry = next(
+        (key for key in new if key.lower().startswith(tuple(f"{k}\\".lower() for k in rules.UNINSTALL))), ""
+    )
+    if entry and (words := uninstall_words(after, entry)):
+        ended = windows.run(words, _UNINSTALL_SECONDS)
+        log.append(f"undo: {subprocess.list2cmdline(words)}: exit code {ended.code}")
+        _gone(windows, [entry], clock)
+    left = windows.read(_TREES)
+    added = [
+        key for key in new if key in left and key.rpartition("\\")[0] in (*rules.ADDINS, *rules.UNINSTALL)
+    ]
+    for key in added:
+        windows.delete_key(key)
+        log.append(f"undo: deleted {key}")
+    return "what it had registered was taken away again"
+
+
+# Uninstalling
+
+
+def uninstall_words(tree: Tree, entry: str) -> list[str]:
+    """Return the command that uninstalls without questions; empty where none is registered."""
+    quiet, plain = tree.text(entry, "QuietUninstallString"), tree.text(entry, "UninstallString")
+    if quiet:
+        return _split(quiet)
+    words = _split(plain)
+    if not words:
+        return []
+    name = PureWindowsPath(words[0]).name.lower()
+    if name.startswith("msiexec"):
+        product = re.search(r"\{[0-9A-Fa-f-]+\}", plain)
+        return ["msiexec.exe", "/X", product[0], "/qn", "/norestart"] if product else []
+    inno = re.fullmatch(r"unins\d+\.exe", name)
+    return [*words, *(("/VERYSILENT", "/SUPPRESSMSGBOXES", "/NORESTART") if inno else ("/S",))]
+
+
+def _split(command: str) -> list[str]:
+    """Split a command as Windows does: quotes, or up to ``.exe`` where a path with blanks has none."""
+    match = re.match(r'\s*(?:"([^"]+)"|(.+?\.exe)(?=\s|$)|(\S+))\s*(.*)', command, re.IGNORECASE)
+    if not match:
+        return []
+    rest = re.findall(r'"([^"]*)"|(\S+)', match[4])
+    return [match[1] or match[2] or match[3], *(quoted or plain for quoted, plain in rest)]
+
+
+def find_entry(tree: Tree, dll: str, title: str) -> str:
+    """Return the key of the programs' list that belongs to an add-in: the one remembered, by its folder or title."""
+    remembered = tree.text(rules.REMEMBERED, "Uninstall")
+    if remembered and remembered in tree:
+        return remembered
+    entries = [rf"{root}\{name}" for root in rules.UNINSTALL for name in tree.children(root)]
+    folder = str(PureWindowsPath(dll).parent).lower() if dll else ""
+    for entry in entries:
+        words = _split(tree.text(entry, "UninstallString"))
+        home = tree.text(entry, "InstallLocation").strip('"\\') or (
+            str(PureWindowsPath(words[0]).parent) if words else ""
+        )
+        if len(home) > 3 and f"{folder}\\".startswith(f"{home.lower()}\\"):
+            return entry
+    named = [entry for entry in entries if title and title.lower() in tree.text(entry, "DisplayName").lower()]
+    return named[0] if len(named) == 1 else ""
+
+
+def uninstall(windows: Windows, progid: str, clock: Clock, log: list[str]) -> str:
+    """Uninstall by the add-in's own uninstaller, and see that it is gone; return the ProgID.
+
+    Raises ``InstallFailed``.
+    """
+    sight = look(windows, progid)
+    addin = sight.addin
+    if not addin.places:
+        raise InstallFailed(
+            "no such plug-in is registered with Outlook", remedy="`alimail outlook verify` tells more."
+        )
+    entry = find_entry(sight.tree, addin.dll, addin.title)
+    words = uninstall_words(sight.tree, entry) if entry else []
+    if not words:
+        raise InstallFailed(
+            f"no uninstaller is registered for {addin.progid}",
+            remedy="Install it anew, then uninstall; or take it off in `Apps` of Windows' settings.",
+        )
+    ended = windows.run_for_code(words, _UNINSTALL_SECONDS)
+    log.append(f"{subprocess.list2cmdline(words)}: exit code {ended.code}")
+    if ended.code not in (0, *RESTART):
+        raise InstallFailed(
+            f"the uninstaller ended with {ended.code}", remedy="Run it by hand, and see what it says."
+        )
+    # Outlook keeps a key of its own with nothing but LoadBehavior in it for what is registered for all users.
+    noted = [
+        key for key in addin.places if {value.name for value in sight.tree.values(key)} <= {"LoadBehavior"}
+    ]
+    registered = [key for key in addin.places if key not in noted] or list(addin.places)
+    if not _gone(windows, registered, clock):
+        raise InstallFailed(
+            f"the uninstaller ended, and {registered[0]} is still there",
+            remedy="Restart, then look again: `verify`.",
+        )
+    left = windows.read([*addin.places, rules.REMEMBERED])
+    for key in [*addin.places, rules.REMEMBERED]:
+        if key in left:
+            windows.delete_key(key)
+    return addin.progid
+
+
+def _gone(windows: Windows, keys: Sequence[str], clock: Clock) -> bool:
+    end = clock.monotonic() + _UNINSTALL_SECONDS / 5
+    while True:
+        left = windows.read(keys)
+        if not any(key in left for key in keys):
+            return True
+        if clock.monotonic() > end:
+            return False
+        clock.sleep(_LOOK_AGAIN)

@@ -1,0 +1,232 @@
+"""Windows, or Wine's: programs that run there, its registry by ``reg.exe``, its files.
+
+One way for both: every command runs under ``wine`` where this is not Windows, in ``WINEPREFIX``. A registry key is
+read by ``reg export``, whose file says names, types and values without a loss and in no language.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path, PureWindowsPath
+from typing import Final
+
+from attrs import define, field, frozen
+
+from alimail_core import AlimailError
+from alimail_outlook.machine.regfile import Tree, parsed
+
+_SECONDS: Final = 120.0
+"""For a command of Windows itself; the first one under Wine makes the prefix, which takes a while."""
+
+_AT_ONCE: Final = 4
+
+
+class NoWindows(AlimailError):
+    """There is neither Windows nor Wine."""
+
+
+@frozen
+class Ended:
+    """How a program ended. ``code`` is None where it was ended because it took too long."""
+
+    code: int | None
+    said: str
+
+
+@define
+class Windows:
+    """The Windows that commands run on. ``wine`` is empty on Windows itself."""
+
+    wine: tuple[str, ...] = ()
+    prefix: Path = field(factory=Path)
+    environment: dict[str, str] = field(factory=dict, repr=False)
+
+    @staticmethod
+    def find() -> Windows:
+        """Return this machine's. Raises ``NoWindows``."""
+        if sys.platform == "win32":
+            return Windows(environment=dict(os.environ))
+        wine = shutil.which("wine") or shutil.which("wine64")
+        if wine is None:
+            raise NoWindows(
+                "Outlook's plug-in is a program for Windows, and this is none",
+                remedy="Run this on the Windows machine; to try an installer here, install Wine (apt install wine).",
+            )
+        prefix = Path(os.environ.get("WINEPREFIX") or Path.home() / ".wine").absolute()
+        # Nobody sits before Wine's dialogues: not the one that offers Mono and Gecko, nor menus of the desktop.
+        quiet = {"WINEDEBUG": "-all", "WINEDLLOVERRIDES": "mscoree,mshtml=;winemenubuilder.exe=d"}
+        found = Windows((wine,), prefix, quiet | dict(os.environ) | {"WINEPREFIX": str(prefix)})
+        if not (prefix / "system.reg").exists():
+            prefix.mkdir(parents=True, exist_ok=True)
+            found.run(["wineboot", "-i"])
+        return found
+
+    @property
+    def name(self) -> str:
+        """What to call it."""
+        return f"Wine in {self.prefix}" if self.wine else "Windows"
+
+    def run(self, command: Sequence[str | Path], seconds: float = _SECONDS) -> Ended:
+        """Run a program to its end; where that takes longer, end it and what it has started."""
+        words = [*self.wine, *map(str, command)]
+        with tempfile.TemporaryFile() as said:
+            # Into a file, not a pipe: what a program leaves running would hold a pipe open.
+            try:
+                process = subprocess.Popen(
+                    words,
+                    stdin=subprocess.DEVNULL,
+                    stdout=said,
+                    stderr=subprocess.STDOUT,
+                    env=self.environment,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                return Ended(-1, f"it cannot be run: {error.strerror}")
+            try:
+                code: int | None = process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                self._end(process)
+                code = None
+            said.seek(0)
+            return Ended(code, said.read(64 * 1024).decode(errors="replace").strip())
+
+    def run_for_code(self, command: Sequence[str], seconds: float) -> Ended:
+        """Run a program whose exit code is needed whole: Wine's own is cut to eight bits, 3010 comes out as 194."""
+        if not self.wine:
+            return self.run(command, seconds)
+        with self.scratch() as folder:
+            batch, code = folder / "run.bat", folder / "code.txt"
+            line = " ".join(_batch_word(word) for word in command)
+            batch.write_text(
+                f"@{line}\r\n@>{self.to_windows(code)} echo %ERRORLEVEL%\r\n", "utf-8", newline=""
+            )
+            ended = self.run(["cmd", "/c", str(self.to_windows(batch))], seconds)
+            if ended.code is not None and code.exists():
+                ended = Ended(int(code.read_text("ascii")), ended.said)
+            return ended
+
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        if self.wine:
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            subprocess.run(
+                ["taskkill", "/T", "/F", "/PID", str(process.pid)], capture_output=True, check=False
+            )
+        process.wait()
+
+    # The registry
+
+    def read(self, keys: Iterable[str]) -> Tree:
+        """Return the keys with all beneath them; a key that is not there gives nothing."""
+        with self.scratch() as folder:
+            with ThreadPoolExecutor(_AT_ONCE) as pool:
+                wanted = {folder / f"{number}.reg": key for number, key in enumerate(keys)}
+                list(pool.map(self._export, wanted.values(), wanted))
+            found = Tree()
+            for file in wanted:
+                if file.exists():
+                    found.keys.update(parsed(file.read_text("utf-16")).keys)
+            return found
+
+    def _export(self, key: str, file: Path) -> None:
+        self._reg("export", key, str(self.to_windows(file)), "/y")
+
+    def _reg(self, *words: str) -> Ended:
+        return self.run([self._system("reg.exe"), *words])
+
+    def _system(self, program: str) -> str:
+        if self.wine:
+            return program
+        root = Path(os.environ.get("SYSTEMROOT", r"C:\Windows"))
+        # A 32-bit Python would be led to the 32-bit reg.exe, and that one to the 32-bit keys.
+        native = root / "Sysnative" / program
+        return str(native if native.exists() else root / "System32" / program)
+
+    def set_value(self, key: str, name: str, value: str | int) -> None:
+        """Write a text or a number. Raises ``AlimailError``."""
+        kind = "REG_DWORD" if isinstance(value, int) else "REG_SZ"
+        self._must("add", key, "/v", name, "/t", kind, "/d", str(value), "/f")
+
+    def delete_value(self, key: str, name: str) -> None:
+        """Take a value away. Raises ``AlimailError``."""
+        self._must("delete", key, "/v", name, "/f")
+
+    def delete_key(self, key: str) -> None:
+        """Take a key away with all beneath it. Raises ``AlimailError``."""
+        self._must("delete", key, "/f")
+
+    def _must(self, *words: str) -> None:
+        ended = self._reg(*words)
+        if ended.code != 0:
+            raise AlimailError(
+                f"{words[1]} cannot be changed: {ended.said or ended.code}",
+                remedy="HKLM asks for an administrator: open the terminal with `Run as administrator`."
+                if words[1].startswith("HKLM")
+                else "",
+            )
+
+    # Files and processes
+
+    def to_path(self, windows: str) -> Path:
+        """Return where a file of Windows lies, whatever the case of its name; it need not be there."""
+        if not self.wine:
+            return Path(windows)
+        pure = PureWindowsPath(windows)
+        path = self.prefix / "dosdevices" / pure.drive.lower()
+        for part in pure.parts[1:]:
+            path = path / part if (path / part).exists() else _alike(path, part)
+        return path
+
+    def to_windows(self, path: Path) -> PureWindowsPath:
+        """Return a file's name as Windows has it."""
+        if not self.wine:
+            return PureWindowsPath(path.absolute())
+        drive_c = (self.prefix / "drive_c").resolve()
+        whole = path.resolve()
+        if whole.is_relative_to(drive_c):
+            return PureWindowsPath("C:\\", *whole.relative_to(drive_c).parts)
+        return PureWindowsPath("Z:\\", *whole.parts[1:])
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """Give a folder that Windows' programs see, and that nobody else can write to; it is gone afterwards."""
+        parent = None
+        if self.wine:
+            parent = self.prefix / "drive_c" / "windows" / "temp"
+            parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix="alimail-", dir=parent))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)  # what was ended may hold a file a moment longer
+
+    def is_running(self, program: str) -> bool:
+        """Tell whether a program runs, such as ``OUTLOOK.EXE``."""
+        # Wine's tasklist lists nothing; its debugger has every name in quotes.
+        asked = ["winedbg", "--command", "info proc"] if self.wine else [self._system("tasklist.exe")]
+        said = self.run(asked).said.casefold()
+        return any(line.strip(" '=").startswith(program.casefold()) for line in re.split(r"\n|'", said))
+
+
+def _batch_word(word: str) -> str:
+    quoted = subprocess.list2cmdline([word])
+    if quoted == word and re.search(r"[&|<>^()]", word):
+        quoted = f'"{word}"'
+    return quoted.replace("%", "%%")
+
+
+def _alike(folder: Path, name: str) -> Path:
+    try:
+        entries = list(folder.iterdir())
+    except OSError:
+        entries = []
+    return next((each for each in entries if each.name.casefold() == name.casefold()), folder / name)
