@@ -8,7 +8,7 @@ from lxml import etree
 
 from tests.exchange.organisation import Organisation
 from tests.exchange.schema import parse
-from tests.exchange.soap import SOAP, Answer, element, text
+from tests.exchange.soap import SOAP, Answer, text
 from tests.exchange.store import Mailbox
 
 POX: Final = "/autodiscover/autodiscover.xml"
@@ -103,11 +103,11 @@ def _user_response(server: Located, user: str, wanted: list[str]) -> bytes:
         "ExternalEwsUrl": server.url,
     }
     settings = b"".join(
-        b'<UserSetting i:type="StringSetting">%b%b</UserSetting>'
-        % (element("Name", name), element("Value", known[name]))
+        b'<UserSetting i:type="StringSetting"><Name>%b</Name><Value>%b</Value></UserSetting>'
+        % (text(name), text(known[name]))
         for name in wanted
         if name in known
-    ).replace(b"t:", b"")
+    )
     return (
         b"<UserResponse><ErrorCode>NoError</ErrorCode><ErrorMessage>No error.</ErrorMessage><UserSettingErrors/>"
         b'<UserSettings xmlns:i="http://www.w3.org/2001/XMLSchema-instance">%b</UserSettings></UserResponse>'

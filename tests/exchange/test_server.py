@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import json
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from alimail_core.testing.mail import message, sound_messages
 from tests.exchange import EXCHANGE_2007, EXCHANGE_2010, EXCHANGE_2016, ExchangeServer, Habits, operations
 from tests.exchange.asking import ROOT, Asker, envelope, paths
 from tests.exchange.fixtures import StartExchange
-from tests.exchange.soap import MESSAGES, TYPES
+from tests.exchange.soap import MESSAGES, SOAP, TYPES
 
 pytestmark = pytest.mark.server
 
@@ -367,6 +369,44 @@ def test_autodiscover_tells_where_ews_is(asker: Asker) -> None:
     said = asker.post(pox.format("nobody@old.example"), path="/Autodiscover/Autodiscover.xml")
     assert b"<ErrorCode>500</ErrorCode>" in said.octets
     assert asker.post("", path="/elsewhere").status == 404
+
+
+def test_autodiscover_by_soap_tells_the_settings_asked_for(asker: Asker) -> None:
+    """For each user by himself: one who is not known spoils nothing for the others."""
+    space = "http://schemas.microsoft.com/exchange/2010/Autodiscover"
+    users = "".join(f"<User><Mailbox>{name}@old.example</Mailbox></User>" for name in ("amy", "nobody"))
+    said = asker.post(
+        f'<s:Envelope xmlns:s="{SOAP}"><s:Body><GetUserSettingsRequestMessage xmlns="{space}"><Request>'
+        f"<Users>{users}</Users><RequestedSettings><Setting>ExternalEwsUrl</Setting></RequestedSettings>"
+        "</Request></GetUserSettingsRequestMessage></s:Body></s:Envelope>",
+        path="/autodiscover/autodiscover.svc",
+    )
+    assert [node.text for node in said.tree.iter(f"{{{space}}}Value")] == [asker.server.url]
+    assert [node.text for node in said.tree.iter(f"{{{space}}}ErrorCode")] == [
+        "NoError",
+        "NoError",
+        "InvalidUser",
+    ]
+
+
+@pytest.mark.slow
+def test_it_runs_by_itself_and_ends_with_whoever_started_it() -> None:
+    """For demonstrations and benchmarks: it says where it is, serves, and ends when its standard input does."""
+    command = [sys.executable, "-m", "tests.exchange", "--plain", "--while-stdin", "--mailbox", "amy"]
+    with subprocess.Popen(
+        [*command, "--messages", "7", "--folders", "3"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        told = json.loads(process.stdout.readline())
+        asked = ExchangeServer(tls=False)
+        asked.port = told["port"]
+        found = [
+            Asker(asked, impersonate="amy@old.example").find_items(name) for name in ("inbox", "sentitems")
+        ]
+        assert [len(said.all("t:Message")) for said in found] == [3, 2]
+        process.stdin.close()
+        assert process.wait(20) == 0
 
 
 def test_what_is_not_served_is_refused_as_invalid(asker: Asker) -> None:
