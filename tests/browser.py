@@ -1,4 +1,4 @@
-"""A real Chromium without a window, driven over a pipe: no port is opened, and it can resolve no name.
+"""A real Chromium without a window, driven over a pipe: no port is opened, and it reaches nothing but loopback.
 
 It speaks the DevTools protocol, of which a handful of commands is used; see
 https://chromedevtools.github.io/devtools-protocol/.
@@ -30,7 +30,7 @@ _OPTIONS = (
     "--disable-sync",
     "--hide-scrollbars",
     "--no-first-run",
-    "--host-resolver-rules=MAP * ~NOTFOUND",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
     "--remote-debugging-pipe",
 )
 
@@ -106,15 +106,19 @@ class Browser:
 
     def open(
         self,
-        file: Path,
+        place: Path | str,
         *,
         width: int = 1280,
         height: int = 900,
         dark: bool = False,
         media: str = "",
         scripts: bool = True,
+        before: str = "",
     ) -> Page:
-        """Open a file in a new page, on a screen so wide and high, by day or by night."""
+        """Open a file or URL in a new page, on a screen so wide and high, by day or by night.
+
+        ``before``: a script that runs before those of the page, and that no policy keeps out.
+        """
         target = self.ask("Target.createTarget", url="about:blank")["targetId"]
         session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         page = Page(self, session, target)
@@ -130,7 +134,9 @@ class Browser:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         page.ask("Emulation.setEmulatedMedia", media=media, features=[scheme])
         page.ask("Emulation.setScriptExecutionDisabled", value=not scripts)
-        page.ask("Page.navigate", url=file.as_uri())
+        if before:
+            page.ask("Page.addScriptToEvaluateOnNewDocument", source=before)
+        page.ask("Page.navigate", url=place if isinstance(place, str) else place.as_uri())
         self.wait_for("Page.loadEventFired", session)
         return page
 
