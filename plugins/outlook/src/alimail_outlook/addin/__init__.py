@@ -1,10 +1,9 @@
-"""New Outlook and the web: an Office add-in that searches the organisation's address book."""
+"""New Outlook and the web: an Office add-in that searches the organisation's address book.
 
-from __future__ import annotations
+What reads files, makes pages or answers requests is imported when a verb runs, because every command loads every
+plug-in.
+"""
 
-from alimail_core import Command
+from alimail_outlook.addin.verbs import commands
 
-
-def commands() -> list[Command]:
-    """Return the verbs."""
-    return []
+__all__ = ["commands"]
