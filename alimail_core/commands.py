@@ -10,7 +10,7 @@ from alimail_core.files import written_whole
 from alimail_core.roster import RosterRow, address_fault, read_roster, same_address
 from alimail_core.roster_template import write_accounts
 from alimail_core.sheets import Row
-from alimail_core.text import printable
+from alimail_core.text import cell, printable
 
 __all__ = [
     "Columns",
@@ -19,6 +19,7 @@ __all__ = [
     "Row",
     "Table",
     "address_fault",
+    "cell",
     "complain",
     "printable",
     "read_roster",

@@ -27,7 +27,14 @@ def imported(page: Path, package: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "package", ["alimail_core", "alimail_core.commands", "alimail_core.powershell", "alimail_core.testing"]
+    "package",
+    [
+        "alimail_core",
+        "alimail_core.commands",
+        "alimail_core.pages",
+        "alimail_core.powershell",
+        "alimail_core.testing",
+    ],
 )
 def test_every_public_name_is_there(package: str) -> None:
     """Each name of ``__all__`` can be had from its package, and none stands there twice."""

@@ -10,12 +10,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from alimail_core.markup import Markup, tag, together
+from alimail_core.pages import document
 from alimail_core.report.audit import balance, every_account, proof, servers, words
 from alimail_core.report.cells import Section, items, prose, section
 from alimail_core.report.chart import accounts_bar, progress_chart
 from alimail_core.report.contents import AccountReport, Report, moment_text
 from alimail_core.report.problems import attention, changed, not_moved, problems, renamed
-from alimail_core.report.style import STYLE
 from alimail_core.units import count_text, octets_text
 
 LEVELS = {
@@ -28,20 +28,10 @@ LEVELS = {
 STEPS = 6
 """What there is to do that the first screen has room for."""
 
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-
 
 def page(report: Report) -> str:
     """Write the page."""
     title = f"Migration report: {report.migration}"
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
-        tag("title", title),
-        tag("style", Markup(STYLE)),
-    )
     sections = list(_sections(report))
     contents = tag("nav", items(each.link for each in sections), aria_label="On this page")
     main = tag("main", _summary(report), contents, (each.markup for each in sections))
@@ -52,7 +42,7 @@ def page(report: Report) -> str:
         "digest.",
     )
     header = tag("header", tag("h1", title), tag("p", moment_text(report.written), class_="quiet"))
-    return f"<!DOCTYPE html>\n{tag('html', head, tag('body', header, main, footer), lang='en')}\n"
+    return document(title, header, main, footer)
 
 
 def _sections(report: Report) -> Iterator[Section]:

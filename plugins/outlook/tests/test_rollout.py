@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from tree_sitter import Language, Parser
 
 from alimail_core import InputError
-from alimail_outlook.rollout import policy, probes
+from alimail_outlook.rollout import policy
 from alimail_outlook.rollout.prepare import METHODS, files, wishes, write
 from alimail_outlook.rollout.scripts import Wishes, all_scripts
-from alimail_outlook.rules import ADDINS, REMEMBERED, RULES, UNINSTALL
+from alimail_outlook.rules import ADDINS, REMEMBERED, RULES, UNINSTALL, expanded
 from plugins.outlook.tests.scripted_machine import Machine
 
 PROGID = "Maker.Product"
@@ -42,7 +42,7 @@ def installer(tmp_path: Path) -> Path:
 
 def rolled_out(installer: Path, method: Any = "script", **more: Any) -> Path:
     """Write the files of a roll-out, and return their folder."""
-    folder = installer.parent / method
+    folder: Path = installer.parent / method
     write(wishes(installer, PROGID, **more), method, installer, folder)
     return folder
 
@@ -248,7 +248,7 @@ def test_the_policy_names_only_what_it_has() -> None:
     keys = {each.attrib["key"] for each in definition.iterfind(".//p:enabledList/p:item", spaces)}
     (rule,) = (each for each in RULES if each.name == "policy_addin")
     assert rule.probe is not None
-    read = {key.partition("\\")[2] for key in probes.expanded(rule.probe.keys, PROGID)}
+    read = {key.partition("\\")[2] for key in expanded(rule.probe.keys, PROGID)}
     assert keys < read
 
 
