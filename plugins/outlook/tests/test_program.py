@@ -1,0 +1,170 @@
+"""An installer is looked at without being run: whose it is, and each way in which it can be another than it was."""
+
+from __future__ import annotations
+
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alimail_core import InputError
+from alimail_outlook.machine.program import Program, read_program
+from alimail_outlook.machine.trust import Untrusted, hold
+from tests.outlook import standin
+
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder."""
+    return tmp_path_factory.mktemp("programs")
+
+
+@pytest.fixture(scope="module")
+def unsigned(home: Path) -> Path:
+    """An installer as NSIS makes it."""
+    return standin.build(home / "unsigned")
+
+
+@pytest.fixture(scope="module")
+def signed(home: Path, unsigned: Path) -> bytes:
+    """The octets of a signed one."""
+    program = home / "signed.exe"
+    program.write_bytes(unsigned.read_bytes())
+    return standin.sign(program, standin.certificate(home / "right")).read_bytes()
+
+
+def seen(folder: Path, octets: bytes) -> Program:
+    """Look at some octets."""
+    path = folder / "seen.exe"
+    path.write_bytes(octets)
+    return read_program(path, NOW)
+
+
+def test_what_is_in_a_program_is_told(tmp_path: Path, signed: bytes) -> None:
+    """Kind, version, product, bits, date and signer stand in the file."""
+    program = seen(tmp_path, signed)
+    assert (program.kind, program.version, program.bits) == ("nsis", standin.VERSION, 64)
+    assert program.product == "Alimail stand-in"
+    assert program.built is not None
+    assert program.built < NOW
+    assert program.signature.names == (standin.SIGNER,)
+    assert program.signature.problem == ""
+    assert hold(program, standin.SIGNER.upper(), "")
+    assert hold(program, program.signature.thumbprint, program.digest.upper())
+
+
+def test_a_name_must_be_the_whole_name(tmp_path: Path, signed: bytes) -> None:
+    """A part of the signer's name is another's name."""
+    program = seen(tmp_path, signed)
+    with pytest.raises(Untrusted, match="signed by another: Stand-in, Ltd"):
+        hold(program, "Stand-in", "")
+    with pytest.raises(Untrusted, match="another file"):
+        hold(program, standin.SIGNER, "0" * 64)
+
+
+@settings(max_examples=40)
+@given(where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_no_bit_of_the_program_can_be_turned(signed: bytes, where: float, bit: int) -> None:
+    """Whatever bit of what is signed is another: it is refused, or is no program any more."""
+    end = len(signed) - 2_000  # behind that is the signature, which has octets that mean nothing
+    at = int(where * end)
+    changed = bytearray(signed)
+    changed[at] ^= 1 << bit
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            program = seen(Path(folder), bytes(changed))
+        except InputError:
+            return
+        if at in _checksum(signed):
+            return  # the one field that Authenticode leaves out; Windows does not look at it for programs
+        with pytest.raises(Untrusted):
+            hold(program, standin.SIGNER, "")
+
+
+def _checksum(octets: bytes) -> range:
+    start = int.from_bytes(octets[0x3C:0x40], "little") + 24 + 64
+    return range(start, start + 4)
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "words"),
+    [
+        (lambda octets: octets[:50_000], "cut off before its signature ends"),
+        (lambda octets: octets[:-100], "cut off before its signature ends"),
+        (lambda octets: octets + b"appended", "changed after that|added behind"),
+        (lambda octets: octets[:-1] + b"\1", "padding|signature is not valid|not what was signed"),
+    ],
+    ids=["cut in two", "cut at the end", "appended", "in the padding"],
+)
+def test_what_is_cut_or_added_is_named(tmp_path: Path, signed: bytes, spoilt, words: str) -> None:  # type: ignore[no-untyped-def]
+    """Truncated files, and octets behind the signature or in its padding, are refused by name."""
+    with pytest.raises(Untrusted, match=words):
+        hold(seen(tmp_path, spoilt(signed)), standin.SIGNER, "")
+
+
+@pytest.mark.parametrize(
+    ("octets", "words"),
+    [
+        (b"#!/bin/sh\necho no\n", "a text or a script"),
+        (b"<!DOCTYPE html><title>404</title>", "a web page"),
+        (b"PK\3\4" + bytes(200), "an archive"),
+        (b"", "empty"),
+        (b"MZ" + bytes(300), "damaged"),
+        (b"MZ", "damaged"),
+    ],
+)
+def test_what_is_no_program_is_said_to_be_none(tmp_path: Path, octets: bytes, words: str) -> None:
+    """A script, page or archive is named as what it is."""
+    with pytest.raises(InputError, match=words):
+        seen(tmp_path, octets)
+
+
+@pytest.mark.parametrize(
+    ("wish", "words"),
+    [({"expired": True}, "expired on"), ({"tls": True}, "not one for signing programs")],
+)
+def test_certificates_that_do_not_fit_are_refused(
+    tmp_path: Path, unsigned: Path, wish: dict[str, bool], words: str
+) -> None:
+    """An expired certificate, and one for a server, sign nothing."""
+    program = tmp_path / "program.exe"
+    program.write_bytes(unsigned.read_bytes())
+    standin.sign(program, standin.certificate(tmp_path, **wish))
+    with pytest.raises(Untrusted, match=words):
+        hold(read_program(program, NOW), standin.SIGNER, "")
+
+
+def test_what_is_unsigned_needs_its_digest(unsigned: Path) -> None:
+    """An unsigned installer is taken by its SHA-256 alone."""
+    program = read_program(unsigned, NOW)
+    with pytest.raises(Untrusted, match="not signed"):
+        hold(program, standin.SIGNER, "")
+    assert hold(program, "", program.digest)
+
+
+def test_a_chinese_name_is_shown_and_not_compared(tmp_path: Path, unsigned: Path) -> None:
+    """Where lief cannot follow a name it is refused with the name, not passed."""
+    program = tmp_path / "program.exe"
+    program.write_bytes(unsigned.read_bytes())
+    standin.sign(program, standin.certificate(tmp_path, "阿里云计算有限公司"))
+    with pytest.raises(Untrusted, match="阿里云计算有限公司"):
+        hold(read_program(program, NOW), "阿里云计算有限公司", "")
+
+
+def test_installer_kinds_are_known_by_their_marks(tmp_path: Path, unsigned: Path) -> None:
+    """Inno Setup, WiX, a package inside an exe and a package by itself are told apart."""
+    plain = unsigned.read_bytes().replace(b"NullsoftInst", b"XullsoftInst")
+    marks = {
+        "exe": b"",
+        "inno": b"Inno Setup Setup Data (5.5.0)",
+        "burn": b".wixburn8",
+        "msi in exe": bytes.fromhex("d0cf11e0a1b11ae1"),
+    }
+    for kind, mark in marks.items():
+        assert seen(tmp_path, plain + mark).kind == kind
+    assert seen(tmp_path, bytes.fromhex("d0cf11e0a1b11ae1") + bytes(600)).kind == "msi"
