@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import re
 from functools import cache
@@ -17,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tree_sitter import Language, Parser
 
-from alimail_core import InputError
-from alimail_outlook.rollout import policy
+from alimail_core import AlimailError, InputError
+from alimail_outlook.rollout import policy, verb_rollout
 from alimail_outlook.rollout.prepare import METHODS, files, wishes, write
 from alimail_outlook.rollout.scripts import Wishes, all_scripts
 from alimail_outlook.rules import ADDINS, REMEMBERED, RULES, UNINSTALL, expanded
@@ -87,13 +86,19 @@ def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
     assert {fault.where for fault in caught.value.faults} == {"--exe", "--progid", "--collect", "--signer"}
 
 
-def test_another_installer_is_refused(installer: Path) -> None:
-    """A hash that was given must be the file's."""
-    own = hashlib.sha256(installer.read_bytes()).hexdigest()
-    assert wishes(installer, PROGID, sha256=own.upper()).sha256 == own
+def test_an_installer_that_nothing_vouches_for_is_refused(installer: Path) -> None:
+    """Without signer and hash, and with another hash, before anything is written."""
+    run = verb_rollout.COMMAND.run
+    assert run is not None
+    folder = installer.parent / "out"
+    given = {each.name: each.default or "" for each in verb_rollout.COMMAND.arguments}
+    given |= {"--method": "gpo", "--exe": str(installer), "--progid": PROGID, "--output": str(folder)}
     with pytest.raises(InputError) as caught:
-        wishes(installer, PROGID, sha256="0" * 64)
-    assert [fault.where for fault in caught.value.faults] == ["--sha256"]
+        run(given)
+    assert [fault.where for fault in caught.value.faults] == ["--signer"]
+    with pytest.raises(AlimailError):
+        run(given | {"--sha256": "0" * 64})
+    assert not folder.exists()
 
 
 @pytest.mark.slow
@@ -163,6 +168,17 @@ def test_arguments_reach_the_installer_as_they_are(installer: Path) -> None:
     folder = rolled_out(installer, arguments=["/D", r"C:\Program Files\x"])
     assert made.run(folder / "install.ps1") == 0
     assert made.ran == [r'Maker Setup.exe /D "C:\Program Files\x"']
+
+
+def test_a_package_of_windows_installer_is_run_by_it(installer: Path) -> None:
+    """A package is no program itself."""
+    made = machine()
+    made.programs["msiexec.exe"] = made.programs["Maker Setup.exe"]
+    package = installer.rename(installer.with_suffix(".msi"))
+    assert made.run(rolled_out(package, arguments=["/qn"]) / "install.ps1") == 0
+    (line,) = made.ran
+    assert line.startswith('msiexec.exe /i "')
+    assert line.endswith('Maker Setup.msi" /qn')
 
 
 def test_a_product_of_windows_installer_is_removed_by_it(installer: Path) -> None:

@@ -32,10 +32,9 @@ def wishes(
     installer: Path,
     progid: str,
     *,
-    sha256: str = "",
     signer: str = "",
-    arguments: Sequence[str] = (),
-    uninstall_arguments: Sequence[str] = (),
+    arguments: Sequence[str] = ("/S",),
+    uninstall_arguments: Sequence[str] = ("/S",),
     collect: str = "",
     per_user: bool = False,
 ) -> Wishes:
@@ -58,9 +57,6 @@ def wishes(
             faults.append(Fault("--exe", f"{printable(str(installer))} cannot be read: {error.strerror}"))
         except ValueError as error:
             faults.append(Fault("--exe", f"{printable(str(installer))} {error}"))
-    if sha256 and found and sha256.lower() != found:
-        remedy = "Download it again, and compare: it may be another version, or not the maker's."
-        faults.append(Fault("--sha256", f"the installer's is {found}", remedy))
     if faults:
         raise InputError("what is asked for cannot be prepared", faults)
     return Wishes(
@@ -68,8 +64,8 @@ def wishes(
         installer.name,
         found,
         signer,
-        tuple(arguments) or ("/S",),
-        tuple(uninstall_arguments) or ("/S",),
+        tuple(arguments),
+        tuple(uninstall_arguments),
         collect,
         per_user,
     )

@@ -148,7 +148,8 @@ if ($Signer -ne '') {
     }
 }
 $before = @(Get-Programs)
-$code = Wait-Program $Installer $Arguments
+if ($InstallerName -match '\.msi$') { $code = Wait-Program 'msiexec.exe' (@('/i', $Installer) + $Arguments) }
+else { $code = Wait-Program $Installer $Arguments }
 if (($code -ne 0) -and ($code -ne 3010) -and ($code -ne 1641)) {
     Write-Output ('The installer failed with exit code ' + $code + '.')
     exit $code

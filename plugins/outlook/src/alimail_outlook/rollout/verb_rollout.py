@@ -11,25 +11,26 @@ _HELP = """Write what brings the plug-in to many machines: scripts, policies, an
 
 PowerShell scripts that install, detect, collect and uninstall, each whole in itself; for gpo a start-up script and a
 policy (ADMX) that keeps the plug-in on; for intune the commands and the detection rule; a page in English and
-Chinese. The installer is copied beside them, and is run only where its SHA-256 is the same. Nothing is run here.
+Chinese. The installer is held against --signer or --sha256 here, as `alimail outlook install` does, and is copied
+beside them; each machine runs it only where it is the same file. Nothing is run here.
 
 \b
 Examples:
-  alimail outlook rollout --method gpo --exe AlimailOutlook.exe --progid Maker.Product -o outlook-gpo
-  alimail outlook rollout --method intune --exe AlimailOutlook.exe --progid Maker.Product --signer "Maker Ltd" \\
-      --collect '\\\\server\\outlook$' -o outlook-intune
-  alimail outlook rollout --method script --exe setup.exe --progid Maker.Product --silent-args /VERYSILENT \\
-      --silent-args /NORESTART --uninstall-args /VERYSILENT -o outlook-script
+  alimail outlook rollout --method gpo --exe AlimailOutlook.exe --signer "Maker Ltd" --progid Maker.Product -o gpo
+  alimail outlook rollout --method intune --exe AlimailOutlook.exe --signer "Maker Ltd" --progid Maker.Product \\
+      --collect '\\\\server\\outlook$' -o intune
+  alimail outlook rollout --method script --exe setup.exe --sha256 HEX --progid Maker.Product \\
+      --silent-args "/quiet /norestart" --uninstall-args /quiet -o script
 """
 
 _ARGUMENTS = (
     Argument("--method", "gpo (Group Policy), intune (Microsoft Intune) or script.", default=""),
     Argument("--exe", "The installer, as `alimail outlook download` brought it.", default=""),
     Argument("--progid", "The add-in's ProgID: its key under Outlook's Addins.", default=""),
-    Argument("--sha256", "Refuse an installer with another one.", default=""),
-    Argument("--signer", "Install only what Windows takes as signed by this name.", default=""),
-    Argument("--silent-args", "What makes it install in silence; once for each. By default /S.", many=True),
-    Argument("--uninstall-args", "The same for its uninstaller. By default /S.", many=True),
+    Argument("--signer", "Who must have signed it; each machine asks Windows as well.", default=""),
+    Argument("--sha256", "The SHA-256 that it must have, hexadecimal.", default=""),
+    Argument("--silent-args", "How it runs without questions; by default as its kind does.", default=""),
+    Argument("--uninstall-args", "The same for its uninstaller.", default=""),
     Argument("--collect", "A folder or share that each machine writes its state to.", default=""),
     Argument("--per-user", "It installs for one user, not for the machine.", flag=True),
     Argument("--output", "The folder to write to.", default="outlook-rollout", short="-o"),
@@ -37,28 +38,41 @@ _ARGUMENTS = (
 
 
 def _rollout(arguments: dict[str, Any]) -> int:
+    from alimail_core import Clock
     from alimail_core.commands import say
+    from alimail_outlook.machine.install import silent_arguments
+    from alimail_outlook.machine.program import read_program
+    from alimail_outlook.machine.trust import hold
     from alimail_outlook.rollout.prepare import METHODS, wishes, write
 
-    method = arguments["--method"]
+    method, signer, sha256 = (arguments[name] for name in ("--method", "--signer", "--sha256"))
+    faults = []
     if method not in METHODS:
-        raise InputError(
-            "what is asked for cannot be prepared",
-            [Fault("--method", "there is no such method", f"it is one of {', '.join(METHODS)}")],
-        )
-    installer, folder = Path(arguments["--exe"]), Path(arguments["--output"])
+        faults.append(Fault("--method", "there is no such method", f"it is one of {', '.join(METHODS)}"))
+    if not arguments["--exe"]:
+        faults.append(Fault("--exe", "no installer is named", "give the file that `download` brought"))
+    if not (signer or sha256):
+        remedy = "`alimail outlook download` shows who signed it; or give a SHA-256 that you trust"
+        faults.append(Fault("--signer", "nothing says which installer is the right one", remedy))
+    if faults:
+        raise InputError("what is asked for cannot be prepared", faults)
+    program = read_program(Path(arguments["--exe"]), Clock().now())
+    known = hold(program, signer, sha256)
+    folder = Path(arguments["--output"])
     wished = wishes(
-        installer,
+        program.path,
         arguments["--progid"],
-        sha256=arguments["--sha256"],
-        signer=arguments["--signer"],
-        arguments=arguments["--silent-args"],
-        uninstall_arguments=arguments["--uninstall-args"],
+        # By its common name, whatever of the signer was given here: that is what Windows tells.
+        signer=program.signature.signer if signer and program.signature.names else signer,
+        arguments=silent_arguments(program, arguments["--silent-args"]),
+        uninstall_arguments=silent_arguments(
+            program, arguments["--uninstall-args"] or arguments["--silent-args"]
+        ),
         collect=arguments["--collect"],
         per_user=arguments["--per-user"],
     )
-    written = write(wished, method, installer, folder)
-    say(f"{len(written)} files written to {folder}" if written else f"{folder} has all of it already")
+    written = write(wished, method, program.path, folder)
+    say(*known, f"{len(written)} files written to {folder}" if written else f"{folder} has all of it already")
     say("Next: read README.md there (README.zh.md in Chinese), and begin with a few machines.")
     return 0
 
