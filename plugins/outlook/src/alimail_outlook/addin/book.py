@@ -57,6 +57,15 @@ class Person:
         return asdict(self)
 
 
+@frozen
+class _Entry:
+    person: Person
+    names: str
+    """Folded name and address, each part of them after a space."""
+    line: str
+    """All of it folded, a line for each field, so that no word spans two."""
+
+
 class Book:
     """The people of a sheet, read anew when the file changes; a file that went bad leaves what was read before."""
 
@@ -65,18 +74,19 @@ class Book:
         self._path = path
         self._clock = clock
         self._stamp = _stamp(path)
-        self._people = read_people(path)
-        self._lines = _lines(self._people)
+        self._entries = _entries(
+            read_people(path)
+        )  # replaced as a whole: threads search while it is read anew
         self._looked = clock.monotonic()
 
     def __len__(self) -> int:
         """Tell how many people are in it."""
-        return len(self._people)
+        return len(self._entries)
 
     def __contains__(self, address: str) -> bool:
         """Tell whether an address is somebody's, in whatever case."""
         self._renew()
-        return fold(address) in self._people
+        return fold(address) in self._entries
 
     def search(self, text: str) -> tuple[list[Person], bool]:
         """Return people in whom every word of ``text`` occurs, and whether there are more than ``MOST``.
@@ -88,11 +98,11 @@ class Book:
         if not words:
             return [], False
         found = [
-            (f" {words[0]}" not in names, line, key)
-            for key, (names, line) in self._lines.items()
-            if all(word in line for word in words)
+            (f" {words[0]}" not in entry.names, entry.line, key, entry.person)
+            for key, entry in self._entries.items()
+            if all(word in entry.line for word in words)
         ]
-        return [self._people[key] for _, _, key in sorted(found)[:MOST]], len(found) > MOST
+        return [person for *_, person in sorted(found, key=lambda each: each[:3])[:MOST]], len(found) > MOST
 
     def _renew(self) -> None:
         now = self._clock.monotonic()
@@ -104,8 +114,7 @@ class Book:
             if stamp == self._stamp:
                 return
             self._stamp = stamp
-            self._people = read_people(self._path)
-            self._lines = _lines(self._people)
+            self._entries = _entries(read_people(self._path))
         except (AlimailError, OSError) as error:
             _log.warning("the address book cannot be read anew, the old one stays: %s", error)
 
@@ -140,10 +149,10 @@ def _rows(table: Table[Column]) -> Iterator[Person]:
             yield Person(**texts)
 
 
-def _lines(people: Mapping[str, Person]) -> Mapping[str, tuple[str, str]]:
-    """Return by key what is searched in: name and address, each part after a space, and a line for every field."""
+def _entries(people: Mapping[str, Person]) -> Mapping[str, _Entry]:
     return {
-        key: (
+        key: _Entry(
+            each,
             f" {fold(each.name)} {fold(each.address)}".replace(".", " "),
             "\n".join(
                 fold(part) for part in (each.name, each.address, each.department, each.title, each.phone)

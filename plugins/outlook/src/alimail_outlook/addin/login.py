@@ -128,6 +128,11 @@ class Limit:
         while len(self._times) > MOST_COUNTED:
             self._times.popitem(last=False)
 
+    def forgive(self, key: str) -> None:
+        """Take one back that was counted."""
+        if times := self._times.get(fold(key)):
+            times.pop()
+
 
 def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

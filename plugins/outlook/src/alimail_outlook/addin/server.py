@@ -83,7 +83,7 @@ class _Service:
         self._refused_after = refused_after
         self._sessions = Sessions(clock)
         self._by_address = Limit(5, 900, clock)
-        self._by_client = Limit(30, 900, clock)
+        self._by_client = Limit(100, 900, clock)  # an office may have one address
         self._searches = Limit(120, 60, clock)
         self._threads: anyio.CapacityLimiter | None = None
 
@@ -136,7 +136,10 @@ class _Service:
         return _with_cookie(Response(status_code=204), "", 0)
 
     async def log_in(self, request: Request) -> Response:
-        """Begin a session; every refusal takes as long, and attempts are counted before the server is asked."""
+        """Begin a session.
+
+        Every refusal takes as long. An attempt counts before the server is asked, and no more when it was right.
+        """
         login = await _login(request)
         if login is None:
             return _fault(400)
@@ -155,6 +158,8 @@ class _Service:
         if not right:
             await anyio.sleep(max(0.0, self._refused_after - (self._clock.monotonic() - began)))
             return _fault(401)
+        self._by_address.forgive(address)
+        self._by_client.forgive(client)
         return _with_cookie(JSONResponse({"address": address}), self._sessions.begin(address), HOURS * 3600)
 
     async def _asked(self, address: str, password: str) -> bool:

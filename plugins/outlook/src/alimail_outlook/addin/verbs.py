@@ -127,7 +127,9 @@ def _serve(arguments: dict[str, Any]) -> int:
     clock = Clock()
     book = Book(Path(arguments["--book"]), clock)
     check = mail_server(arguments["--login"], Registry.load(), clock)
-    say(f"{len(book):,} people; the pane: {site.base}/pane.html, for Outlook: {site.base}/manifest.xml")
+    say(
+        f"people in the book: {len(book):,}; the pane: {site.base}/pane.html, for Outlook: {site.base}/manifest.xml"
+    )
     app = application(site, book, check, clock)
     # uvicorn's line for each request would have what people search for in it.
     quiet: dict[str, Any] = {"access_log": False, "log_level": "warning", "server_header": False}
