@@ -55,8 +55,7 @@ def fetch(url: str, target: Path, progress: Progress) -> Fetched:
     faults = []
     for each in urls:
         try:
-            _fetch(each, part, progress)
-            return Fetched(part, each)
+            return Fetched(part, _fetch(each, part, progress))
         except NotFetched as error:
             faults.append(f"{urllib.parse.urlsplit(each).scheme}: {error.message}")
     raise NotFetched(
@@ -66,12 +65,12 @@ def fetch(url: str, target: Path, progress: Progress) -> Fetched:
     )
 
 
-def _fetch(url: str, part: Path, progress: Progress) -> None:
+def _fetch(url: str, part: Path, progress: Progress) -> str:
+    """Return the URL that it came by, after what the server redirected to."""
     for attempt in range(_TRIES):
         before = part.stat().st_size if part.exists() else 0
         try:
-            _go_on(url, part, progress)
-            return
+            return _go_on(url, part, progress)
         except urllib.error.HTTPError as error:
             error.close()
             raise NotFetched(f"the server answers {error.code}") from None
@@ -81,6 +80,7 @@ def _fetch(url: str, part: Path, progress: Progress) -> None:
                 after <= before or attempt == _TRIES - 1
             ):  # no step forward: the next try would not make one either
                 raise NotFetched(_reason(error)) from None
+    raise AssertionError("the last try returns or raises")
 
 
 def _reason(error: Exception) -> str:
@@ -88,7 +88,7 @@ def _reason(error: Exception) -> str:
     return str(cause) or type(cause).__name__
 
 
-def _go_on(url: str, part: Path, progress: Progress) -> None:
+def _go_on(url: str, part: Path, progress: Progress) -> str:
     """Ask for what is missing of the same version of the file; where the server has another, take that whole."""
     tag = part.with_name(f"{part.name}.tag")
     begun = part.stat().st_size if part.exists() and tag.exists() else 0
@@ -110,8 +110,9 @@ def _go_on(url: str, part: Path, progress: Progress) -> None:
         begun = begun if goes_on else 0
         _note_version(answer, tag)
         _write(answer, part, begun, progress)
+        came_by: str = answer.url
     tag.unlink(missing_ok=True)
-    return None
+    return came_by
 
 
 def _note_version(answer: Any, tag: Path) -> None:
