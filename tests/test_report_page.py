@@ -203,7 +203,7 @@ def test_five_thousand_accounts_stay_readable(browser: Browser, tmp_path: Path) 
         "each => [each.querySelector('h2').id, each.querySelectorAll('tbody tr').length]))"
     )
     order = ["to-do", "progress", "attention", "problems", "not-moved", "changed", "folders", "balance"]
-    assert list(rows) == [*order, "accounts", "proof", "words"]
+    assert list(rows) == [*order, "accounts", "proof", "servers", "words"]
     assert rows["attention"] == MANY
     assert 0 < rows["problems"] <= MANY
     assert rows["accounts"] == 5_000
