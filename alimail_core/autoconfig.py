@@ -24,7 +24,10 @@ MAX_OCTETS: Final = 256 * 1024
 SECONDS: Final = 15.0
 """How long a page may take to arrive."""
 _STEP_SECONDS: Final = 5.0
+_SERVERS: Final = frozenset({"incomingServer", "outgoingServer"})
 _TOO_LONG: Final = "it takes too long to arrive"
+
+__all__ = ["ISPDB", "NotPublished", "Published", "fetch", "pages", "servers"]
 
 ISPDB: Final = "https://autoconfig.thunderbird.net/v1.1/{domain}"
 """Mozilla's own list of providers: whoever asks tells it the domain."""
@@ -57,28 +60,36 @@ def pages(domain: str) -> list[str]:
     return [page.format(domain=domain) for page in _PAGES]
 
 
-def fetch(url: str, context: ssl.SSLContext, clock: Clock) -> bytes:
-    """Return a page. Raises ``NotPublished``, also where a server sends on and on."""
+def fetch(url: str, context: ssl.SSLContext, clock: Clock, question: bytes | None = None) -> bytes:
+    """Return a page; with ``question``, which is XML, what it is answered.
+
+    Raises ``NotPublished``, also where a server sends on and on.
+    """
     page: Future[bytes] = Future()
     # In a thread of its own, which is left alone then: a header that comes octet by octet begins the socket's
     # time-out anew with each.
-    threading.Thread(target=_fetch, args=(page, url, context, clock), name="autoconfig", daemon=True).start()
+    threading.Thread(
+        target=_fetch, args=(page, url, context, clock, question), name="autoconfig", daemon=True
+    ).start()
     try:
         return page.result(SECONDS)
     except TimeoutError:
         raise NotPublished(_TOO_LONG) from None
 
 
-def _fetch(page: Future[bytes], url: str, context: ssl.SSLContext, clock: Clock) -> None:
+def _fetch(
+    page: Future[bytes], url: str, context: ssl.SSLContext, clock: Clock, question: bytes | None
+) -> None:
     try:
-        page.set_result(_read(url, context, clock.monotonic() + SECONDS, clock))
+        page.set_result(_read(url, context, clock.monotonic() + SECONDS, clock, question))
     except BaseException as error:  # noqa: BLE001 - raised where the page is waited for, whatever it is
         page.set_exception(error)
 
 
-def _read(url: str, context: ssl.SSLContext, end: float, clock: Clock) -> bytes:
+def _read(url: str, context: ssl.SSLContext, end: float, clock: Clock, question: bytes | None) -> bytes:
+    request = urllib.request.Request(url, question, {"Content-Type": "text/xml; charset=utf-8"})
     try:
-        with _opener(context).open(url, timeout=_STEP_SECONDS) as response:
+        with _opener(context).open(request, timeout=_STEP_SECONDS) as response:
             octets = bytearray()
             while chunk := response.read1(64 * 1024):
                 octets += chunk
@@ -136,7 +147,7 @@ class _Redirections(urllib.request.HTTPRedirectHandler):
 
 
 def servers(page: bytes) -> list[Published]:
-    """Return the servers for incoming mail that a page names. Raises ``NotPublished``."""
+    """Return the servers that a page names, for incoming mail and outgoing (``smtp``). Raises ``NotPublished``."""
     reading = _Reading()
     parser = expat.ParserCreate()
     parser.buffer_text = True
@@ -155,7 +166,7 @@ def servers(page: bytes) -> list[Published]:
 
 @define
 class _Reading:
-    """A page being read: an ``incomingServer``, where we are in one, and what its elements hold."""
+    """A page being read: a server, where we are in one, and what its elements hold."""
 
     found: list[Published] = field(factory=list)
     is_config: bool = False
@@ -171,7 +182,7 @@ class _Reading:
             self.is_config = name == "clientConfig"
         self._depth += 1
         self._words = []
-        if name == "incomingServer":
+        if name in _SERVERS:
             self._server = {"type": [attributes.get("type", "")]}
 
     def text(self, words: str) -> None:
@@ -181,7 +192,7 @@ class _Reading:
         self._depth -= 1
         if self._server is None:
             return
-        if name == "incomingServer":
+        if name in _SERVERS:
             self._add(self._server)
             self._server = None
         else:

@@ -41,6 +41,8 @@ class Internet:
     over: threading.Event = field(factory=threading.Event)
     failing: set[str] = field(factory=set)
     """Names of which it says that it cannot answer now."""
+    questions: list[bytes] = field(factory=list)
+    """What was posted."""
     asked: list[str] = field(factory=list)
     """What the name server and the web server were asked for."""
 
@@ -126,6 +128,10 @@ def _web_server(world: Internet) -> Iterator[int]:
                 self.send_header("Location", page)
             self.end_headers()
             self.wfile.write(page if isinstance(page, bytes) else b"")
+
+        def do_POST(self) -> None:
+            world.questions.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.do_GET()
 
         def log_message(self, *_: object) -> None:
             pass
