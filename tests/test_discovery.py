@@ -36,6 +36,8 @@ from alimail_core.urls import parse_url
 from alimail_imap.testing import CannedServer
 from tests.internet import Internet, internet
 
+pytestmark = pytest.mark.slow
+
 HERE = ["127.0.0.1"]
 NAMES = (
     "mail.old.example",
@@ -195,7 +197,6 @@ def test_a_server_is_found_by_its_usual_name(
     assert "no server of the name" in found["pop3 pop.old.example:None"].fault
 
 
-@pytest.mark.slow
 def test_a_provider_is_known_by_where_the_mail_goes(registry: Registry, certificate: Certificate) -> None:
     """Its servers have names of their own, and its administrators something to know."""
     records = zone(MX=["10 old-example.mail.protection.outlook.com."])
@@ -252,7 +253,6 @@ def test_a_server_is_found_by_what_its_domain_publishes(
     assert not [each for each in asked if "thunderbird" in each or "anna" in each or "?" in each]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("port", ["", "0", "65536", "99999", "-1", "x", "²"])
 def test_a_published_port_that_is_none_is_left_out(
     port: str, registry: Registry, certificate: Certificate
@@ -282,7 +282,6 @@ def test_mozillas_list_is_asked_by_wish_alone(
         )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("served", "told"),
     [
@@ -336,7 +335,6 @@ def test_a_header_that_never_ends_is_left(
     assert "it takes too long" in remarks[0]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "host", ["127.0.0.1", "localhost", "10.0.0.1", "::1", "", "a b.example", "\x1b[2J.example", "-.x"]
 )
@@ -384,7 +382,6 @@ def test_what_is_not_safe_is_told_and_not_used(
         assert not plain.commands(b"LOGIN")
 
 
-@pytest.mark.slow
 def test_without_a_name_server_the_answer_is_plain(
     registry: Registry, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,13 +27,14 @@ from alimail_core.testing.memory import MemoryMailbox, MemorySink, MemoryTraits
 from alimail_core.transfer import PassSummary
 from tests.organisation import Organisation, account, message
 
+pytestmark = pytest.mark.slow
+
 
 def states(summary: MigrationSummary) -> dict[str, str]:
     """Return each account's state by its name."""
     return {each.account.partition("@")[0]: each.state for each in summary.accounts}
 
 
-@pytest.mark.slow
 def test_every_account_is_carried(tmp_path: Path) -> None:
     """A run carries all accounts, each into its own target, and sums up in the roster's order."""
     names = [f"user{number}" for number in range(12)]
@@ -110,7 +111,6 @@ def test_every_account_tells_its_end(tmp_path: Path) -> None:
     assert "lotus" in summary.accounts[2].reason
 
 
-@pytest.mark.slow
 def test_observers_see_one_event_at_a_time(tmp_path: Path) -> None:
     """Observers are called from several threads, but never two at once."""
     names = [f"user{number}" for number in range(8)]
@@ -253,7 +253,6 @@ def test_two_migrations_live_side_by_side(tmp_path: Path) -> None:
         assert {event.account for event in office.events} == {f"{name}@old.example"}
 
 
-@pytest.mark.slow
 def test_many_workers_share_one_ledger(tmp_path: Path) -> None:
     """Forty accounts side by side neither wait for each other's connections to the ledger nor lock it."""
     names = [f"user{number}" for number in range(40)]
@@ -274,7 +273,6 @@ def test_a_prompt_cannot_be_used_in_other_processes(tmp_path: Path) -> None:
     assert "env:NAME" in summary.accounts[0].remedy
 
 
-@pytest.mark.slow
 def test_a_worker_process_builds_all_it_needs_from_plain_data(tmp_path: Path) -> None:
     """A worker in another process has the installed plug-ins alone; what it cannot do is told of its account."""
     office = Organisation(tmp_path, ["anna", "bob"], workers=2)

@@ -21,6 +21,8 @@ from alimail_core.report.contents import report_folder
 from alimail_core.testing.memory import MemoryTraits
 from tests.organisation import Organisation, account, message
 
+pytestmark = pytest.mark.slow
+
 EVIL = "<script>alert(1)</script>\"'&\x1b[31m\u202e=cmd()"
 """A name that a browser, a terminal or a spreadsheet might act upon."""
 
@@ -148,7 +150,6 @@ def test_a_pass_that_brought_more_takes_a_proof_back(tmp_path: Path) -> None:
     assert text.endswith("a pass has brought or met more since")
 
 
-@pytest.mark.slow
 def test_a_pass_that_took_away_takes_a_proof_back(tmp_path: Path) -> None:
     """What was removed from the target after a proof, by wish, is not there as it was proven."""
     office = Organisation(tmp_path)
@@ -247,7 +248,6 @@ def hostile(tmp_path: Path) -> dict[str, str]:
     return written(office)
 
 
-@pytest.mark.slow
 def test_nothing_hostile_reaches_a_browser(tmp_path: Path) -> None:
     """Names and servers' words are text on the page, never elements, and controls are made visible."""
     page = hostile(tmp_path)["report.html"]

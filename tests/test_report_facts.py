@@ -36,6 +36,8 @@ from tests.report_samples import sample
 from tests.test_guides import blocks
 from tests.test_report import hostile, parsed, prove, rows, run, written
 
+pytestmark = pytest.mark.slow
+
 REFUSE = MemoryTraits(refuse=lambda octets: Refused("NO it is bad") if b"bad" in octets else None)
 
 
@@ -157,7 +159,6 @@ class Slow:
         return sink
 
 
-@pytest.mark.slow
 def test_time_and_speed_are_those_of_the_writing_passes(tmp_path: Path) -> None:
     """Two passes that wrote took their hours; one that found nothing new adds none."""
     office = Organisation(tmp_path)

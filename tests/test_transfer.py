@@ -19,6 +19,8 @@ from alimail_core.testing.memory import MemorySink, MemoryTraits
 from tests.harness import World
 from tests.readings import Readings
 
+pytestmark = pytest.mark.slow
+
 
 def mail(number: int, body: str = "hello", message_id: str | None = None) -> bytes:
     name = message_id or f"m{number}@example.org"
@@ -173,7 +175,6 @@ def test_keywords_that_the_target_cannot_store_cost_nothing() -> None:
     assert ("$Forwarded" in text, count) == (True, 1)
 
 
-@pytest.mark.slow
 def test_a_header_that_the_target_reads_otherwise_hides_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was stored as the process died is found again, also where its server's idea of its header is not ours.
 
@@ -188,7 +189,6 @@ def test_a_header_that_the_target_reads_otherwise_hides_no_message(monkeypatch: 
         assert world.target.contents() == world.source.contents()
 
 
-@pytest.mark.slow
 def test_of_equal_messages_the_one_that_arrived_is_the_one_that_claims() -> None:
     """Where a process died after one of two twins was stored, the other one keeps its own flags and date."""
     for plan in countdowns(FaultKind.TORN):

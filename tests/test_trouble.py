@@ -34,6 +34,8 @@ from alimail_core.testing.memory import MemoryMailbox, MemorySink, MemoryTraits
 from alimail_core.units import Octets
 from tests.harness import IN_TURN, World
 
+pytestmark = pytest.mark.slow
+
 
 def problems(world: World) -> list[tuple[str, str]]:
     return [(row.kind, row.reason) for row in world.ledger.problems(world.account_id)]

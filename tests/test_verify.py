@@ -40,6 +40,8 @@ from alimail_core.seam import Stop
 from alimail_core.testing.memory import MemoryMailbox, MemorySink, MemorySource, MemoryTraits
 from tests.organisation import Organisation, message
 
+pytestmark = pytest.mark.slow
+
 DRAFTS = ("Drafts",)
 
 
@@ -92,7 +94,6 @@ def kinds(folder: FolderProof) -> list[str]:
 BOTH = pytest.mark.parametrize("full", [False, True], ids=["quick", "full"])
 
 
-@pytest.mark.slow
 @BOTH
 def test_what_was_carried_is_all_there(tmp_path: Path, full: bool) -> None:
     """After a pass the proof is complete, counts every message, and finds nothing."""
@@ -443,7 +444,6 @@ def test_identical_messages_that_the_target_merged_are_no_loss(tmp_path: Path, f
     assert proof.complete
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("duplicates", ["keep", "collapse"])
 def test_a_copy_that_stands_for_a_twin_is_not_mirrored_away(
     tmp_path: Path, duplicates: Literal["keep", "collapse"]
@@ -490,7 +490,6 @@ def doubled(office: Organisation) -> None:
     run(office)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("uid", [1, 3], ids=["our copy", "the other copy"])
 @pytest.mark.parametrize("by", ["pass", "proof"])
 def test_a_second_copy_is_a_problem_until_one_is_removed(tmp_path: Path, uid: int, by: str) -> None:

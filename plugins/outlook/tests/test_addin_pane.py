@@ -22,6 +22,8 @@ from alimail_outlook.addin.building import OFFICE_JS, Site
 from alimail_outlook.addin.server import application
 from tests.browser import Browser, Page
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 
 PEOPLE = """name,address,department,title,extension
