@@ -82,6 +82,7 @@ if TYPE_CHECKING:
         FolderPath,
         Gone,
         Headers,
+        LeftBehind,
         MailCount,
         Message,
         Moved,
@@ -163,8 +164,8 @@ _HOMES = {
     "messages": "MessageFilter",
     "model": (
         "BATCH_MESSAGES BATCH_OCTETS INBOX PAGE SYSTEM_FLAGS Batch Changes Cursor Delivery Entry "
-        "FlagChange Folder FolderCount FolderPath Gone Headers MailCount Message Moved NotStored PathRules Quota "
-        "Remark SinkTraits SpecialUse Stored Traits Unreadable Unusable"
+        "FlagChange Folder FolderCount FolderPath Gone Headers LeftBehind MailCount Message Moved NotStored "
+        "PathRules Quota Remark SinkTraits SpecialUse Stored Traits Unreadable Unusable"
     ),
     "network": "NobodyThere NoTls ServerOptions dial find_tls tls_context tls_error tls_remark",
     "options": "TransferOptions",
@@ -237,6 +238,7 @@ __all__ = [
     "LeaseHeld",
     "LeaseLost",
     "LedgerError",
+    "LeftBehind",
     "LoginDenied",
     "MailCount",
     "MapContext",

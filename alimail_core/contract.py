@@ -53,6 +53,7 @@ from alimail_core.model import (
     FolderPath,
     Gone,
     Headers,
+    LeftBehind,
     MailCount,
     Message,
     Moved,
@@ -145,6 +146,10 @@ class Source(ABC):
 
     def remarks(self) -> Iterable[Remark]:
         """Tell what an administrator should know of this endpoint; ``alimail check`` prints it."""
+        return ()
+
+    def left_behind(self) -> Iterable[LeftBehind]:
+        """Name the folders that hold something else than mail, as far as they were listed; the report tells them."""
         return ()
 
     @abstractmethod

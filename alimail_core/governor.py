@@ -37,6 +37,7 @@ from alimail_core.model import (
     FolderPath,
     Gone,
     Headers,
+    LeftBehind,
     Message,
     Moved,
     NotStored,
@@ -379,6 +380,10 @@ class GovernedSource(Source):
     def remarks(self) -> Iterable[Remark]:
         """Tell the wrapped source's remarks."""
         return self._source.remarks()
+
+    def left_behind(self) -> Iterable[LeftBehind]:
+        """Name what the wrapped source names."""
+        return self._source.left_behind()
 
     def close(self) -> None:
         """Close the wrapped source and give the slot back."""

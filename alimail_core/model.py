@@ -276,6 +276,14 @@ class SinkTraits(Traits):
 
 
 @frozen
+class LeftBehind:
+    """A folder at the source whose items are no mail: a calendar, contacts, tasks. It stays there."""
+
+    path: FolderPath
+    items: int
+
+
+@frozen
 class Remark:
     """Something that ``alimail check`` tells of an endpoint. ``remedy`` is empty where nothing need be done."""
 

@@ -68,6 +68,7 @@ from alimail_core import (
     LeaseHeld,
     LeaseLost,
     LedgerError,
+    LeftBehind,
     LoginDenied,
     MailCount,
     MapContext,
@@ -205,6 +206,10 @@ class Store(Sink):
     def remarks(self) -> Iterable[Remark]:
         """Tell remarks."""
         return [Remark("ok", "fine"), Remark("fault", "not so", "mend it")]
+
+    def left_behind(self) -> Iterable[LeftBehind]:
+        """Tell what stays."""
+        return [LeftBehind(("Calendar",), 3)]
 
     def close(self) -> None:
         """Close."""

@@ -33,6 +33,7 @@ from alimail_core.model import (
     FolderPath,
     Gone,
     Headers,
+    LeftBehind,
     Message,
     Moved,
     NotStored,
@@ -221,6 +222,10 @@ class FaultingSource(Source):
     def remarks(self) -> Iterable[Remark]:
         """Tell the wrapped source's remarks; never fails."""
         return self.source.remarks()
+
+    def left_behind(self) -> Iterable[LeftBehind]:
+        """Name what the wrapped source names."""
+        return self.source.left_behind()
 
     def close(self) -> None:
         """Close the wrapped source."""

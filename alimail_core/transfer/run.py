@@ -235,6 +235,8 @@ def carry(p: Pass, sources: Callable[[], Sequence[Folder]]) -> None:
     left = p.book.pending()
     if any(pair.id in left and pair.target.surveyed is not None for pair in p.pairs):
         raise Transient("the target did not take all messages", remedy="Run the same command again.")
+    for place in p.source.left_behind():
+        p.note_once(f"no mail, and stays at the source: {'/'.join(place.path)}", place.items)
     if p.later and not p.incomplete:
         p.book.let_go()
 

@@ -102,10 +102,10 @@ class Run:
         self.book.add_note(text, count)
         self.tell(Noted(self.account, text, count))
 
-    def note_once(self, text: str) -> None:
+    def note_once(self, text: str, count: int = 1) -> None:
         """Note what is true of the account as a whole, however often it is seen."""
         if not self.book.noted(text):
-            self.note(text)
+            self.note(text, count)
 
     @property
     def left_out_by(self) -> str:

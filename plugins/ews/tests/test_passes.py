@@ -13,6 +13,7 @@ from alimail_core import INBOX, Event, FolderPath, TransferOptions, Waiting
 from alimail_core.folders import FolderPolicy
 from alimail_core.identity import content_digest
 from alimail_core.ledger import Ledger
+from alimail_core.ledger.facts import facts
 from alimail_core.seam import Stop
 from alimail_core.testing.clock import FakeClock
 from alimail_core.testing.mail import message
@@ -174,3 +175,15 @@ def test_a_damaged_item_is_a_problem_and_comes_when_it_is_mended(account: Accoun
     amy.change(item, failure=None)
     assert account.run().copied == 1
     account.assert_all_there_once()
+
+
+def test_what_is_no_mail_is_counted_once_for_the_report(account: Account) -> None:
+    """However many passes there are, the report has as many appointments as stay."""
+    for _ in range(3):
+        account.office.amy.deliver(
+            "calendar", b"BEGIN:VCALENDAR\r\nEND:VCALENDAR\r\n", item_class="IPM.Appointment"
+        )
+    account.office.amy.deliver("inbox", message("one"))
+    account.run()
+    account.run()
+    assert facts(account.ledger)[account.id].notes == [("no mail, and stays at the source: Calendar", 3)]

@@ -9,7 +9,7 @@ from typing import Final
 
 from attrs import frozen
 
-from alimail_core import INBOX, Folder, FolderPath, Refused, SpecialUse
+from alimail_core import INBOX, Folder, FolderPath, LeftBehind, Refused, SpecialUse
 from alimail_ews.answers import Node
 from alimail_ews.flags import extended, number
 from alimail_ews.grades import grade, saying_of
@@ -30,14 +30,6 @@ _OUTLOOKS_OWN: Final = "syncissues"
 _OUTLOOKS_NAMES: Final = frozenset({"sync issues", "同步问题", "同步處理問題", "synchronisierungsprobleme"})
 _MAIL: Final = ("IPF.NOTE", "IPF.IMAP", "IPF.POST")
 """Classes of folders that hold mail, in upper case; a folder without a class does as well."""
-
-
-@frozen
-class LeftBehind:
-    """A folder whose items are no mail."""
-
-    path: FolderPath
-    items: int
 
 
 @frozen

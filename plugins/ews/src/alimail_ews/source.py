@@ -15,6 +15,7 @@ from alimail_core import (
     FolderPath,
     Gone,
     Headers,
+    LeftBehind,
     Message,
     Remark,
     Source,
@@ -88,6 +89,10 @@ class EwsSource(Source):
     def remarks(self) -> Iterable[Remark]:
         """Tell what the server is, how one got in, and what stays."""
         return remarks_of(self.session, self._list())
+
+    def left_behind(self) -> Iterable[LeftBehind]:
+        """Name calendars, contacts, tasks and the like that hold something."""
+        return [each for each in self._list().left_behind if each.items]
 
     def close(self) -> None:
         """Let go of the server."""
