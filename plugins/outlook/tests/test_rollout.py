@@ -26,9 +26,7 @@ from plugins.outlook.tests.scripted_machine import Machine
 PROGID = "Maker.Product"
 PARSER = Parser(Language(tree_sitter_powershell.language()))
 UNINSTALLER = r"C:\Program Files\Maker\uninst.exe"
-odd = st.text(
-    st.characters(exclude_categories=("Cs",)) | st.sampled_from("'`$\"(){};|&#@’‛\n\r😀"), max_size=12
-)
+odd = st.text(st.characters(codec="utf-8") | st.sampled_from("'`$\"(){};|&#@’‛\n\r😀"), max_size=12)
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ def world(certificate: Certificate) -> Iterator[Internet]:
 
 def check(world: Internet, capsys: pytest.CaptureFixture[str], **more: Any) -> tuple[int, dict[str, Any]]:
     """Run the verb; return its exit code and the findings by their steps."""
-    given = {each.name: each.default or "" for each in verb_settings.COMMAND.arguments}
+    given: dict[str, Any] = {each.name: each.default or "" for each in verb_settings.COMMAND.arguments}
     given |= {"--check": DOMAIN, "--ca": str(world.certificate.ca_file), "--json": True, **more}
     assert verb_settings.COMMAND.run is not None
     code = verb_settings.COMMAND.run(given)

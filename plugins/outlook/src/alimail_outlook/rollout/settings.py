@@ -112,7 +112,7 @@ def autoconfig(site: Site, domain: str) -> str:
     """Return the page of Mozilla's ``clientConfig`` 1.1: IMAP first, as what is preferred."""
     incoming = "".join(
         _server("incomingServer", service, site.hosts[service]) for service in ("imap", "pop3")
-    )  # type: ignore[arg-type]
+    )
     return f"""<?xml version="1.0" encoding="UTF-8"?>
 <clientConfig version="1.1">
   <emailProvider id="{escape(domain)}">
