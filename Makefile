@@ -4,13 +4,14 @@ PY := .venv/bin
 # Tests start hundreds of processes: none of them is to compile everything anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo demo-organisation demo-exchange demo-provision check test test-long soak bench
+.PHONY: help setup demo demo-organisation demo-exchange demo-outlook demo-provision check test test-long soak bench
 
 help:
 	@echo "make demo       move a small organisation between two real servers, and prove it"
 	@echo "make demo-organisation  thirty accounts, two in trouble, killed, mended, cut over, proven"
 	@echo "make demo-provision  300 people, made from a spreadsheet by the API, then their mail moves in"
 	@echo "make demo-exchange  an Exchange server: scripts, roster, check, five mailboxes moved through a kill, proven"
+	@echo "make demo-outlook  Outlook's plug-in under Wine: a forged one refused, installed, disabled, repaired, rolled out"
 	@echo "make test       everything that CI runs (real Dovecots on loopback)"
 	@echo "make test-long  the same with all seeds of the long tests"
 	@echo "make bench      side by side with mbsync, doveadm and others: WORK=alibaba50 RUNS=3 TLS=off WRITE=1"
@@ -31,6 +32,9 @@ demo-provision: setup
 
 demo-exchange: setup
 	@$(PY)/python -m tools.demo.exchange
+
+demo-outlook: setup
+	@$(PY)/python -m tools.demo.outlook
 
 check: setup
 	$(PY)/ruff check .

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -129,7 +130,7 @@ def test_what_is_no_program_is_said_to_be_none(tmp_path: Path, octets: bytes, wo
     [({"expired": True}, "expired on"), ({"tls": True}, "not one for signing programs")],
 )
 def test_certificates_that_do_not_fit_are_refused(
-    tmp_path: Path, unsigned: Path, wish: dict[str, bool], words: str
+    tmp_path: Path, unsigned: Path, wish: dict[str, Any], words: str
 ) -> None:
     """An expired certificate, and one for a server, sign nothing."""
     program = tmp_path / "program.exe"

@@ -100,6 +100,7 @@ def _show_program(program: Program, path: Path, url: str, known: list[str], as_j
 
 
 def _install(arguments: dict[str, Any]) -> int:
+    import re
     import shutil
 
     from alimail_core import AlimailError, Clock, Fault, InputError
@@ -128,7 +129,8 @@ def _install(arguments: dict[str, Any]) -> int:
     log = [f"installer {path}, on {windows.name}"]
     with windows.scratch() as folder:
         # A copy that nobody else can change, so that what is run is what was looked at.
-        copy = Path(shutil.copyfile(path, folder / f"installer{path.suffix.lower()}"))
+        harmless = re.sub(r"[^A-Za-z0-9._-]", "_", path.name)
+        copy = Path(shutil.copyfile(path, folder / harmless))
         program = read_program(copy, clock.now())
         words = install.silent_arguments(program, arguments["--silent-args"])
         try:
