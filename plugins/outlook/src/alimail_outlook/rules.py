@@ -208,7 +208,9 @@ RULES: Final = (
 """In the order in which they are shown."""
 
 EXCUSES: Final = {
-    "do_not_disable": ValueIs(POLICY_ADDINS, "{progid}", ("1",)),  # such a one is never disabled for being slow
+    "do_not_disable": ValueIs(
+        POLICY_ADDINS, "{progid}", ("1",)
+    ),  # such a one is never disabled for being slow
     "policy_restricted": ValueIs(POLICY_ADDINS, "{progid}", ("1", "2")),
 }
 """A rule that does not hold is excused where this does."""
