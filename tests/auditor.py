@@ -173,8 +173,9 @@ class Auditor:
     # the ledger
 
     def forgot(self) -> None:
-        """The ledger was lost, or an old one was put back: it takes what was undone since for taken away."""
+        """The ledger was lost, or an old one put back: it takes our undoing and our moves for the user's since."""
         self.amnesia = True
+        self.absent += self._of(self.world.deeds.moved)
         self.absent += self._of(self.world.deeds.undone)
         self.adopted |= set(self.limit)
         self.reflagged |= set(self.limit)

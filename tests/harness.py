@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from datetime import timedelta
 from typing import TypeVar, cast
 from unittest.mock import patch
 
@@ -19,14 +20,14 @@ from alimail_core.folders import FolderPolicy
 from alimail_core.ledger import Ledger, State
 from alimail_core.ledger.schema import account, message
 from alimail_core.messages import EVERYTHING, MessageFilter
-from alimail_core.model import Batch, Folder, NotStored, Stored
+from alimail_core.model import Batch, Folder, Moved, NotStored, Stored
 from alimail_core.options import TransferOptions
 from alimail_core.seam import Stop
 from alimail_core.secrets import Secret
 from alimail_core.spec import AccountSpec, Endpoint
 from alimail_core.testing.clock import FakeClock
 from alimail_core.testing.faults import Countdown, FaultingSink, FaultingSource, Killed
-from alimail_core.testing.memory import MemoryMailbox, MemorySink, MemorySource, MemoryTraits
+from alimail_core.testing.memory import FIRST_DATE, MemoryMailbox, MemorySink, MemorySource, MemoryTraits
 from alimail_core.transfer import PassSummary, run_pass
 from alimail_core.undo import undo_account
 
@@ -38,11 +39,12 @@ IN_TURN = TransferOptions(read_ahead_octets=0)
 
 @define
 class Deeds:
-    """What the target has done for us, by octets, however it ended: stored (as sent), and removed."""
+    """What the target has done for us, by octets, however it ended: stored (as sent), moved, and removed."""
 
     written: Counter[bytes] = Factory(Counter)
     late: Counter[bytes] = Factory(Counter)
     """Of ``written``: what it stored longer after its connection had ended than is waited for."""
+    moved: Counter[bytes] = Factory(Counter)
     removed: Counter[bytes] = Factory(Counter)
     """By passes."""
     undone: Counter[bytes] = Factory(Counter)
@@ -110,6 +112,13 @@ class CountingSink(MemorySink):
     def _too_late(self) -> bool:
         return self._plan.finishing and self._plan.late_seconds > self._settle_seconds
 
+    def move(self, folder: Folder, keys: Sequence[str], to: Folder) -> Iterator[Moved]:
+        here = self.mailbox.folder(folder.path)
+        octets = {key: found.octets for key in keys if (found := here.find(key))}
+        for answer in super().move(folder, keys, to):
+            self._deeds.moved[octets[answer.key]] += 1
+            yield answer
+
     def remove(self, folder: Folder, keys: Sequence[str]) -> Iterator[str]:
         here = self.mailbox.folder(folder.path)
         octets = {key: found.octets for key in keys if (found := here.find(key))}
@@ -134,7 +143,7 @@ class World:
         policy: FolderPolicy | None = None,
     ) -> None:
         self.source = MemoryMailbox(source or MemoryTraits())
-        self.target = MemoryMailbox(target or MemoryTraits())
+        self.target = MemoryMailbox(target or MemoryTraits(), first_date=FIRST_DATE + timedelta(days=365))
         self.options = options
         self.policy = policy or FolderPolicy()
         self.messages: MessageFilter = EVERYTHING

@@ -141,13 +141,13 @@ class MemoryMailbox:
     administrator. They raise ``KeyError`` for a folder or UID that is not there.
     """
 
-    def __init__(self, traits: MemoryTraits = MemoryTraits()) -> None:
+    def __init__(self, traits: MemoryTraits = MemoryTraits(), *, first_date: datetime = FIRST_DATE) -> None:
         self.traits = traits
         self.tree: dict[FolderPath, MemoryFolder] = {}
         self.renderings = 0
         self._modseq = 0
         self._made = 0
-        self._date = FIRST_DATE
+        self._date = first_date
         self.make(INBOX)
 
     def folder(self, path: FolderPath) -> MemoryFolder:
