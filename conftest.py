@@ -26,7 +26,7 @@ hypothesis.settings.register_profile(
     "ci", derandomize=True, deadline=None, print_blob=True, database=None, max_examples=100
 )
 hypothesis.settings.register_profile("dev", deadline=None, print_blob=True)
-hypothesis.settings.register_profile("quick", deadline=None, print_blob=True, max_examples=20)  # `make check`
+hypothesis.settings.register_profile("quick", deadline=None, print_blob=True, max_examples=8)  # `make check`
 
 LONG_SECONDS = 1800
 """A long test of ``--long`` may be a search that found something: it needs its time to tell it in few words."""
