@@ -11,7 +11,6 @@ import os
 import random
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -27,7 +26,7 @@ from alimail_core.testing.alibaba import AlibabaServer
 from alimail_core.testing.mail import attachment, message, multipart
 from alimail_core.testing.servers import Dovecot
 from tests.exchange import ExchangeServer, Habits, Mailbox
-from tests.real.bench import SENT, Place, Server, assert_claims, assert_written_once, end, ended
+from tests.real.bench import SENT, Place, Server, assert_claims, assert_written_once, end, kill_one
 
 SEEDS = range(40)
 PROJECTS: FolderPath = ("Projects", "客户")
@@ -152,7 +151,7 @@ def kill_again_and_again(seed: int, server: ExchangeServer, target_server: Serve
     fill(source, draw, draw.randint(60, 140))
     messages = sum(len(each.items) for each in source.folders.values())
     office = Office(folder, server, source, target)
-    struck = sum(kill_one(office, draw, messages) for _ in range(draw.choice((1, 2, 3))))
+    struck = sum(kill_one(office.start, office.target, draw, messages) for _ in range(draw.choice((1, 2, 3))))
     assert struck, "no run lived until its kill"
     office.run()
     office.assert_there_once()
@@ -160,17 +159,6 @@ def kill_again_and_again(seed: int, server: ExchangeServer, target_server: Serve
     assert (office.last_pass()["copied"], office.last_pass()["adopted"]) == (0, 0)
     office.assert_there_once()
     assert_claims(office.ledger, messages)
-
-
-def kill_one(office: Office, draw: random.Random, messages: int) -> bool:
-    """Start a run and kill it some milliseconds after the target has so many messages; False where it ended first."""
-    there = office.target.on_disk()
-    at = draw.randint(there, min(there + messages // 2, messages))
-    delay = draw.choice((0.0, 0.002, 0.02, 0.2)) * draw.random()
-    with ended(office.start()) as process:
-        office.target.wait_for(at + (at == there and draw.random() < 0.7), lambda: process.poll() is None)
-        time.sleep(delay)
-        return process.poll() is None
 
 
 @pytest.mark.server

@@ -471,3 +471,16 @@ def ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
         process.wait()
         if process.stdout is not None:
             process.stdout.close()
+
+
+def kill_one(
+    start: Callable[[], subprocess.Popen[str]], target: Place, draw: random.Random, messages: int
+) -> bool:
+    """Start a run and kill it some milliseconds after the target has so many messages; False where it ended first."""
+    there = target.on_disk()
+    at = draw.randint(there, min(there + messages // 2, messages))
+    delay = draw.choice((0.0, 0.002, 0.02, 0.2)) * draw.random()
+    with ended(start()) as process:
+        target.wait_for(at + (at == there and draw.random() < 0.7), lambda: process.poll() is None)
+        time.sleep(delay)
+        return process.poll() is None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from pathlib import Path
 
 import pytest
@@ -17,8 +16,8 @@ from tests.real.bench import (
     assert_all_there,
     assert_claims,
     assert_written_once,
-    ended,
     fill,
+    kill_one,
 )
 
 SEEDS = range(40)
@@ -31,7 +30,7 @@ def kill_again_and_again(seed: int, source_server: Server, target_server: Server
     fill(source, seed, draw.randint(60, 140))
     messages = source.on_disk()
     office = Office(folder, source, target)
-    struck = sum(kill_one(office, draw, messages) for _ in range(draw.choice((1, 2, 3))))
+    struck = sum(kill_one(office.start, office.target, draw, messages) for _ in range(draw.choice((1, 2, 3))))
     assert struck, "no run lived until its kill"
     code, output = office.run()
     assert code == 0, output
@@ -43,17 +42,6 @@ def kill_again_and_again(seed: int, source_server: Server, target_server: Server
     assert_all_there(source, target)
     assert_written_once(target)
     assert_claims(office.ledger, messages)
-
-
-def kill_one(office: Office, draw: random.Random, messages: int) -> bool:
-    """Start a run and kill it some milliseconds after the target has so many messages; False where it ended first."""
-    there = office.target.on_disk()
-    at = draw.randint(there, min(there + messages // 2, messages))
-    delay = draw.choice((0.0, 0.002, 0.02, 0.2)) * draw.random()
-    with ended(office.start()) as process:
-        office.target.wait_for(at + (at == there and draw.random() < 0.7), lambda: process.poll() is None)
-        time.sleep(delay)
-        return process.poll() is None
 
 
 @pytest.mark.server
