@@ -54,3 +54,16 @@ def test_a_moved_copy_does_not_vouch_for_its_twin_in_doubt() -> None:
     story.world.source.make(WORK)
     story.a_pass_completes(refill=False)
     assert len(story.world.target.uids(("Projects",))) == 1
+
+
+def test_a_moved_twin_is_not_taken_for_a_late_second_copy() -> None:
+    """A message was sent again; then its user moves the copy of an equal one beside it, and both stay."""
+    story = Migration()
+    told: Any = [(WORK, "plain", 0, NO_FLAGS)]
+    story.begin(server=MemoryTraits(refuse=never), source=MemoryTraits(), mail=told, wishes={})
+    story.a_pass_completes(refill=False)
+    strike(story, INBOX, "twin", FaultKind.KILLED_BEFORE)
+    story.a_pass_completes(refill=False)
+    story.move_in_target(1, INBOX)
+    story.a_pass_completes(refill=False)
+    assert (len(story.world.target.uids(INBOX)), len(story.world.target.uids(WORK))) == (2, 0)

@@ -437,6 +437,12 @@ class Queries:
         parts = chunks(sorted(values))
         return {row.fingerprint for part in parts for row in self._read(query.where(c.fingerprint.in_(part)))}
 
+    def standing(self, values: Iterable[bytes]) -> list[Row]:
+        """List what has one of these fingerprints, and a copy that stands as far as is known."""
+        c = message.c
+        parts = chunks(sorted(values))
+        return [row for part in parts for row in self._rows(self._here, _STANDS, c.fingerprint.in_(part))]
+
     def batches_of(self, rows: Iterable[Row]) -> dict[int | None, BatchRow]:
         """Return the batches in which these messages were sent last, by id."""
         columns = (batch.c.id, batch.c.intended, batch.c.ended, batch.c.over)

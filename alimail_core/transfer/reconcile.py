@@ -405,7 +405,8 @@ def find_second_copies(p: Pass, target: Target) -> None:
     """Where a message was sent again and the first attempt arrived after all, take our own later copy away.
 
     Only a copy whose key the server told us in answer to our APPEND, whose octets are those that we sent and
-    whose flags nobody touched, next to one of the same octets, is removed; otherwise the report names both.
+    whose flags nobody touched, next to one of the same octets, is removed, and only where that one cannot be the copy
+    of an equal message which its user has moved there. Otherwise the report names both.
     """
     twice = p.book.resent(target.id)
     if not twice:
@@ -419,13 +420,36 @@ def find_second_copies(p: Pass, target: Target) -> None:
         found[index] = _with_body(found[index], bodies.get(strangers[index].key))
     if not p.source.traits.stable_octets:  # the first attempt had other octets: its content tells
         read_copies(p, [(index, twice[index]) for index in of_rows], wanted)
-    for claim in claim_by_bodies(wanted, found, []):
-        same = wanted[claim.wanted].digest == found[claim.stranger].digest
-        _drop_second_copy(p, target, twice[claim.wanted], strangers[claim.stranger], same=same)
+    claims = claim_by_bodies(wanted, found, [])
+    moved = _left_by_twins(p, [twice[claim.wanted] for claim in claims])
+    for claim in claims:
+        row, same = twice[claim.wanted], wanted[claim.wanted].digest == found[claim.stranger].digest
+        sure = same and row.fingerprint not in moved
+        _drop_second_copy(p, target, row, strangers[claim.stranger], sure=sure)
 
 
-def _drop_second_copy(p: Pass, target: Target, row: Row, late: StrangerRow, *, same: bool) -> None:
-    if same and row.origin == Origin.APPENDED and p.sink.traits.moves and _untouched(p, target, row):
+def _left_by_twins(p: Pass, rows: Sequence[Row]) -> set[bytes]:
+    """Pick the fingerprints of which another's copy does not stand in its place: its user may have moved it."""
+    values = {row.fingerprint for row in rows if row.fingerprint is not None}
+    own = {row.id for row in rows}
+    left = p.book.left_by_copies(values)
+    by_target: dict[int, list[Row]] = {}
+    for twin in p.book.standing(values - left):
+        if twin.id not in own:
+            by_target.setdefault(twin.target_id or 0, []).append(twin)
+    for target_id, twins in by_target.items():
+        here = p.targets.get(target_id)
+        keys = [twin.target_key for twin in twins if twin.target_key is not None]
+        entries = {each.key: each for each in p.sink.look(here.folder, keys)} if here and keys else {}
+        for twin in twins:
+            entry = entries.get(twin.target_key or "")
+            if entry is None or contradicts(twin.target_size, twin.target_date, entry):
+                left.add(twin.fingerprint or b"")
+    return left
+
+
+def _drop_second_copy(p: Pass, target: Target, row: Row, late: StrangerRow, *, sure: bool) -> None:
+    if sure and row.origin == Origin.APPENDED and p.sink.traits.moves and _untouched(p, target, row):
         # Ours becomes a stranger first, so that it is named where its removal is cut off.
         p.book.claim([(row, late, {"origin": Origin.FOUND})], left=row)
         p.book.touch_target()
@@ -435,7 +459,8 @@ def _drop_second_copy(p: Pass, target: Target, row: Row, late: StrangerRow, *, s
     else:
         p.problem(
             "extra",
-            "the message stands twice in the target: its first sending was finished after it was given up",
+            "the message stands twice in the target: its first sending was finished after it was given up, "
+            "or the copy of an equal message was moved there",
             row=row,
             remedy="Remove one of the two there if you wish; nothing is missing.",
         )
