@@ -13,7 +13,7 @@ from alimail_core.errors import AlimailError, InDoubt, Interrupted, OverQuota, T
 from alimail_core.model import BATCH_MESSAGES, Batch, Delivery, Folder, NotStored, Stored
 from alimail_imap.shares import USUAL, Shares
 from alimail_imap.sink import ImapSink
-from alimail_imap.spread import FIRST, PATIENCE, ROUNDS, Pace, Spread, _Waiting
+from alimail_imap.spread import FIRST, FIRST_ROUNDS, PATIENCE, ROUNDS, Pace, Spread, _Waiting
 from alimail_imap.testing import CLOSE, CannedServer
 
 BOX = Folder(("Box",))
@@ -349,6 +349,19 @@ def test_lanes_are_doubled_while_that_pays() -> None:
         _measure(pace, clock, 4 * FIRST, 2.0)
     _measure(pace, clock, 4 * FIRST, 0.1)
     assert pace.wanted == 4 * FIRST
+
+
+def test_the_first_measurement_is_short() -> None:
+    """Nothing was measured before it, so it can only say yes; the later ones are compared, and take their time."""
+    clock = Ticks()
+    pace = Pace(clock)
+    for _ in range(FIRST * FIRST_ROUNDS):
+        pace.note(FIRST, 0)
+    assert pace.wanted == 2 * FIRST
+    clock.now += 0.001
+    for _ in range(2 * FIRST * (ROUNDS - 1)):
+        pace.note(2 * FIRST, 0)
+    assert pace.wanted == 2 * FIRST
 
 
 def test_lanes_that_are_not_open_yet_are_not_measured() -> None:
