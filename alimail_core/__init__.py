@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from alimail_core.check import CheckResult
     from alimail_core.comparison import AccountComparison, FolderComparison, Mismatch
-    from alimail_core.config import load, loads
+    from alimail_core.config import load, load_provision, loads
     from alimail_core.contract import (
         Argument,
         Command,
@@ -129,7 +129,7 @@ if TYPE_CHECKING:
     from alimail_core.registry import PluginInfo, PluginProblem, Registry
     from alimail_core.seam import Clock, Stop
     from alimail_core.secrets import Secret, parse_secret
-    from alimail_core.spec import AccountSpec, Endpoint, MigrationSpec
+    from alimail_core.spec import AccountSpec, Endpoint, MigrationSpec, ProvisionSpec
     from alimail_core.status import AccountStatus
     from alimail_core.structure import OptionRow, describe_options
     from alimail_core.transfer import PassSummary
@@ -138,7 +138,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "check": "CheckResult",
-    "config": "load loads",
+    "config": "load load_provision loads",
     "comparison": "AccountComparison FolderComparison Mismatch",
     "contract": (
         "Argument Command Credentials ExecutorKind MapContext Provisioner ProvisionerKind Sink SinkKind Source "
@@ -175,7 +175,7 @@ _HOMES = {
     "registry": "PluginInfo PluginProblem Registry",
     "seam": "Clock Stop",
     "secrets": "Secret parse_secret",
-    "spec": "AccountSpec Endpoint MigrationSpec",
+    "spec": "AccountSpec Endpoint MigrationSpec ProvisionSpec",
     "status": "AccountStatus",
     "structure": "OptionRow describe_options",
     "transfer": "PassSummary",
@@ -273,6 +273,7 @@ __all__ = [
     "ProofStarted",
     "Provisioner",
     "ProvisionerKind",
+    "ProvisionSpec",
     "ProvisionerTraits",
     "Quota",
     "Refused",
@@ -310,6 +311,7 @@ __all__ = [
     "hookimpl",
     "key_of",
     "load",
+    "load_provision",
     "loads",
     "option",
     "parse_secret",

@@ -103,6 +103,7 @@ from alimail_core import (
     Provisioner,
     ProvisionerKind,
     ProvisionerTraits,
+    ProvisionSpec,
     Quota,
     Refused,
     Registry,
@@ -138,6 +139,7 @@ from alimail_core import (
     hookimpl,
     key_of,
     load,
+    load_provision,
     loads,
     option,
     parse_secret,
@@ -384,6 +386,7 @@ def registries() -> Registry:
 def specify(registry: Registry) -> MigrationSpec:
     """Specify a migration, by file, by text, by URL and by hand."""
     assert_type(load(Path("alimail.toml"), registry), MigrationSpec)
+    assert_type(load_provision(Path("alimail.toml"), registry), ProvisionSpec)
     assert_type(loads("", registry, path=Path("alimail.toml")), MigrationSpec)
     source, user = parse_url("imap://ann@old.example", registry, "source")
     target = Endpoint("store", Options(host="new.example"))
