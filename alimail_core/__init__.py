@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from alimail_core.check import CheckResult
-    from alimail_core.comparison import AccountComparison, FolderComparison, Mismatch
     from alimail_core.config import load, load_provision, loads
     from alimail_core.contract import (
         Argument,
@@ -110,7 +109,16 @@ if TYPE_CHECKING:
     from alimail_core.options import TransferOptions
     from alimail_core.pace import Pace
     from alimail_core.plan import AccountPlan, FolderPlan
-    from alimail_core.proof import AccountProof, Finding, FolderProof, MessageProof, root_digest
+    from alimail_core.proof.results import (
+        AccountComparison,
+        AccountProof,
+        Finding,
+        FolderComparison,
+        FolderProof,
+        MessageProof,
+        Mismatch,
+        root_digest,
+    )
     from alimail_core.provisioning.directory import (
         Department,
         DepartmentPath,
@@ -139,7 +147,6 @@ if TYPE_CHECKING:
 _HOMES = {
     "check": "CheckResult",
     "config": "load load_provision loads",
-    "comparison": "AccountComparison FolderComparison Mismatch",
     "contract": (
         "Argument Command Credentials ExecutorKind MapContext Provisioner ProvisionerKind Sink SinkKind Source "
         "SourceKind option"
@@ -171,7 +178,9 @@ _HOMES = {
     "options": "TransferOptions",
     "pace": "Pace",
     "plan": "AccountPlan FolderPlan",
-    "proof": "AccountProof Finding FolderProof MessageProof root_digest",
+    "proof.results": (
+        "AccountComparison AccountProof Finding FolderComparison FolderProof MessageProof Mismatch root_digest"
+    ),
     "registry": "PluginInfo PluginProblem Registry",
     "seam": "Clock Stop",
     "secrets": "Secret parse_secret",

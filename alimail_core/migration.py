@@ -40,11 +40,10 @@ from alimail_core.transfer import PassSummary, run_pass
 from alimail_core.ways import Ways
 
 if TYPE_CHECKING:
-    from alimail_core.comparison import AccountComparison
+    from alimail_core.proof.results import AccountComparison, AccountProof
     from alimail_core.report.contents import Report
     from alimail_core.telling import Line
     from alimail_core.undo import Undone
-    from alimail_core.verify import AccountProof
 
 __all__ = [
     "AccountPlan",
@@ -320,15 +319,15 @@ class Migration:
         return status_of(self._matching(search), ledger, search, now=self.clock.now())
 
     def verify(self, search: str = "", *, full: bool = False) -> Iterator[AccountProof]:
-        """Hold both sides of every account that matches against the ledger; see ``alimail_core.verify``.
+        """Hold both sides of every account that matches against the ledger; see ``alimail_core.proof.verify``.
 
         ``full`` reads every octet back. Each proof, with the digest of each message, is kept beside the report,
         which needs it. Raises ``LedgerError``, ``Interrupted``, and ``InputError`` where the report's folder cannot
         be written; never for one account.
         """
-        from alimail_core.proofs import ProofStore
+        from alimail_core.proof.store import ProofStore
+        from alimail_core.proof.verify import verify_account
         from alimail_core.report.contents import report_folder
-        from alimail_core.verify import verify_account
 
         ledger = self._found_ledger()
         ids = _ids(ledger)
@@ -355,12 +354,12 @@ class Migration:
         yield from in_order(one, self._matching(search), self.spec.workers)
 
     def compare(self, search: str = "", *, full: bool = False) -> Iterator[AccountComparison]:
-        """Hold both sides of every account that matches against each other; see ``alimail_core.independent``.
+        """Hold both sides of every account that matches against each other; see ``alimail_core.proof.independent``.
 
         Neither the ledger nor an earlier proof is asked. Raises ``Interrupted``; never for one account.
         """
 
-        from alimail_core.independent import compare_account
+        from alimail_core.proof.independent import compare_account
 
         def one(account: AccountSpec) -> AccountComparison:
             return compare_account(
@@ -380,7 +379,7 @@ class Migration:
 
         Raises ``LedgerError``, and ``InputError`` for a proof that cannot be read.
         """
-        from alimail_core.proofs import ProofStore
+        from alimail_core.proof.store import ProofStore
         from alimail_core.report.contents import make_report, report_folder
 
         return make_report(

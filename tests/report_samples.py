@@ -9,8 +9,8 @@ from pathlib import Path
 
 from alimail_core.ledger.facts import AccountFacts, Balance, NamedProblem, PlacedFolder, Point
 from alimail_core.model import Remark
-from alimail_core.proof import AccountProof, Finding, FolderProof
-from alimail_core.proofs import ProofStore
+from alimail_core.proof.results import AccountProof, Finding, FolderProof
+from alimail_core.proof.store import ProofStore
 from alimail_core.report.contents import AccountReport, Report
 from alimail_core.status import AccountStatus
 from alimail_core.ways import Server

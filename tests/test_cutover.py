@@ -17,8 +17,8 @@ from alimail_core import cutover
 from alimail_core.cli import main
 from alimail_core.cutover import Checklist, Exchangers, look_up, make_checklist
 from alimail_core.network import ServerOptions
-from alimail_core.proof import AccountProof
-from alimail_core.proofs import ProofStore
+from alimail_core.proof.results import AccountProof
+from alimail_core.proof.store import ProofStore
 from alimail_core.report.contents import AccountReport, Report
 from alimail_core.spec import AccountSpec, Endpoint
 from alimail_core.status import AccountStatus

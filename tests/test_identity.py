@@ -24,7 +24,6 @@ from attrs import evolve
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from alimail_core.compare import Difference, difference
 from alimail_core.header import decoded, header
 from alimail_core.identity import (
     Claim,
@@ -37,6 +36,7 @@ from alimail_core.identity import (
     mend,
     nominees,
 )
+from alimail_core.proof.differences import Difference, difference
 
 properly = settings(deadline=None, derandomize=True)
 slowly = settings(properly, max_examples=properly.max_examples // 2)

@@ -17,7 +17,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alimail_core.cli import main
-from alimail_core.comparison import AccountComparison, FolderComparison
 from alimail_core.contract import Source
 from alimail_core.events import MessagesProven, ProofEnded, ProofStarted
 from alimail_core.folders import FolderPolicy
@@ -39,6 +38,7 @@ from alimail_core.model import (
     Unusable,
 )
 from alimail_core.options import TransferOptions
+from alimail_core.proof.results import AccountComparison, FolderComparison
 from alimail_core.testing.clock import FakeClock
 from alimail_core.testing.memory import MemoryMailbox, MemorySink, MemorySource, MemoryTraits
 from tests.memory_plugin import PASSWORD, MemoryPlugin, config_of, registry_of

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from alimail_core.errors import Refused
 from alimail_core.messages import EVERYTHING, MessageFilter
 from alimail_core.model import INBOX
-from alimail_core.proof import AccountProof
+from alimail_core.proof.results import AccountProof
 from alimail_core.testing.mail import message
 from alimail_core.testing.memory import MemoryTraits
 from alimail_core.units import Octets, parse_octets

@@ -15,8 +15,8 @@ from attrs import evolve
 
 from alimail_core.errors import InputError, Refused
 from alimail_core.model import INBOX
-from alimail_core.proof import root_digest
-from alimail_core.proofs import ProofStore
+from alimail_core.proof.results import root_digest
+from alimail_core.proof.store import ProofStore
 from alimail_core.report.contents import report_folder
 from alimail_core.testing.memory import MemoryTraits
 from tests.organisation import Organisation, account, message

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from alimail_core.ledger.facts import AccountFacts, Balance, NamedProblem, PlacedFolder
 from alimail_core.markup import tag
 from alimail_core.model import Remark
-from alimail_core.proof import AccountProof, Finding, FolderProof
-from alimail_core.proofs import ProofStore
+from alimail_core.proof.results import AccountProof, Finding, FolderProof
+from alimail_core.proof.store import ProofStore
 from alimail_core.report.contents import AccountReport, Report
 from alimail_core.report.files import as_json, write_report
 from alimail_core.report.page import page

@@ -13,8 +13,6 @@ from typing import Literal
 import pytest
 from attrs import evolve
 
-from alimail_core import readback
-from alimail_core.compare import difference
 from alimail_core.errors import Interrupted, Refused
 from alimail_core.events import BatchSettled, Event, MessagesProven, ProofEnded, ProofStarted
 from alimail_core.folders import FolderPolicy
@@ -33,8 +31,10 @@ from alimail_core.model import (
     Unreadable,
     Unusable,
 )
-from alimail_core.proof import AccountProof, FolderProof, root_digest
-from alimail_core.proofs import MESSAGE_COLUMNS, ProofStore
+from alimail_core.proof import readback
+from alimail_core.proof.differences import difference
+from alimail_core.proof.results import AccountProof, FolderProof, root_digest
+from alimail_core.proof.store import MESSAGE_COLUMNS, ProofStore
 from alimail_core.report.contents import report_folder
 from alimail_core.seam import Stop
 from alimail_core.testing.memory import MemoryMailbox, MemorySink, MemorySource, MemoryTraits

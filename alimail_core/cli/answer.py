@@ -20,9 +20,15 @@ if TYPE_CHECKING:
     from alimail_core.cli.frame import Frame
     from alimail_core.cli.progress import Progress
     from alimail_core.cli.tally import Sizes
-    from alimail_core.comparison import AccountComparison, FolderComparison, Mismatch
     from alimail_core.events import Observer
-    from alimail_core.proof import AccountProof, Finding, FolderProof
+    from alimail_core.proof.results import (
+        AccountComparison,
+        AccountProof,
+        Finding,
+        FolderComparison,
+        FolderProof,
+        Mismatch,
+    )
     from alimail_core.spec import MigrationSpec
 
     Account: TypeAlias = AccountProof | AccountComparison

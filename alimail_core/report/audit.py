@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from attrs import asdict
 
 from alimail_core.markup import Column, Content, Markup, lines, table, tag, together
-from alimail_core.proof import FolderProof
+from alimail_core.proof.results import FolderProof
 from alimail_core.report.cells import Section, name_of, path_of, quiet, section, verdict_of
 from alimail_core.report.contents import AccountReport, moment_text
 from alimail_core.units import duration_text, octets_text

@@ -11,8 +11,8 @@ from attrs import field, frozen
 
 from alimail_core.ledger import Ledger
 from alimail_core.ledger.facts import AccountFacts, NamedProblem, Point, facts, progress
-from alimail_core.proof import AccountProof, Finding
-from alimail_core.proofs import ProofStore
+from alimail_core.proof.results import AccountProof, Finding
+from alimail_core.proof.store import ProofStore
 from alimail_core.registry import Registry
 from alimail_core.spec import MigrationSpec
 from alimail_core.status import AccountStatus

@@ -26,8 +26,8 @@ from alimail_core.errors import InputError
 from alimail_core.files import written_whole
 from alimail_core.ledger.facts import Balance
 from alimail_core.plan import NOT_MOVED
-from alimail_core.proof import AccountProof, FolderProof
-from alimail_core.proofs import MESSAGE_COLUMNS, path_text
+from alimail_core.proof.results import AccountProof, FolderProof
+from alimail_core.proof.store import MESSAGE_COLUMNS, path_text
 from alimail_core.report.contents import COUNTS, AccountReport, Report
 from alimail_core.report.page import page
 from alimail_core.status import AccountStatus

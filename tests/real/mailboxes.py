@@ -16,7 +16,7 @@ from alimail_core.folders import FolderPolicy
 from alimail_core.migration import Migration
 from alimail_core.model import FolderPath
 from alimail_core.options import TransferOptions
-from alimail_core.proof import AccountProof, FolderProof
+from alimail_core.proof.results import AccountProof, FolderProof
 from alimail_core.registry import Registry
 from alimail_core.seam import Clock
 from alimail_core.secrets import Secret

@@ -17,7 +17,7 @@ import pytest
 
 from alimail_core.identity import mend
 from alimail_core.model import INBOX, FolderPath
-from alimail_core.proof import FolderProof
+from alimail_core.proof.results import FolderProof
 from alimail_core.testing.alibaba import AlibabaServer
 from alimail_core.testing.mail import odd_messages
 from alimail_core.testing.memory import MemoryMailbox

@@ -19,7 +19,7 @@ import cattrs
 from alimail_core.errors import InputError
 from alimail_core.files import written_whole
 from alimail_core.model import FolderPath
-from alimail_core.proof import AccountProof, Altered, MessageProof
+from alimail_core.proof.results import AccountProof, Altered, MessageProof
 from alimail_core.text import cell
 
 VERSION = 2

@@ -7,11 +7,11 @@ from typing import TypeAlias
 
 from attrs import define
 
-from alimail_core.compare import Difference, difference
 from alimail_core.contract import Sink, Source
 from alimail_core.identity import Digests, digests, mend
 from alimail_core.ledger import Row
 from alimail_core.model import BATCH_OCTETS, Entry, Folder, FolderPath, Gone, Message, Unreadable
+from alimail_core.proof.differences import Difference, difference
 
 _Answer: TypeAlias = Message | Gone | Unreadable
 

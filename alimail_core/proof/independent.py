@@ -5,7 +5,7 @@ Date, From and Subject, and by its octets where those cannot decide (drafts, mes
 by its octets throughout. Messages pair off as multisets, first within the folders that belong together, then
 anywhere. Who is left shares a Message-ID with somebody opposite, and is *changed*, or is *missing* or *extra*.
 
-Both sides stay as they are, and memory does not grow with them: see ``alimail_core.pairs``.
+Both sides stay as they are, and memory does not grow with them: see ``alimail_core.proof.pairs``.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ from contextlib import closing
 from attrs import evolve
 
 from alimail_core.check import fault_of
-from alimail_core.compare import difference
-from alimail_core.comparison import AccountComparison
 from alimail_core.contract import Sink, Source
 from alimail_core.ends import Ends
 from alimail_core.errors import AlimailError, Interrupted
@@ -26,7 +24,6 @@ from alimail_core.folders import FolderPolicy
 from alimail_core.header import fingerprint
 from alimail_core.ledger.rows import from_date, join_flags
 from alimail_core.messages import MessageFilter
-from alimail_core.mismatches import ALONE, MISSING, Place, sum_up
 from alimail_core.model import (
     Changes,
     Folder,
@@ -38,9 +35,11 @@ from alimail_core.model import (
     Unreadable,
     Unusable,
 )
-from alimail_core.pairs import OURS, THEIRS, Pairs, Row
 from alimail_core.plan import map_account
-from alimail_core.proof import MAX_FINDINGS
+from alimail_core.proof.differences import difference
+from alimail_core.proof.mismatches import ALONE, MISSING, Place, sum_up
+from alimail_core.proof.pairs import OURS, THEIRS, Pairs, Row
+from alimail_core.proof.results import MAX_FINDINGS, AccountComparison
 
 _NO_FLAGS = frozenset({"\\deleted", "\\recent"})
 _NO_FIELDS = f"x'{fingerprint(b'').value.hex()}'"

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 
 from attrs import Factory, define
 
-from alimail_core.comparison import KINDS, FolderComparison, Mismatch
 from alimail_core.ledger.rows import join_flags, split_flags, to_date
 from alimail_core.model import FolderPath
-from alimail_core.pairs import OURS, THEIRS, Pairs, Row
-from alimail_core.proof import MAX_FINDINGS
+from alimail_core.proof.pairs import OURS, THEIRS, Pairs, Row
+from alimail_core.proof.results import MAX_FINDINGS, MISMATCH_KINDS, FolderComparison, Mismatch
 
 ALONE = "partner IS NULL AND fault IS NULL"
 """Who stands for nobody."""
@@ -62,7 +61,7 @@ class Place:
 
     def told(self) -> FolderComparison:
         """Sum up."""
-        ordered = sorted(self.mismatches, key=lambda each: KINDS.index(each.kind))
+        ordered = sorted(self.mismatches, key=lambda each: MISMATCH_KINDS.index(each.kind))
         return FolderComparison(
             self.target, tuple(self.sources), self.exists, mismatches=tuple(ordered), **self.counts
         )

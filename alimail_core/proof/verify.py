@@ -28,7 +28,8 @@ from alimail_core.ledger.rows import FolderRow, contradicts, split_flags
 from alimail_core.messages import MessageFilter
 from alimail_core.model import Changes, Entry, Folder, FolderPath, Remark, Unusable
 from alimail_core.plan import map_account, previous_places
-from alimail_core.proof import (
+from alimail_core.proof.readback import Readback, Reading
+from alimail_core.proof.results import (
     MAX_FINDINGS,
     AccountProof,
     Altered,
@@ -37,10 +38,7 @@ from alimail_core.proof import (
     MessageProof,
     root_digest,
 )
-from alimail_core.readback import Readback, Reading
-from alimail_core.strangers import Strangers
-
-__all__ = ["AccountProof", "Finding", "FolderProof", "MessageProof", "root_digest", "verify_account"]
+from alimail_core.proof.strangers import Strangers
 
 _CARRIED = (State.STORED, State.MOVING)
 _QUARANTINED = (State.REFUSED, State.UNREADABLE)
