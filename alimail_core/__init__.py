@@ -58,7 +58,8 @@ if TYPE_CHECKING:
         ProofStarted,
         Waiting,
     )
-    from alimail_core.folders import FolderPolicy, FolderRule, Skipped
+    from alimail_core.folders.mapping import Skipped
+    from alimail_core.folders.policy import FolderPolicy, FolderRule
     from alimail_core.header import fingerprint
     from alimail_core.hookspec import hookimpl
     from alimail_core.logs import JsonLog
@@ -163,7 +164,8 @@ _HOMES = {
         "BatchSettled Event FolderListed FolderSettled MessagesProven Noted Observer PassEnded PassStarted "
         "ProblemFound ProofEnded ProofStarted Waiting"
     ),
-    "folders": "FolderPolicy FolderRule Skipped",
+    "folders.mapping": "Skipped",
+    "folders.policy": "FolderPolicy FolderRule",
     "header": "fingerprint",
     "hookspec": "hookimpl",
     "logs": "JsonLog",

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from attrs import Factory, frozen
 
 from alimail_core.contract import option
-from alimail_core.folder_policy import FolderPolicy, FolderRule, split_path
+from alimail_core.folders.policy import FolderPolicy, FolderRule, split_path
 from alimail_core.messages import MessageFilter
 from alimail_core.model import SpecialUse
 from alimail_core.options import TransferOptions

@@ -219,7 +219,7 @@ class Traits:
 
 @frozen
 class PathRules:
-    """What a sink can call a folder. Folder mapping obeys it (see ``alimail_core.folders``)."""
+    """What a sink can call a folder. Folder mapping obeys it (see ``alimail_core.folders.mapping``)."""
 
     delimiter: str | None = "/"
     """Cannot stand in a component; ``None``: the sink is flat."""

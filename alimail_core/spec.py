@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from alimail_core.folders import FolderPolicy
+from alimail_core.folders.policy import FolderPolicy
 from alimail_core.messages import EVERYTHING, MessageFilter
 from alimail_core.model import FolderPath, Remark
 from alimail_core.options import TransferOptions

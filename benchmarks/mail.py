@@ -12,8 +12,8 @@ from pathlib import Path
 
 from attrs import frozen
 
+from alimail_core.folders.spelling import encode_modified_utf7
 from alimail_core.model import INBOX, FolderPath
-from alimail_core.naming import encode_modified_utf7
 from alimail_core.testing.mail import attachment, message, multipart
 from alimail_core.testing.oracle import mailbox_argument
 from alimail_core.testing.servers import Dovecot

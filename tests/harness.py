@@ -16,7 +16,7 @@ from alimail_core.contract import Sink, Source
 from alimail_core.ends import Ends
 from alimail_core.errors import AlimailError
 from alimail_core.events import Event
-from alimail_core.folders import FolderPolicy
+from alimail_core.folders.policy import FolderPolicy
 from alimail_core.ledger import Ledger, State
 from alimail_core.ledger.schema import account, message
 from alimail_core.messages import EVERYTHING, MessageFilter

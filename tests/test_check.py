@@ -10,7 +10,7 @@ from attrs import evolve
 
 from alimail_core.check import CheckResult, worst
 from alimail_core.errors import Interrupted
-from alimail_core.folders import FolderPolicy, FolderRule
+from alimail_core.folders.policy import FolderPolicy, FolderRule
 from alimail_core.hookspec import hookimpl
 from alimail_core.model import INBOX, Changes, Cursor, Folder, FolderPath, Remark, SpecialUse, Unusable
 from alimail_core.plan import AccountPlan

@@ -18,7 +18,7 @@ from alimail_core.config import example, load, loads, reference
 from alimail_core.config_tables import TABLES
 from alimail_core.contract import Credentials, SinkKind, SourceKind, option
 from alimail_core.errors import InputError
-from alimail_core.folders import FolderPolicy, FolderRule
+from alimail_core.folders.policy import FolderPolicy, FolderRule
 from alimail_core.hookspec import hookimpl
 from alimail_core.model import SpecialUse
 from alimail_core.options import TransferOptions

@@ -14,22 +14,18 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from imapclient import imap_utf7
 
-from alimail_core.folders import (
-    FolderPolicy,
-    FolderRule,
-    Mapped,
+from alimail_core.folders.mapping import Mapped, map_folders
+from alimail_core.folders.policy import FolderPolicy, FolderRule, matches, split_path
+from alimail_core.folders.special_uses import special_use_of, special_uses
+from alimail_core.folders.spelling import (
+    ESCAPE,
     encode_modified_utf7,
     encode_name,
     encoded_length,
-    map_folders,
-    matches,
+    fit,
     restore_name,
-    special_use_of,
-    special_uses,
-    split_path,
 )
 from alimail_core.model import INBOX, Folder, FolderPath, PathRules, SpecialUse
-from alimail_core.naming import ESCAPE, fit
 
 properly = settings(deadline=None, derandomize=True)
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from alimail_core.cli import main
 from alimail_core.contract import Source
 from alimail_core.events import MessagesProven, ProofEnded, ProofStarted
-from alimail_core.folders import FolderPolicy
+from alimail_core.folders.policy import FolderPolicy
 from alimail_core.header import fingerprint
 from alimail_core.identity import content_digest
 from alimail_core.messages import MessageFilter

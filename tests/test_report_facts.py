@@ -17,7 +17,7 @@ from attrs import evolve
 from alimail_core.cli import main
 from alimail_core.contract import SourceKind
 from alimail_core.errors import Refused
-from alimail_core.folders import FolderPolicy
+from alimail_core.folders.policy import FolderPolicy
 from alimail_core.hookspec import hookimpl
 from alimail_core.ledger import Ledger
 from alimail_core.ledger.servers import keep_way

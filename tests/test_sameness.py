@@ -9,7 +9,7 @@ import pytest
 from alimail_core.cli import main
 from alimail_core.config import loads
 from alimail_core.errors import InputError
-from alimail_core.folders import FolderPolicy, FolderRule
+from alimail_core.folders.policy import FolderPolicy, FolderRule
 from alimail_core.hookspec import hookimpl
 from alimail_core.model import Folder, FolderPath
 from alimail_core.plan import override_of

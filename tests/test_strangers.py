@@ -11,7 +11,7 @@ import pytest
 from attrs import evolve
 
 from alimail_core.errors import Transient
-from alimail_core.folders import FolderPolicy
+from alimail_core.folders.policy import FolderPolicy
 from alimail_core.model import INBOX, Batch, Changes, Cursor, Folder, FolderPath, NotStored, Stored, Unusable
 from alimail_core.testing.faults import Countdown, FaultKind
 from alimail_core.testing.mail import message

@@ -11,7 +11,7 @@ from attrs import evolve
 
 from alimail_core.errors import InDoubt
 from alimail_core.events import FolderListed
-from alimail_core.folders import FolderPolicy, FolderRule
+from alimail_core.folders.policy import FolderPolicy, FolderRule
 from alimail_core.model import INBOX, Batch, Headers, NotStored, SpecialUse, Stored
 from alimail_core.testing.faults import FaultKind, countdowns
 from alimail_core.testing.mail import message

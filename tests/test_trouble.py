@@ -12,7 +12,7 @@ from attrs import evolve
 
 from alimail_core.errors import InDoubt, Refused, Transient
 from alimail_core.events import Event, ProblemFound, Waiting
-from alimail_core.folders import FolderPolicy, FolderRule
+from alimail_core.folders.policy import FolderPolicy, FolderRule
 from alimail_core.identity import mend
 from alimail_core.ledger import schema
 from alimail_core.model import (

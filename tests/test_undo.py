@@ -12,7 +12,7 @@ from attrs import evolve
 from alimail_core.cli import main
 from alimail_core.config import load
 from alimail_core.errors import Denied, InDoubt, InputError, LeaseHeld, Refused
-from alimail_core.folders import FolderPolicy, FolderRule
+from alimail_core.folders.policy import FolderPolicy, FolderRule
 from alimail_core.migration import Migration
 from alimail_core.model import INBOX, Cursor, Folder, Unusable
 from alimail_core.registry import Registry

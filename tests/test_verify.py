@@ -15,7 +15,7 @@ from attrs import evolve
 
 from alimail_core.errors import Interrupted, Refused
 from alimail_core.events import BatchSettled, Event, MessagesProven, ProofEnded, ProofStarted
-from alimail_core.folders import FolderPolicy
+from alimail_core.folders.policy import FolderPolicy
 from alimail_core.ledger import Ledger
 from alimail_core.model import (
     INBOX,

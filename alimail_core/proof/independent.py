@@ -20,7 +20,7 @@ from alimail_core.contract import Sink, Source
 from alimail_core.ends import Ends
 from alimail_core.errors import AlimailError, Interrupted
 from alimail_core.events import MessagesProven, Observer, ProofEnded, ProofStarted
-from alimail_core.folders import FolderPolicy
+from alimail_core.folders.policy import FolderPolicy
 from alimail_core.header import fingerprint
 from alimail_core.ledger.rows import from_date, join_flags
 from alimail_core.messages import MessageFilter

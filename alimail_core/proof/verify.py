@@ -22,7 +22,7 @@ from alimail_core.contract import Sink, Source
 from alimail_core.ends import Ends
 from alimail_core.errors import AlimailError, Interrupted, LeaseHeld
 from alimail_core.events import MessagesProven, Observer, ProofEnded, ProofStarted
-from alimail_core.folders import FolderPolicy
+from alimail_core.folders.policy import FolderPolicy
 from alimail_core.ledger import Book, Ledger, ProblemRow, Row, State
 from alimail_core.ledger.rows import FolderRow, contradicts, split_flags
 from alimail_core.messages import MessageFilter

@@ -21,6 +21,7 @@ from attrs import define, evolve, field, frozen
 
 from alimail_core.contract import Sink, Source
 from alimail_core.errors import OverQuota, Refused, Transient
+from alimail_core.folders.spelling import encoded_length
 from alimail_core.header import header
 from alimail_core.model import (
     INBOX,
@@ -47,7 +48,6 @@ from alimail_core.model import (
     Unreadable,
     Unusable,
 )
-from alimail_core.naming import encoded_length
 
 _T = TypeVar("_T")
 

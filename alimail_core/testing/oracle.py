@@ -13,8 +13,8 @@ from typing import TypeAlias
 
 from attrs import frozen
 
+from alimail_core.folders.spelling import encode_modified_utf7
 from alimail_core.model import FolderPath
-from alimail_core.naming import encode_modified_utf7
 
 _CHUNK = 250
 

@@ -21,6 +21,7 @@ from typing import ClassVar, cast
 
 from alimail_core.contract import Sink, Source
 from alimail_core.errors import InDoubt, Interrupted, Refused, Transient
+from alimail_core.folders.spelling import encode_name, fit
 from alimail_core.model import (
     INBOX,
     Batch,
@@ -37,7 +38,6 @@ from alimail_core.model import (
     Stored,
     Unusable,
 )
-from alimail_core.naming import encode_name, fit
 from alimail_core.testing import asking
 from alimail_core.testing.asking import Mail, listing, messages
 from alimail_core.testing.mail import message, odd_messages, odd_names

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 
 from alimail_core.events import FolderListed, Noted
-from alimail_core.folders import Mapped, map_folders, places_kept, special_use_of
+from alimail_core.folders.mapping import Mapped, map_folders, places_kept
+from alimail_core.folders.special_uses import special_use_of
 from alimail_core.ledger import FolderRow, Row, RowIds, Standing, State
 from alimail_core.model import INBOX, Changes, Folder, FolderPath, SpecialUse, Unusable
 from alimail_core.transfer.state import Pair, Pass, Target

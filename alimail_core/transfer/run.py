@@ -21,7 +21,7 @@ from alimail_core.errors import (
     Unreached,
 )
 from alimail_core.events import FolderSettled, Observer, PassEnded, PassStarted
-from alimail_core.folders import FolderPolicy
+from alimail_core.folders.policy import FolderPolicy
 from alimail_core.ledger import Ledger, State
 from alimail_core.messages import EVERYTHING, MessageFilter
 from alimail_core.model import Folder, FolderPath

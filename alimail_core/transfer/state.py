@@ -11,7 +11,7 @@ from attrs import Factory, define, field, fields, frozen
 from alimail_core.contract import Sink, Source
 from alimail_core.errors import Denied, Interrupted, Refused
 from alimail_core.events import Event, Noted, Observer, ProblemFound, Waiting
-from alimail_core.folders import FolderPolicy
+from alimail_core.folders.policy import FolderPolicy
 from alimail_core.ledger import Book, Row
 from alimail_core.messages import EVERYTHING, MessageFilter
 from alimail_core.model import Cursor, Folder, FolderPath, SpecialUse

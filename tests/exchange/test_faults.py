@@ -15,7 +15,7 @@ import pytest
 from attrs import define, field
 
 from alimail_core import INBOX, Batch, Credentials, NotStored, Stored, TransferOptions
-from alimail_core.folders import FolderPolicy
+from alimail_core.folders.policy import FolderPolicy
 from alimail_core.ledger import Ledger
 from alimail_core.seam import Stop
 from alimail_core.testing.clock import FakeClock

@@ -28,7 +28,7 @@ from attrs import define, evolve, field, frozen
 
 from alimail_core.contract import Credentials, Sink, Source
 from alimail_core.events import Event
-from alimail_core.folders import FolderPolicy
+from alimail_core.folders.policy import FolderPolicy
 from alimail_core.ledger import Ledger, State
 from alimail_core.model import INBOX, FolderPath
 from alimail_core.options import TransferOptions

@@ -12,7 +12,7 @@ from attrs import Factory, define, field
 
 from alimail_core.contract import Credentials
 from alimail_core.events import Event
-from alimail_core.folders import FolderPolicy
+from alimail_core.folders.policy import FolderPolicy
 from alimail_core.migration import Migration
 from alimail_core.model import FolderPath
 from alimail_core.options import TransferOptions

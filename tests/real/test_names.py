@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from alimail_core.events import ProblemFound
+from alimail_core.folders.spelling import restore_name
 from alimail_core.model import FolderPath
-from alimail_core.naming import restore_name
 from alimail_core.testing.alibaba import FORBIDDEN, SPECIAL_FOLDERS, AlibabaServer
 from alimail_core.testing.fixtures import StartDovecot
 from alimail_core.testing.mail import message, odd_names

@@ -31,7 +31,7 @@ from alimail_core import (
     Throttled,
     Transient,
 )
-from alimail_core.naming import encode_name, restore_name
+from alimail_core.folders.spelling import encode_name, restore_name
 from alimail_core.registry import Registry
 from alimail_core.testing import asking
 from alimail_core.testing.alibaba import AlibabaServer

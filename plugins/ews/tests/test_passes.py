@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 
 from alimail_core import INBOX, Event, FolderPath, TransferOptions, Waiting
-from alimail_core.folders import FolderPolicy
+from alimail_core.folders.policy import FolderPolicy
 from alimail_core.identity import content_digest
 from alimail_core.ledger import Ledger
 from alimail_core.ledger.facts import facts

@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 
 from alimail_core import INBOX, TransferOptions
-from alimail_core.folders import FolderPolicy
+from alimail_core.folders.policy import FolderPolicy
 from alimail_core.ledger import Ledger
 from alimail_core.seam import Stop
 from alimail_core.testing.clock import FakeClock

@@ -6,13 +6,13 @@ The first of these that names a folder decides:
 2. the **rules** of the configuration, in their order;
 3. a plug-in's **override** (``alimail_map_folder``);
 4. the **policy**. Under ``original`` the inbox meets the inbox and a special-use folder its counterpart
-   (``alimail_core.folder_names``); under ``inbox`` everything goes into the inbox, trash and junk too; under
-   ``folder`` the whole tree, INBOX itself included, stands under the folder named, under its own names.
+   (``special_uses``); under ``inbox`` everything goes into the inbox, trash and junk too; under ``folder`` the whole
+   tree, INBOX itself included, stands under the folder named, under its own names.
 
 A folder that none of them names follows its parent, under its own name. Names are made fit for the sink
-(``alimail_core.naming``), and two folders never share a target unless a rule, or the policy ``inbox``, merges
-them: the later gets " (2)". Where the sink allows no folder beneath another, or none so deep, a child stands
-beside its parent as "parent - child".
+(``spelling``), and two folders never share a target unless a rule, or the policy ``inbox``, merges them: the later
+gets " (2)". Where the sink allows no folder beneath another, or none so deep, a child stands beside its parent as
+"parent - child".
 
 Every folder of the source is either mapped or skipped with a reason; none is passed over in silence.
 """
@@ -24,34 +24,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from attrs import evolve, frozen
 
-from alimail_core.folder_names import special_use_of, special_uses
-from alimail_core.folder_policy import FolderPolicy, FolderRule, matches, split_path
-from alimail_core.model import INBOX, Folder, FolderPath, PathRules, SpecialUse
-from alimail_core.naming import (
-    encode_modified_utf7,
+from alimail_core.folders.policy import FolderPolicy, matches
+from alimail_core.folders.special_uses import special_uses
+from alimail_core.folders.spelling import (
     encode_name,
-    encoded_length,
     escape,
     fit,
-    restore_name,
     unfit_characters,
 )
-
-__all__ = [
-    "FolderPolicy",
-    "FolderRule",
-    "Mapped",
-    "Skipped",
-    "encode_modified_utf7",
-    "encode_name",
-    "encoded_length",
-    "map_folders",
-    "matches",
-    "restore_name",
-    "special_use_of",
-    "special_uses",
-    "split_path",
-]
+from alimail_core.model import INBOX, Folder, FolderPath, PathRules, SpecialUse
 
 _NAMED = 5
 """Folders that one sentence names."""

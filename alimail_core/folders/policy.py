@@ -1,4 +1,4 @@
-"""What a user wishes of folders: where history goes, and own rules before it. ``alimail_core.folders`` obeys."""
+"""What a user wishes of folders: where history goes, and own rules before it. ``mapping`` obeys."""
 
 from __future__ import annotations
 
