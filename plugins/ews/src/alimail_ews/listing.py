@@ -10,10 +10,11 @@ from typing import Final, TypeAlias
 
 from attrs import frozen
 
-from alimail_core import AlimailError, Changes, Cursor, Entry, Folder, Refused, Unusable
+from alimail_core import Changes, Cursor, Entry, Folder, Refused, Unusable
 from alimail_ews.answers import Node
 from alimail_ews.flags import item_of
 from alimail_ews.grades import NO_STATE, Saying, grade, saying_of
+from alimail_ews.paging import Page, page_of, pages
 from alimail_ews.parallel import ahead
 from alimail_ews.reading import Reader, Sizes
 from alimail_ews.session import Malformed, Session
@@ -23,7 +24,7 @@ _CHANGES: Final = 512
 """The most changes that SyncFolderItems tells at once (MS-OXWSSYNC §3.1.4.2)."""
 _PAGE: Final = 1_000
 _TIMES: Final = 3
-"""So often is a folder listed that changes meanwhile, and so often is what cannot be read asked for."""
+"""So often is what cannot be read asked for."""
 
 _Asked: TypeAlias = tuple[Folder, Cursor | None]
 
@@ -68,10 +69,10 @@ class Lister:
             else:
                 yield from self._told(folder, *first)
 
-    def _first(self, asked: _Asked) -> Unusable | tuple[str, bool, _Page | None]:
+    def _first(self, asked: _Asked) -> Unusable | tuple[str, bool, _Page | Page]:
         """Ask for a folder's first page: its identifier, whether all of it is told, and the page.
 
-        No page: the server does not tell changes.
+        It is one of FindItem where the server does not tell changes.
         """
         folder, cursor = asked
         identifier = self._id_of(folder)
@@ -82,6 +83,8 @@ class Lister:
             page = self._page(identifier, state)
             if isinstance(page, Saying) and page.code in NO_STATE and state is not None:
                 state, page = None, self._page(identifier, None)
+            if page is None:
+                return identifier, True, self._found(identifier, 0)
         except (Refused, Malformed) as error:
             return Unusable(folder.path, error.message)
         if isinstance(page, Saying):
@@ -120,11 +123,9 @@ class Lister:
                 return list(self._session.ask(operation))
         return list(self._session.ask(operation))
 
-    def _told(
-        self, folder: Folder, identifier: str, complete: bool, page: _Page | None
-    ) -> Iterator[Changes | Unusable]:
-        if page is None:
-            yield from self._by_pages(folder, identifier)
+    def _told(self, folder: Folder, identifier: str, complete: bool, page: _Page | Page) -> Iterator[Changes]:
+        if isinstance(page, Page):
+            yield from self._by_pages(folder, identifier, page)
             return
         epoch = _epoch(identifier)
         while True:
@@ -157,42 +158,30 @@ class Lister:
                 self._sizes.learn(item.entry.key, item.octets)
                 yield item.entry.key, item.entry
 
-    def _by_pages(self, folder: Folder, identifier: str) -> Iterator[Changes | Unusable]:
-        """List a whole folder by FindItem. What leaves it meanwhile moves the pages, so all must have stayed."""
-        entries: dict[str, Entry] = {}
-        for _ in range(_TIMES):
-            try:
-                totals = set(self._pages(identifier, entries))
-            except AlimailError as error:
-                if not isinstance(error, Refused):
-                    raise
-                yield Unusable(folder.path, error.message)
-                return
-            if len(totals) <= 1:
-                break
-        epoch, told = _epoch(identifier), list(entries.values())
-        for begin in range(0, max(1, len(told)), _PAGE):
-            is_last = begin + _PAGE >= len(told)
-            page = tuple(told[begin : begin + _PAGE])
-            yield Changes(folder, epoch, page, complete=True, cursor={"epoch": epoch} if is_last else None)
+    def _by_pages(self, folder: Folder, identifier: str, first: Page) -> Iterator[Changes]:
+        """Tell a whole folder by FindItem."""
+        epoch = _epoch(identifier)
 
-    def _pages(self, identifier: str, entries: dict[str, Entry]) -> Iterator[str]:
-        """Put what pages tell into ``entries``; give the total that each tells."""
-        offset = 0
-        while True:
-            answers = list(self._session.ask(find_items(identifier, offset, _PAGE)))
-            saying = saying_of(answers[0]) if answers else Saying("", "no answer")
-            if saying.code != "NoError":
-                raise grade(saying)
-            root = answers[0].find("RootFolder")
-            items = root.find("Items") if root else None
-            nodes = items.children if items else []
-            entries.update(self._mail(nodes))
-            offset += len(nodes)
-            told = root.attributes if root else {}
-            yield told.get("TotalItemsInView", "")
-            if not nodes or told.get("IncludesLastItemInRange", "true") in ("true", "1"):
-                return
+        def ask(offset: int) -> Page:
+            try:
+                return self._found(identifier, offset)
+            except (
+                Refused
+            ) as error:  # what was told before stands, so the folder cannot be put aside any more
+                raise Malformed(f"a listing broke off: {error.message}") from error
+
+        for page in pages(ask, first):
+            entries = tuple(dict(self._mail(page.items)).values())
+            cursor = {"epoch": epoch} if page.is_last else None
+            yield Changes(folder, epoch, entries, complete=True, cursor=cursor)
+
+    def _found(self, identifier: str, offset: int) -> Page:
+        """Ask for a page of what a folder holds, the oldest first. Raises what ``Session.ask`` does."""
+        answers = self._answers(find_items(identifier, offset, _PAGE))
+        saying = saying_of(answers[0]) if answers else Saying("", "no answer")
+        if saying.code != "NoError":
+            raise grade(saying)
+        return page_of(answers[0])
 
 
 def _state(cursor: Cursor | None, epoch: str) -> str | None:
