@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from alimail_core.check import CheckResult
-    from alimail_core.config import load, load_provision, loads
+    from alimail_core.config.load import load, load_provision, loads
     from alimail_core.contract import (
         Argument,
         Command,
@@ -147,7 +147,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "check": "CheckResult",
-    "config": "load load_provision loads",
+    "config.load": "load load_provision loads",
     "contract": (
         "Argument Command Credentials ExecutorKind MapContext Provisioner ProvisionerKind Sink SinkKind Source "
         "SourceKind option"

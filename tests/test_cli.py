@@ -761,7 +761,7 @@ def test_bug_is_one_line_and_a_trace_without_content(
     def broken(*_: Any) -> None:
         raise ValueError("Dear Anna")
 
-    monkeypatch.setattr("alimail_core.config.load", broken)
+    monkeypatch.setattr("alimail_core.config.load.load", broken)
     assert run("status") == 1
     error = capsys.readouterr().err
     assert error.startswith("alimail: a bug (ValueError). Its trace is in ")

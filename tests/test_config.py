@@ -14,8 +14,10 @@ from attrs.validators import ge, in_
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alimail_core.config import example, load, loads, reference
-from alimail_core.config_tables import TABLES
+from alimail_core.config.load import load, loads
+from alimail_core.config.tables import TABLES
+from alimail_core.config.text import example, reference
+from alimail_core.config.toml_lines import locate, nearest
 from alimail_core.contract import Credentials, SinkKind, SourceKind, option
 from alimail_core.errors import InputError
 from alimail_core.folders.policy import FolderPolicy, FolderRule
@@ -27,7 +29,6 @@ from alimail_core.seam import Clock
 from alimail_core.secrets import NO_SECRET, Secret
 from alimail_core.spec import AccountSpec, Endpoint, MigrationSpec
 from alimail_core.structure import Misfits, describe_options, structure, toml_text
-from alimail_core.toml_lines import locate, nearest
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "reference" / "configuration.md"
 
@@ -626,7 +627,7 @@ def test_the_reference_names_every_option() -> None:
 
 
 def test_the_reference_in_the_handbook_is_current() -> None:
-    """``python -m alimail_core.config_text docs/reference/configuration.md`` was run after the last change."""
+    """``python -m alimail_core.config.text docs/reference/configuration.md`` was run after the last change."""
     assert DOCUMENT.read_text("utf-8") == reference(
         Registry.load(["imap", "pop3", "ews", "alimail", "directory"])
     )

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from alimail_core import autoconfig, discovery
 from alimail_core.autoconfig import MAX_OCTETS, NotPublished, Published, servers
 from alimail_core.cli import main
-from alimail_core.config import loads
+from alimail_core.config.load import loads
 from alimail_core.discovery import (
     Guess,
     Tried,

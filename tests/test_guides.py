@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from alimail_core.cli import VERBS
-from alimail_core.config import loads
+from alimail_core.config.load import loads
 from alimail_core.registry import Registry
 from alimail_core.testing import message
 from alimail_core.testing.alibaba import AlibabaServer

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from alimail_core.cli import main
-from alimail_core.config import loads
-from alimail_core.config_tables import TABLES
+from alimail_core.config.load import loads
+from alimail_core.config.tables import TABLES
 from alimail_core.errors import InputError
 from alimail_core.registry import Registry
 from alimail_core.spec import MigrationSpec

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alimail_core.config import load_provision
+from alimail_core.config.load import load_provision
 from alimail_core.provisioning.directory import Employee, Group
 from alimail_core.provisioning.distinguished import (
     department_of,

@@ -9,7 +9,7 @@ from typing import ClassVar
 import pytest
 from attrs import evolve, frozen
 
-from alimail_core.config_tables import ProvisionTable
+from alimail_core.config.tables import ProvisionTable
 from alimail_core.contract import Provisioner, ProvisionerKind, option
 from alimail_core.errors import PluginError
 from alimail_core.hookspec import hookimpl

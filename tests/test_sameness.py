@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from alimail_core.cli import main
-from alimail_core.config import loads
+from alimail_core.config.load import loads
 from alimail_core.errors import InputError
 from alimail_core.folders.policy import FolderPolicy, FolderRule
 from alimail_core.hookspec import hookimpl

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from alimail_core.config import loads
+from alimail_core.config.load import loads
 from alimail_core.errors import InputError
 from alimail_core.registry import Registry
 from alimail_core.spec import MigrationSpec

@@ -10,7 +10,7 @@ import pytest
 from attrs import evolve
 
 from alimail_core.cli import main
-from alimail_core.config import load
+from alimail_core.config.load import load
 from alimail_core.errors import Denied, InDoubt, InputError, LeaseHeld, Refused
 from alimail_core.folders.policy import FolderPolicy, FolderRule
 from alimail_core.migration import Migration

@@ -18,7 +18,7 @@ import pytest
 from attrs import evolve
 
 from alimail_core.cli import main
-from alimail_core.config import load
+from alimail_core.config.load import load
 from alimail_core.errors import Refused, Transient
 from alimail_core.listening import Heard
 from alimail_core.migration import Migration

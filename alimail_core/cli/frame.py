@@ -52,7 +52,7 @@ class Frame:
 
     def load(self, config: Path) -> MigrationSpec:
         """Read a configuration. Raises ``InputError`` with all its faults."""
-        from alimail_core.config import load
+        from alimail_core.config.load import load
 
         if not config.exists():
             raise InputError(

@@ -119,7 +119,7 @@ def init(
         ("transfer", "limit_octets"): _Flag("--limit", limit),
         ("roster", "language"): _Flag("--language", language.value if language else None),
     }
-    from alimail_core.toml_lines import locate
+    from alimail_core.config.toml_lines import locate
 
     asks = sys.stdin.isatty() and not yes
     interview = _Interview(
@@ -147,7 +147,7 @@ def _hold(interview: _Interview, registry: Registry, config: Path) -> None:
 
     Who names domains, or a folder, has thereby answered the question that they belong to.
     """
-    from alimail_core.config_tables import EndpointTable, FoldersTable, MigrationTable
+    from alimail_core.config.tables import EndpointTable, FoldersTable, MigrationTable
     from alimail_core.options import TransferOptions
 
     take, answers = interview.take, interview.answers
@@ -183,7 +183,7 @@ def _end(
     interview: _Interview, registry: Registry, side: Literal["source", "target"], where: str, preset: str
 ) -> None:
     """Ask what one side needs: its kind, what that kind demands, and of the source how to reach it."""
-    from alimail_core.config_tables import EndpointTable
+    from alimail_core.config.tables import EndpointTable
     from alimail_core.registry import describe_options
 
     find: Callable[[str], SourceKind[Any] | SinkKind[Any]] = (
@@ -322,7 +322,7 @@ def _refuse_existing(path: Path) -> None:
 
 def _write(registry: Registry, config: Path, answers: dict[str, Table], sheet: Path) -> str:
     """Write both files; return the configuration."""
-    from alimail_core.config import example
+    from alimail_core.config.text import example
     from alimail_core.roster_template import write_template
 
     text = example(registry, answers)

@@ -111,7 +111,7 @@ class _Move:
     @classmethod
     def begin(cls, frame: Frame, config: Path, wait: str, looks: Looks) -> _Move:
         """Read configuration, roster and sheets; all faults are told before any server is asked."""
-        from alimail_core.config import load_provision
+        from alimail_core.config.load import load_provision
         from alimail_core.provisioning.organisation import Organisation
         from alimail_core.units import parse_duration
 

@@ -184,7 +184,7 @@ def _settings(
     passwords: Path | None,
 ) -> ProvisionSpec:
     """Return [provision] with what the command line says instead; plan and export need no configuration."""
-    from alimail_core.config import load_provision
+    from alimail_core.config.load import load_provision
     from alimail_core.spec import ProvisionSpec
 
     needs_no_file = action in (Action.PLAN, Action.EXPORT) and config == options.CONFIG

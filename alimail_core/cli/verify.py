@@ -110,7 +110,7 @@ def verify(
     spec = choice.some(spec or frame.load(config), only, wave)
     if api:
         from alimail_core.cli.counts import count
-        from alimail_core.config import load_provision
+        from alimail_core.config.load import load_provision
         from alimail_core.provisioning.organisation import Organisation
 
         if full or independent:

@@ -1,6 +1,6 @@
 """Make a ``MigrationSpec`` of one TOML file and its roster; tell every fault at once, each with its line.
 
-The file's tables are the attrs classes of ``config_tables``; ``[source]`` and ``[target]`` also hold the options of
+The file's tables are the attrs classes of ``tables``; ``[source]`` and ``[target]`` also hold the options of
 the plug-in that their ``kind`` names. Nothing is touched but these files: no server, no secret, no ledger.
 """
 
@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 from attrs import define, field, frozen
 
-from alimail_core.config_file import parse, read_text
-from alimail_core.config_tables import (
+from alimail_core.config.file import parse, read_text
+from alimail_core.config.tables import (
     PASSWORDS,
     TABLES,
     AccountTable,
@@ -24,7 +24,7 @@ from alimail_core.config_tables import (
     MigrationTable,
     ProvisionTable,
 )
-from alimail_core.config_text import example, reference
+from alimail_core.config.toml_lines import nearest
 from alimail_core.contract import ExecutorKind, SinkKind, SourceKind
 from alimail_core.errors import Fault, InputError, PluginError
 from alimail_core.kinds import PROVISION_KEYS, RESERVED
@@ -50,10 +50,7 @@ from alimail_core.sheet_options import SheetOptions
 from alimail_core.spec import AccountSpec, Endpoint, MigrationSpec, ProvisionSpec
 from alimail_core.structure import KeyPath, Misfits, did_you_mean, structure
 from alimail_core.text import printable
-from alimail_core.toml_lines import nearest
 from alimail_core.units import parse_duration
-
-__all__ = ["example", "load", "load_provision", "loads", "reference"]
 
 _PLACES: Final[Mapping[str, Column]] = {
     "source_address": "source address",

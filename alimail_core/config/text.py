@@ -1,7 +1,7 @@
 """Write about the configuration: a commented file for ``init``, and the reference in Markdown.
 
 Both are made from the options' own texts, so that neither can say what the code does not.
-``python -m alimail_core.config_text FILE`` writes the reference.
+``python -m alimail_core.config.text FILE`` writes the reference.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from alimail_core.config_tables import TABLES
+from alimail_core.config.tables import TABLES
 from alimail_core.contract import ProvisionerKind, SinkKind, SourceKind
 from alimail_core.errors import PluginError
 from alimail_core.registry import Registry
@@ -24,7 +24,7 @@ _Kind: TypeAlias = SourceKind[Any] | SinkKind[Any] | ProvisionerKind[Any]
 
 HEAD = """# Configuration
 
-Made by `python -m alimail_core.config_text docs/reference/configuration.md`; a test holds it current.
+Made by `python -m alimail_core.config.text docs/reference/configuration.md`; a test holds it current.
 
 One TOML file, `alimail.toml` unless `--config` names another. Paths are relative to it. `alimail check` tells every
 fault of it and of the roster at once, with file, line and remedy, before anything is touched.

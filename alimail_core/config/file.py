@@ -7,10 +7,10 @@ import tomllib
 from pathlib import Path
 from typing import Any, Final
 
+from alimail_core.config.toml_lines import locate
 from alimail_core.errors import Fault, InputError
 from alimail_core.structure import KeyPath
 from alimail_core.text import printable
-from alimail_core.toml_lines import locate
 
 MAX_OCTETS: Final = 16 * 1024 * 1024
 
