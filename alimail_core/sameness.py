@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from typing import Final
 
-from alimail_core.roster import same_address
+from alimail_core.sheets.roster import same_address
 from alimail_core.spec import AccountSpec, Endpoint
 
 _STANDARD_PORTS: Final = frozenset({110, 143, 993, 995})

@@ -13,7 +13,7 @@ from alimail_core.model import FolderPath, Remark
 from alimail_core.options import TransferOptions
 from alimail_core.pace import Pace
 from alimail_core.secrets import Secret
-from alimail_core.sheet_options import SheetOptions
+from alimail_core.sheets.options import SheetOptions
 
 
 @frozen

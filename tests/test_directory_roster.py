@@ -24,7 +24,7 @@ from alimail_core.provisioning.roster import (
     read_directory,
     scan_directory,
 )
-from alimail_core.roster_template import TEMPLATES, Sheet, write_template
+from alimail_core.sheets.templates import TEMPLATES, Sheet, write_template
 
 HEADINGS = {
     "en": [names[0].split("|")[0] for names in EMPLOYEE_COLUMNS.values()],

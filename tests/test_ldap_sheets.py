@@ -20,7 +20,7 @@ from alimail_core.provisioning.distinguished import (
 )
 from alimail_core.provisioning.roster import read_directory, scan_directory
 from alimail_core.registry import Registry
-from alimail_core.sheet_options import SheetOptions
+from alimail_core.sheets.options import SheetOptions
 
 ANNA = "CN=Li\\, Anna,OU=West,OU=Sales,OU=Staff,DC=corp,DC=example"
 BOB = "CN=Bob,OU=Staff,DC=corp,DC=example"

@@ -16,11 +16,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from alimail_core import sheets
 from alimail_core.errors import InputError
-from alimail_core.roster import COLUMNS, RosterRow, branching, in_waves, read_roster, scan_roster
-from alimail_core.roster_template import write_accounts, write_template
 from alimail_core.secrets import Secret
+from alimail_core.sheets import files
+from alimail_core.sheets.roster import COLUMNS, RosterRow, branching, in_waves, read_roster, scan_roster
+from alimail_core.sheets.templates import write_accounts, write_template
 
 ENGLISH = [
     "source address",
@@ -329,9 +329,9 @@ def test_a_workbook_that_unpacks_to_too_much_is_refused(
     """The limit holds for what is unpacked as well as for the file."""
     path = _xlsx(tmp_path / "r.xlsx", [FIRST, ["a@b", "c@d"]])
     padded = _replaced(path, lambda octets: octets.replace(b"<sheetData", b" " * 1_000_000 + b"<sheetData"))
-    monkeypatch.setattr(sheets, "MAX_OCTETS", 200_000)
+    monkeypatch.setattr(files, "MAX_OCTETS", 200_000)
     assert _faults(padded)[0][1] == "is too large when it is unpacked"
-    monkeypatch.setattr(sheets, "MAX_OCTETS", 1_000)
+    monkeypatch.setattr(files, "MAX_OCTETS", 1_000)
     assert _faults(path)[0][1] == "has more than 1000 octets"
 
 
@@ -340,7 +340,7 @@ def test_too_many_rows_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """The limit on rows holds for both formats."""
     rows = [FIRST, *([f"a{number}@b", f"a{number}@c"] for number in range(10))]
     path = _xlsx(tmp_path / "r.xlsx", rows) if suffix == "xlsx" else _roster(tmp_path, rows)
-    monkeypatch.setattr(sheets, "MAX_ROWS", 10)
+    monkeypatch.setattr(files, "MAX_ROWS", 10)
     assert _faults(path)[0][1] == "has more than 10 rows"
 
 
@@ -480,9 +480,9 @@ def test_a_column_called_hash_makes_the_headings_no_note(tmp_path: Path) -> None
 
 def test_cells_that_are_written_are_never_formulas(tmp_path: Path) -> None:
     """What begins like a formula is text in both formats."""
-    sheets.write_sheet(tmp_path / "a.csv", [["=1+1", "\x1b"]])
+    files.write_sheet(tmp_path / "a.csv", [["=1+1", "\x1b"]])
     assert (tmp_path / "a.csv").read_bytes() == b"\xef\xbb\xbf'=1+1,\\x1b\r\n"
-    sheets.write_sheet(tmp_path / "a.xlsx", [["=1+1", "\x1b"]])
+    files.write_sheet(tmp_path / "a.xlsx", [["=1+1", "\x1b"]])
     workbook = openpyxl.load_workbook(tmp_path / "a.xlsx")
     assert [(cell.value, cell.data_type) for cell in next(iter(workbook.worksheets[0].rows))] == [
         ("=1+1", "s"),
@@ -493,4 +493,4 @@ def test_cells_that_are_written_are_never_formulas(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("index", "name"), [(0, "A"), (25, "Z"), (26, "AA"), (701, "ZZ"), (702, "AAA")])
 def test_columns_are_named_as_in_a_spreadsheet(index: int, name: str) -> None:
     """After Z comes AA."""
-    assert sheets.column_letters(index) == name
+    assert files.column_letters(index) == name

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from alimail_core import sheets
-from alimail_core.roster import Roster, scan_roster
-from alimail_core.sheets import SheetError, read_sheets
+from alimail_core.sheets import files
+from alimail_core.sheets.files import SheetError, read_sheets
+from alimail_core.sheets.roster import Roster, scan_roster
 
 COMMON = "".join(
     bytes((row, column)).decode("gb2312", "ignore")
@@ -29,7 +29,7 @@ def roster_of(tmp_path: Path, text: str, encoding: str) -> Roster:
 
 def guesses(octets: bytes) -> tuple[str, list[str]]:
     """Return a text as it is read, and what is said of how."""
-    text, guess = sheets._decode(octets)
+    text, guess = files._decode(octets)
     return text, guess.split()[:1]
 
 

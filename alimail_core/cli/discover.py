@@ -88,7 +88,7 @@ def discover(
 
 def _by_domain(addresses: Sequence[str]) -> dict[str, list[str]]:
     """Return the addresses by their domains. Raises ``InputError`` with all that are none."""
-    from alimail_core.roster import address_fault
+    from alimail_core.sheets.roster import address_fault
 
     faults = [
         Fault(address, *fault) for address in addresses if (fault := address_fault(address)) is not None

@@ -276,7 +276,7 @@ class _Interview:
 
     def raise_faults(self) -> None:
         """Raise ``InputError`` with all faults, where there are any."""
-        from alimail_core.roster import count
+        from alimail_core.sheets.roster import count
 
         if self.faults:
             remedy = "`alimail init --help` tells what fits."
@@ -323,7 +323,7 @@ def _refuse_existing(path: Path) -> None:
 def _write(registry: Registry, config: Path, answers: dict[str, Table], sheet: Path) -> str:
     """Write both files; return the configuration."""
     from alimail_core.config.text import example
-    from alimail_core.roster_template import write_template
+    from alimail_core.sheets.templates import write_template
 
     text = example(registry, answers)
     try:

@@ -46,7 +46,7 @@ def roster(
       alimail roster template employees -o employees.xlsx --language zh
       alimail roster template groups -o groups.csv
     """
-    from alimail_core.roster_template import write_template
+    from alimail_core.sheets.templates import write_template
 
     write_template(output, language.value, kind.value)
     say(f"written: {output}", f"Next: fill it in, {NEXT[kind]}")

@@ -32,7 +32,10 @@ from alimail_core.messages import MessageFilter
 from alimail_core.model import Remark
 from alimail_core.options import TransferOptions
 from alimail_core.registry import Registry
-from alimail_core.roster import (
+from alimail_core.sameness import is_own_target
+from alimail_core.secrets import NO_SECRET, Secret
+from alimail_core.sheets.options import SheetOptions
+from alimail_core.sheets.roster import (
     Column,
     RosterRow,
     address_fault,
@@ -44,9 +47,6 @@ from alimail_core.roster import (
     scan_roster,
     shared,
 )
-from alimail_core.sameness import is_own_target
-from alimail_core.secrets import NO_SECRET, Secret
-from alimail_core.sheet_options import SheetOptions
 from alimail_core.spec import AccountSpec, Endpoint, MigrationSpec, ProvisionSpec
 from alimail_core.structure import KeyPath, Misfits, did_you_mean, structure
 from alimail_core.text import printable

@@ -13,9 +13,9 @@ from alimail_core.messages import MessageFilter
 from alimail_core.model import SpecialUse
 from alimail_core.options import TransferOptions
 from alimail_core.pace import Pace
-from alimail_core.roster import Column, address_fault
 from alimail_core.secrets import Secret
-from alimail_core.sheet_options import EmployeeColumn, GroupColumn
+from alimail_core.sheets.options import EmployeeColumn, GroupColumn
+from alimail_core.sheets.roster import Column, address_fault
 from alimail_core.units import parse_duration
 
 Use = Literal["all", "archive", "drafts", "flagged", "important", "junk", "sent", "trash"]

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from attrs import evolve, frozen
 
-from alimail_core.columns import Columns, Findings, Table, read_table
 from alimail_core.errors import Fault, InputError
 from alimail_core.provisioning.directory import (
     Directory,
@@ -33,10 +32,11 @@ from alimail_core.provisioning.roster import (
     GROUP_COLUMNS,
     split_addresses,
 )
-from alimail_core.roster import address_fault, count
-from alimail_core.roster_template import Language
-from alimail_core.sheet_options import EmployeeColumn, GroupColumn
-from alimail_core.sheets import Row, write_sheet
+from alimail_core.sheets.columns import Columns, Findings, Table, read_table
+from alimail_core.sheets.files import Row, write_sheet
+from alimail_core.sheets.options import EmployeeColumn, GroupColumn
+from alimail_core.sheets.roster import address_fault, count
+from alimail_core.sheets.templates import Language
 from alimail_core.text import printable
 
 PART: Final = 3_000

@@ -33,8 +33,8 @@ from alimail_core.provisioning.passwords import PasswordFile
 from alimail_core.provisioning.plan import Plan, Wish, plan
 from alimail_core.provisioning.roster import read_directory
 from alimail_core.registry import Registry
-from alimail_core.roster_template import Language
 from alimail_core.seam import Clock, Stop
+from alimail_core.sheets.templates import Language
 from alimail_core.spec import ProvisionSpec
 
 

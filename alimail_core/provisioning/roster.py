@@ -13,7 +13,6 @@ from typing import Any, ClassVar, Final
 
 from attrs import Factory, define, evolve, field, frozen
 
-from alimail_core.columns import Columns, Findings, Table, read_table, unfit, wanted
 from alimail_core.errors import InputError
 from alimail_core.provisioning.directory import (
     NOBODY,
@@ -35,10 +34,11 @@ from alimail_core.provisioning.distinguished import (
 from alimail_core.provisioning.faults import tell_doubled, tell_twin_departments
 from alimail_core.provisioning.passwords import password_fault
 from alimail_core.provisioning.plan import Wish
-from alimail_core.roster import address_fault, count
 from alimail_core.secrets import Secret, cell_fault, file_remark, parse_cell
-from alimail_core.sheet_options import LDAP, EmployeeColumn, GroupColumn, SheetOptions
-from alimail_core.sheets import Row
+from alimail_core.sheets.columns import Columns, Findings, Table, read_table, unfit, wanted
+from alimail_core.sheets.files import Row
+from alimail_core.sheets.options import LDAP, EmployeeColumn, GroupColumn, SheetOptions
+from alimail_core.sheets.roster import address_fault, count
 from alimail_core.text import printable
 
 EMPLOYEE_COLUMNS: Final[Mapping[EmployeeColumn, tuple[str, ...]]] = {

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alimail_core.sheets import Row, _plain_worksheets, _worksheets, read_sheets
+from alimail_core.sheets.files import Row, _plain_worksheets, _worksheets, read_sheets
 
 # Not what openpyxl itself takes for a formula, an error or an escape when it writes.
 TEXTS = st.none() | st.text(

@@ -21,9 +21,9 @@ from xml.parsers import expat
 from attrs import field, frozen
 
 from alimail_core.model import Remark
+from alimail_core.sheets.text_workbook import NotPlain, text_sheets
 from alimail_core.text import cell as safe_cell
 from alimail_core.text import printable
-from alimail_core.text_sheets import NotPlain, text_sheets
 
 MAX_ROWS: Final = 100_000
 MAX_COLUMNS: Final = 200

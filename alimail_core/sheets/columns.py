@@ -17,7 +17,7 @@ from attrs import Factory, define, field, frozen
 
 from alimail_core.errors import Fault
 from alimail_core.model import Remark
-from alimail_core.sheets import Cell, Row, SheetError, read_sheets
+from alimail_core.sheets.files import Cell, Row, SheetError, read_sheets
 from alimail_core.structure import did_you_mean
 from alimail_core.text import printable
 

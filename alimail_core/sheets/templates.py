@@ -8,10 +8,10 @@ from typing import Any, Final, Literal, TypeAlias
 
 from attrs import frozen
 
-from alimail_core import roster
 from alimail_core.errors import InputError
 from alimail_core.provisioning import roster as provisioning_roster
-from alimail_core.sheets import Check, write_sheet
+from alimail_core.sheets import roster
+from alimail_core.sheets.files import Check, write_sheet
 from alimail_core.text import printable
 
 Language: TypeAlias = Literal["en", "zh"]
