@@ -85,6 +85,12 @@ def _distinguished(organisation: Organisation, request: Request, node: Element) 
     address = node.findtext("t:Mailbox/t:EmailAddress", None, NAMESPACES)
     if name == "publicfoldersroot":
         store = organisation.public
+        if address is not None:
+            raise Failure(
+                "ErrorInvalidOperation", "It is not valid to specify a mailbox with the public folder root."
+            )
+        if request.mailbox is None:
+            raise Failure("ErrorMissingEmailAddress", NO_MAILBOX)
         if store is None:
             raise Failure(
                 "ErrorNoPublicFolderReplicaAvailable", "There is no public folder replica available."
@@ -128,7 +134,15 @@ def find_item(organisation: Organisation, request: Request, node: Element) -> It
     _require_access(organisation, request, store)
     if folder is None or item is None:
         raise Failure("ErrorItemNotFound", "The specified object was not found in the store.")
+    require_read(request, folder)
     return item
+
+
+def require_read(request: Request, folder: Folder) -> None:
+    """Refuse what is in a public folder to those who may only see that it is there."""
+    address = request.mailbox.address if request.mailbox else ""
+    if folder.readers is not None and address not in folder.readers:
+        raise Failure("ErrorAccessDenied", "Access is denied. Check credentials and try again.")
 
 
 def folders_named(request: Request, where: str) -> list[Element]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
-from tests.exchange.access import find_folder, find_item, folders_named
+from tests.exchange.access import find_folder, find_item, folders_named, require_read
 from tests.exchange.calls import Call, each, refuse_content
 from tests.exchange.restrictions import chosen, in_order
 from tests.exchange.shapes import Shape, folder_writer, item_writer
@@ -50,7 +50,8 @@ def find_folders(call: Call) -> bytes:
 
     def one(node: Element) -> bytes:
         parent = find_folder(call.organisation, call.request, node)
-        if traversal == "Deep" and parent.distinguished == "publicfoldersroot":
+        require_read(call.request, parent)
+        if traversal == "Deep" and parent.mailbox is call.organisation.public:
             raise Failure(
                 "ErrorOperationNotAllowedWithPublicFolderRoot",
                 "Only folder shallow traversal is supported for public folder root.",
@@ -75,7 +76,8 @@ def find_items(call: Call) -> bytes:
 
     def one(node: Element) -> bytes:
         folder = find_folder(call.organisation, call.request, node)
-        found = folder.newest_first() if traversal == "Shallow" else []
+        require_read(call.request, folder)
+        found = folder.newest_first() if traversal == "Shallow" and not folder.elsewhere else []
         found = in_order(chosen(found, call.request), call.request)
         page, attributes = _page(found, call, "m:IndexedPageItemView")
         inside = b"".join(write(item) for item in page)

@@ -132,6 +132,10 @@ def folder_id(folder: Folder, name: str = "FolderId") -> bytes:
     return f'<t:{name} Id="{folder.id}" ChangeKey="{folder.change_key}"/>'.encode()
 
 
+def _parent_id(folder: Folder, parent: Folder) -> bytes:
+    return f'<t:ParentFolderId Id="{folder.parent_id}" ChangeKey="{parent.change_key}"/>'.encode()
+
+
 _FOLDER_ELEMENTS: Final = {
     "IPF.Appointment": "CalendarFolder",
     "IPF.Contact": "ContactsFolder",
@@ -152,7 +156,7 @@ _RIGHTS: Final = b"".join(
 _FOLDER_BEFORE: Final = (
     Property[Folder](
         "folder:ParentFolderId",
-        lambda it: folder_id(it.parent, "ParentFolderId") if it.parent is not None else b"",
+        lambda it: _parent_id(it, it.parent) if it.parent is not None else b"",
     ),
     Property[Folder](
         "folder:FolderClass", lambda it: element("FolderClass", it.folder_class) if it.folder_class else b""

@@ -136,6 +136,10 @@ class Folder:
     distinguished: str | None = None
     search: bool = False
     hidden: bool = False
+    readers: set[str] | None = None
+    """Of a public folder: addresses of those who may read in it; ``None``: everybody."""
+    elsewhere: bool = False
+    """Of a public folder: its content is in another mailbox than requests without routing headers come to."""
     items: dict[int, Item] = field(factory=dict)
     children: list[Folder] = field(factory=list)
     log: ChangeLog = field(factory=ChangeLog)
@@ -151,6 +155,15 @@ class Folder:
     def change_key(self) -> str:
         """What ``FolderId/@ChangeKey`` says."""
         return _change_key(b"AQAAABYA", self.number, self.changed)
+
+    @property
+    def parent_id(self) -> str | None:
+        """What ``ParentFolderId/@Id`` says; of the topmost public folders not the root that was asked for."""
+        if self.parent is None:
+            return None
+        return (
+            self.mailbox.identify(0) if self.parent.distinguished == "publicfoldersroot" else self.parent.id
+        )
 
     @property
     def path(self) -> FolderPath:

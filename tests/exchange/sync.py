@@ -158,6 +158,8 @@ def _sync_folder(call: Call, node: Element) -> Folder:
                 "ErrorSyncFolderNotFound", "The folder to be synchronized could not be found."
             ) from failure
         raise
+    if folder.mailbox is call.organisation.public:  # the reference says so; which code it is, it does not
+        raise Failure("ErrorInvalidOperation", "Public folders cannot be synchronized.")
     if folder.search:
         raise Failure("ErrorInvalidFolderTypeForOperation", "Search folders cannot be synchronized.")
     return folder

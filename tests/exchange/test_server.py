@@ -335,14 +335,14 @@ def test_identifiers_open_no_other_mailbox(asker: Asker) -> None:
 
 
 def test_the_archive_and_the_public_folders_are_trees_of_their_own(asker: Asker) -> None:
-    """Each has its root, where there is one; a deep search from the public root is refused."""
+    """Each has its root, where there is one; of public folders there is neither a deep search nor a sync state."""
     archive = '<m:FolderIds><t:DistinguishedFolderId Id="archivemsgfolderroot"/></m:FolderIds>'
     public = '<m:FolderIds><t:DistinguishedFolderId Id="publicfoldersroot"/></m:FolderIds>'
     assert asker.get_folder(archive).codes == ["ErrorArchiveMailboxNotEnabled"]
     assert asker.get_folder(public).codes == ["ErrorNoPublicFolderReplicaAvailable"]
     organisation = asker.server.organisation
     item = organisation.add_archive(organisation.mailboxes["amy@old.example"]).deliver(["Old"], message())
-    organisation.add_public_folders().deliver(["Notices"], message())
+    notice = organisation.add_public_folders().deliver(["Notices"], message())
     assert asker.get_folder(archive).codes == ["NoError"]
     assert asker.get_items(item.id).codes == ["NoError"]
     shape = "<m:FolderShape><t:BaseShape>Default</t:BaseShape></m:FolderShape>"
@@ -352,6 +352,23 @@ def test_the_archive_and_the_public_folders_are_trees_of_their_own(asker: Asker)
     ]
     shallow = asker.ask("FindFolder", shape + parents, attributes='Traversal="Shallow"')
     assert shallow.texts("t:DisplayName") == ["Notices"]
+    own = f'<m:SyncFolderId><t:FolderId Id="{notice.folder.id}"/></m:SyncFolderId>'
+    items = "<m:ItemShape><t:BaseShape>IdOnly</t:BaseShape></m:ItemShape>"
+    most = "<m:MaxChangesReturned>10</m:MaxChangesReturned>"
+    assert asker.ask("SyncFolderItems", items + own + most).codes == ["ErrorInvalidOperation"]
+    assert asker.get_folder(_of("amy@old.example", "publicfoldersroot")).codes == ["ErrorInvalidOperation"]
+
+
+def test_a_public_folder_may_be_seen_and_not_read(asker: Asker) -> None:
+    """Who has no right to what is in it hears that it is there, and no more."""
+    public = asker.server.organisation.add_public_folders()
+    item = public.deliver(["Board"], message())
+    item.folder.readers = {"bob@old.example"}
+    folder = f'<m:FolderIds><t:FolderId Id="{item.folder.id}"/></m:FolderIds>'
+    assert asker.get_folder(folder).codes == ["NoError"]
+    assert asker.get_items(item.id).codes == ["ErrorAccessDenied"]
+    item.folder.readers.add("amy@old.example")
+    assert asker.get_items(item.id).codes == ["NoError"]
 
 
 # -- other ways in
