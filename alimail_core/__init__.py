@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         OverQuota,
         PluginError,
         Refused,
+        Remark,
         Throttled,
         Transient,
     )
@@ -89,7 +90,6 @@ if TYPE_CHECKING:
         NotStored,
         PathRules,
         Quota,
-        Remark,
         SinkTraits,
         SpecialUse,
         Stored,
@@ -158,7 +158,7 @@ _HOMES = {
     ),
     "errors": (
         "AlimailError Denied Fault InDoubt InputError Interrupted LeaseHeld LeaseLost LedgerError LoginDenied "
-        "OverQuota PluginError Refused Throttled Transient"
+        "OverQuota PluginError Refused Remark Throttled Transient"
     ),
     "events": (
         "BatchSettled Event FolderListed FolderSettled MessagesProven Noted Observer PassEnded PassStarted "
@@ -174,7 +174,7 @@ _HOMES = {
     "model": (
         "BATCH_MESSAGES BATCH_OCTETS INBOX PAGE SYSTEM_FLAGS Batch Changes Cursor Delivery Entry "
         "FlagChange Folder FolderCount FolderPath Gone Headers LeftBehind MailCount Message Moved NotStored "
-        "PathRules Quota Remark SinkTraits SpecialUse Stored Traits Unreadable Unusable"
+        "PathRules Quota SinkTraits SpecialUse Stored Traits Unreadable Unusable"
     ),
     "network": "NobodyThere NoTls ServerOptions dial find_tls tls_context tls_error tls_remark",
     "options": "TransferOptions",

@@ -9,8 +9,8 @@ from attrs import frozen
 
 from alimail_core.contract import Sink, Source
 from alimail_core.ends import Ends
-from alimail_core.errors import AlimailError, InputError, Interrupted
-from alimail_core.model import Folder, Quota, Remark
+from alimail_core.errors import AlimailError, InputError, Interrupted, Remark
+from alimail_core.model import Folder, Quota
 from alimail_core.secrets import Secret
 
 SIDES: Final = ("source", "target")

@@ -43,6 +43,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from attrs import field, frozen
 
+from alimail_core.errors import Remark
 from alimail_core.model import (
     Batch,
     Changes,
@@ -59,7 +60,6 @@ from alimail_core.model import (
     Moved,
     NotStored,
     Quota,
-    Remark,
     SinkTraits,
     SpecialUse,
     Stored,

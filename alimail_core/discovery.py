@@ -18,9 +18,8 @@ from attrs import define, evolve, field, frozen
 
 from alimail_core import autoconfig
 from alimail_core.contract import SourceKind
-from alimail_core.errors import AlimailError
+from alimail_core.errors import AlimailError, Remark
 from alimail_core.executors import in_order
-from alimail_core.model import Remark
 from alimail_core.network import PROBE_SECONDS, ServerOptions, tls_context
 from alimail_core.registry import Registry
 from alimail_core.seam import Clock

@@ -10,8 +10,8 @@ from typing import Any
 from attrs import Attribute, evolve, field, fields, frozen
 
 from alimail_core.contract import Credentials, Sink, SinkKind, Source, SourceKind
+from alimail_core.errors import Remark
 from alimail_core.governor import GovernedSink, GovernedSource, Governor
-from alimail_core.model import Remark
 from alimail_core.network import NobodyThere, NoTls
 from alimail_core.registry import Registry
 from alimail_core.seam import Clock

@@ -19,12 +19,9 @@ No message of any error may hold a password or a message's content.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from attrs import frozen
-
-if TYPE_CHECKING:
-    from alimail_core.model import Remark
 
 
 class AlimailError(Exception):
@@ -143,6 +140,16 @@ class Fault:
 
     where: str
     message: str
+    remedy: str = ""
+
+
+@frozen
+class Remark:
+    """Something worth telling, such as what ``alimail check`` finds. ``remedy`` is empty where nothing need be done."""
+
+    level: str
+    """``"ok"``, ``"note"``, ``"warning"`` or ``"fault"``."""
+    text: str
     remedy: str = ""
 
 

@@ -26,7 +26,7 @@ from typing import TypeVar
 from attrs import Factory, define
 
 from alimail_core.contract import Sink, Source
-from alimail_core.errors import Denied, Interrupted, Throttled, Transient, Unreached
+from alimail_core.errors import Denied, Interrupted, Remark, Throttled, Transient, Unreached
 from alimail_core.model import (
     Batch,
     Changes,
@@ -42,7 +42,6 @@ from alimail_core.model import (
     Moved,
     NotStored,
     Quota,
-    Remark,
     SinkTraits,
     SpecialUse,
     Stored,

@@ -22,13 +22,13 @@ from attrs import asdict, evolve, frozen
 
 from alimail_core.check import SIDES, CheckResult, check_account
 from alimail_core.ends import Ends, endpoint_name, written_in_order
-from alimail_core.errors import AlimailError, InputError, Interrupted, Unreached
+from alimail_core.errors import AlimailError, InputError, Interrupted, Remark, Unreached
 from alimail_core.events import Event, Noted, Observer, PassEnded
 from alimail_core.executors import in_order
 from alimail_core.governor import Governor
 from alimail_core.ledger import Ledger
 from alimail_core.listening import Heard, listen
-from alimail_core.model import INBOX, Remark
+from alimail_core.model import INBOX
 from alimail_core.plan import AccountPlan, override_of, plan_account
 from alimail_core.registry import Registry
 from alimail_core.running import ORDINARY, Running, Wish

@@ -9,12 +9,11 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from attrs import field, frozen
 
-if TYPE_CHECKING:
-    from alimail_core.errors import InDoubt, Refused, Transient
+from alimail_core.errors import InDoubt, Refused, Transient
 
 FolderPath: TypeAlias = tuple[str, ...]
 """A folder's name as Unicode components, outermost first, without delimiter or wire encoding."""
@@ -281,13 +280,3 @@ class LeftBehind:
 
     path: FolderPath
     items: int
-
-
-@frozen
-class Remark:
-    """Something that ``alimail check`` tells of an endpoint. ``remedy`` is empty where nothing need be done."""
-
-    level: str
-    """``"ok"``, ``"note"``, ``"warning"`` or ``"fault"``."""
-    text: str
-    remedy: str = ""

@@ -19,8 +19,7 @@ from typing import ClassVar, Final, Literal, TypeVar
 from attrs import evolve, frozen
 
 from alimail_core.contract import option
-from alimail_core.errors import AlimailError, Denied, InputError, Transient
-from alimail_core.model import Remark
+from alimail_core.errors import AlimailError, Denied, InputError, Remark, Transient
 
 PROBE_SECONDS: Final = 15.0
 """How long a server may take to answer each step while it is found out what it has."""

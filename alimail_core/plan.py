@@ -14,13 +14,13 @@ from attrs import define, frozen
 from alimail_core.check import fault_of, worst
 from alimail_core.contract import MapContext, Sink, Source
 from alimail_core.ends import Ends
-from alimail_core.errors import AlimailError, Interrupted
+from alimail_core.errors import AlimailError, Interrupted, Remark
 from alimail_core.folders.mapping import Mapped, Skipped, map_folders, places_kept
 from alimail_core.folders.policy import FolderPolicy
 from alimail_core.ledger import Book, Row, State
 from alimail_core.ledger.rows import FolderRow, contradicts
 from alimail_core.messages import MessageFilter
-from alimail_core.model import Changes, Cursor, Entry, Folder, FolderPath, Remark, SpecialUse, Unusable
+from alimail_core.model import Changes, Cursor, Entry, Folder, FolderPath, SpecialUse, Unusable
 from alimail_core.registry import Registry
 from alimail_core.spec import AccountSpec
 

@@ -17,10 +17,9 @@ from attrs import define, evolve, field, frozen
 
 from alimail_core.check import prompt_remark
 from alimail_core.contract import ExecutorKind
-from alimail_core.errors import AlimailError, Denied, Unreached
+from alimail_core.errors import AlimailError, Denied, Remark, Unreached
 from alimail_core.events import Event, PassEnded, Waiting
 from alimail_core.executors import LOOK
-from alimail_core.model import Remark
 from alimail_core.pace import shared
 from alimail_core.seam import PATIENCE
 from alimail_core.spec import AccountSpec, MigrationSpec

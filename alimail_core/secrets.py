@@ -30,8 +30,7 @@ from typing import Final
 
 from attrs import evolve, field, frozen
 
-from alimail_core.errors import InputError, LoginDenied, Transient
-from alimail_core.model import Remark
+from alimail_core.errors import InputError, LoginDenied, Remark, Transient
 from alimail_core.text import printable
 
 MAX_OCTETS: Final = 64 * 1024

@@ -7,9 +7,10 @@ from typing import Any
 
 from attrs import field, frozen
 
+from alimail_core.errors import Remark
 from alimail_core.folders.policy import FolderPolicy
 from alimail_core.messages import EVERYTHING, MessageFilter
-from alimail_core.model import FolderPath, Remark
+from alimail_core.model import FolderPath
 from alimail_core.options import TransferOptions
 from alimail_core.pace import Pace
 from alimail_core.secrets import Secret

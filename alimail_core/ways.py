@@ -14,9 +14,9 @@ from typing import Any
 from attrs import evolve, frozen
 
 from alimail_core.contract import SinkKind, SourceKind
+from alimail_core.errors import Remark
 from alimail_core.ledger import Ledger
 from alimail_core.ledger.servers import Place, Way, keep_way, known_way
-from alimail_core.model import Remark
 from alimail_core.network import ServerOptions
 from alimail_core.spec import AccountSpec, Endpoint
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 
+from alimail_core.errors import Remark
 from alimail_core.ledger.facts import AccountFacts, Balance, NamedProblem, PlacedFolder, Point
-from alimail_core.model import Remark
 from alimail_core.proof.results import AccountProof, Finding, FolderProof
 from alimail_core.proof.store import ProofStore
 from alimail_core.report.contents import AccountReport, Report

@@ -9,10 +9,10 @@ import pytest
 from attrs import evolve
 
 from alimail_core.check import CheckResult, worst
-from alimail_core.errors import Interrupted
+from alimail_core.errors import Interrupted, Remark
 from alimail_core.folders.policy import FolderPolicy, FolderRule
 from alimail_core.hookspec import hookimpl
-from alimail_core.model import INBOX, Changes, Cursor, Folder, FolderPath, Remark, SpecialUse, Unusable
+from alimail_core.model import INBOX, Changes, Cursor, Folder, FolderPath, SpecialUse, Unusable
 from alimail_core.plan import AccountPlan
 from alimail_core.secrets import Secret
 from alimail_core.testing.memory import MemorySource, MemoryTraits

@@ -12,9 +12,9 @@ from attrs import evolve
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from alimail_core.errors import Remark
 from alimail_core.ledger.facts import AccountFacts, Balance, NamedProblem, PlacedFolder
 from alimail_core.markup import tag
-from alimail_core.model import Remark
 from alimail_core.proof.results import AccountProof, Finding, FolderProof
 from alimail_core.proof.store import ProofStore
 from alimail_core.report.contents import AccountReport, Report

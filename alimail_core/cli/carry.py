@@ -15,9 +15,9 @@ from alimail_core.errors import InputError
 if TYPE_CHECKING:
     from alimail_core.cli.frame import Frame
     from alimail_core.cli.tally import Sizes
+    from alimail_core.errors import Remark
     from alimail_core.events import Observer
     from alimail_core.migration import MigrationSummary
-    from alimail_core.model import Remark
     from alimail_core.spec import AccountSpec, MigrationSpec
     from alimail_core.transfer import PassSummary
 

@@ -15,7 +15,7 @@ from alimail_core.cli.output import MARKS, count_text, remark_lines, say, write_
 
 if TYPE_CHECKING:
     from alimail_core.check import CheckResult
-    from alimail_core.model import Remark
+    from alimail_core.errors import Remark
 
 
 def check(

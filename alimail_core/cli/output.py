@@ -15,7 +15,8 @@ from alimail_core.units import duration_text as duration_text
 from alimail_core.units import octets_text as octets_text
 
 if TYPE_CHECKING:
-    from alimail_core.model import FolderPath, Remark
+    from alimail_core.errors import Remark
+    from alimail_core.model import FolderPath
 
 STATE_WORDS = {
     "done": "all there",

@@ -26,10 +26,9 @@ from alimail_core.config.tables import (
 )
 from alimail_core.config.toml_lines import nearest
 from alimail_core.contract import ExecutorKind, SinkKind, SourceKind
-from alimail_core.errors import Fault, InputError, PluginError
+from alimail_core.errors import Fault, InputError, PluginError, Remark
 from alimail_core.kinds import PROVISION_KEYS, RESERVED
 from alimail_core.messages import MessageFilter
-from alimail_core.model import Remark
 from alimail_core.options import TransferOptions
 from alimail_core.registry import Registry
 from alimail_core.sameness import is_own_target

@@ -18,23 +18,13 @@ from attrs import evolve
 from alimail_core.check import fault_of
 from alimail_core.contract import Sink, Source
 from alimail_core.ends import Ends
-from alimail_core.errors import AlimailError, Interrupted
+from alimail_core.errors import AlimailError, Interrupted, Remark
 from alimail_core.events import MessagesProven, Observer, ProofEnded, ProofStarted
 from alimail_core.folders.policy import FolderPolicy
 from alimail_core.header import fingerprint
 from alimail_core.ledger.rows import from_date, join_flags
 from alimail_core.messages import MessageFilter
-from alimail_core.model import (
-    Changes,
-    Folder,
-    FolderPath,
-    Gone,
-    Message,
-    Remark,
-    SpecialUse,
-    Unreadable,
-    Unusable,
-)
+from alimail_core.model import Changes, Folder, FolderPath, Gone, Message, SpecialUse, Unreadable, Unusable
 from alimail_core.plan import map_account
 from alimail_core.proof.differences import difference
 from alimail_core.proof.mismatches import ALONE, MISSING, Place, sum_up

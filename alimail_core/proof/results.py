@@ -13,7 +13,8 @@ from typing import TypeAlias
 
 from attrs import frozen
 
-from alimail_core.model import FolderPath, Remark
+from alimail_core.errors import Remark
+from alimail_core.model import FolderPath
 
 MAX_FINDINGS = 1_000
 """What a folder names of one kind; a mailbox that was emptied would name every message."""

@@ -20,13 +20,13 @@ from attrs import Factory, asdict, define, evolve
 from alimail_core.check import fault_of
 from alimail_core.contract import Sink, Source
 from alimail_core.ends import Ends
-from alimail_core.errors import AlimailError, Interrupted, LeaseHeld
+from alimail_core.errors import AlimailError, Interrupted, LeaseHeld, Remark
 from alimail_core.events import MessagesProven, Observer, ProofEnded, ProofStarted
 from alimail_core.folders.policy import FolderPolicy
 from alimail_core.ledger import Book, Ledger, ProblemRow, Row, State
 from alimail_core.ledger.rows import FolderRow, contradicts, split_flags
 from alimail_core.messages import MessageFilter
-from alimail_core.model import Changes, Entry, Folder, FolderPath, Remark, Unusable
+from alimail_core.model import Changes, Entry, Folder, FolderPath, Unusable
 from alimail_core.plan import map_account, previous_places
 from alimail_core.proof.readback import Readback, Reading
 from alimail_core.proof.results import (

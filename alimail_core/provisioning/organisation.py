@@ -11,10 +11,9 @@ from pathlib import Path
 from attrs import evolve, field, frozen
 
 from alimail_core.contract import Provisioner
-from alimail_core.errors import InputError
+from alimail_core.errors import InputError, Remark
 from alimail_core.ledger import Ledger
 from alimail_core.ledger.steps import StepBook, StepRow, StepState
-from alimail_core.model import Remark
 from alimail_core.provisioning.apply import Provisioned, provision
 from alimail_core.provisioning.console_sheets import read_export, write_import
 from alimail_core.provisioning.directory import (

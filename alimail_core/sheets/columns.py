@@ -15,8 +15,7 @@ from typing import Final, Generic, TypeVar
 
 from attrs import Factory, define, field, frozen
 
-from alimail_core.errors import Fault
-from alimail_core.model import Remark
+from alimail_core.errors import Fault, Remark
 from alimail_core.sheets.files import Cell, Row, SheetError, read_sheets
 from alimail_core.structure import did_you_mean
 from alimail_core.text import printable

@@ -20,7 +20,7 @@ from xml.parsers import expat
 
 from attrs import field, frozen
 
-from alimail_core.model import Remark
+from alimail_core.errors import Remark
 from alimail_core.sheets.text_workbook import NotPlain, text_sheets
 from alimail_core.text import cell as safe_cell
 from alimail_core.text import printable

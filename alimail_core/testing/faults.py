@@ -21,7 +21,7 @@ from typing import Never
 from attrs import define, field
 
 from alimail_core.contract import Sink, Source
-from alimail_core.errors import AlimailError, InDoubt, Throttled, Transient
+from alimail_core.errors import AlimailError, InDoubt, Remark, Throttled, Transient
 from alimail_core.model import (
     Batch,
     Changes,
@@ -38,7 +38,6 @@ from alimail_core.model import (
     Moved,
     NotStored,
     Quota,
-    Remark,
     SinkTraits,
     SpecialUse,
     Stored,

@@ -26,20 +26,9 @@ from typing import ClassVar, TypeVar
 from attrs import define, evolve
 
 from alimail_core.contract import Source
-from alimail_core.errors import Transient
+from alimail_core.errors import Remark, Transient
 from alimail_core.header import fingerprint
-from alimail_core.model import (
-    INBOX,
-    Cursor,
-    Entry,
-    Folder,
-    FolderPath,
-    Gone,
-    Message,
-    Remark,
-    Traits,
-    Unusable,
-)
+from alimail_core.model import INBOX, Cursor, Entry, Folder, FolderPath, Gone, Message, Traits, Unusable
 from alimail_core.testing import asking
 from alimail_core.testing.asking import Listing, Mail, listing, messages
 from alimail_core.testing.mail import message, odd_messages
