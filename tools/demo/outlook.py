@@ -27,9 +27,9 @@ from rich.text import Text
 
 from alimail_core import Clock
 from alimail_outlook import rules
-from alimail_outlook.addin.book import Book
 from alimail_outlook.addin.building import Site
 from alimail_outlook.addin.server import application
+from alimail_outlook.addressbook.book import Book
 from alimail_outlook.machine.windows import Windows
 from alimail_outlook.rollout.scripts import SCHEMA
 from plugins.outlook.tests.test_addin_pane import PEOPLE, check, opened

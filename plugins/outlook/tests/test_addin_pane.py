@@ -17,9 +17,9 @@ import uvicorn
 from attrs import define
 
 from alimail_core import Clock
-from alimail_outlook.addin.book import Book
 from alimail_outlook.addin.building import OFFICE_JS, Site
 from alimail_outlook.addin.server import application
+from alimail_outlook.addressbook.book import Book
 from tests.browser import Browser, Page
 
 pytestmark = pytest.mark.slow

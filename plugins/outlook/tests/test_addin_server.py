@@ -19,10 +19,10 @@ from alimail_core import Clock, Registry, Transient
 from alimail_core.cli import main
 from alimail_core.testing import FakeClock
 from alimail_core.testing.servers import Dovecot
-from alimail_outlook.addin.book import LOOK_AGAIN, MOST, Book
 from alimail_outlook.addin.building import Site
 from alimail_outlook.addin.login import HOURS, Limit, Sessions, mail_server
 from alimail_outlook.addin.server import COOKIE, application
+from alimail_outlook.addressbook.book import LOOK_AGAIN, MOST, Book
 
 BASE = "https://addin.example.com/outlook"
 PANE = {"X-Alimail": "pane", "Origin": "https://addin.example.com"}

@@ -23,7 +23,7 @@ from alimail_core import (
     ServerOptions,
     parse_url,
 )
-from alimail_outlook.addin.book import fold
+from alimail_outlook.addressbook.book import fold
 
 HOURS: Final = 12
 """How long a session lasts: a working day."""

@@ -18,9 +18,9 @@ from starlette.routing import Route
 
 from alimail_core import AlimailError, Clock
 from alimail_core.commands import printable
-from alimail_outlook.addin.book import Book, fold
 from alimail_outlook.addin.building import Site, site_files
 from alimail_outlook.addin.login import HOURS, Check, Limit, Sessions
+from alimail_outlook.addressbook.book import Book, fold
 
 Answer: TypeAlias = Callable[[Request], Awaitable[Response]]
 

@@ -110,10 +110,10 @@ def _serve(arguments: dict[str, Any]) -> int:
 
     from alimail_core import Clock, Registry
     from alimail_core.commands import say
-    from alimail_outlook.addin.book import Book
     from alimail_outlook.addin.building import LOOPBACK
     from alimail_outlook.addin.login import mail_server
     from alimail_outlook.addin.server import application
+    from alimail_outlook.addressbook.book import Book
 
     host, port = _listen(arguments["--listen"])
     tls = _tls(arguments["--certificate"], arguments["--key"])

@@ -13,6 +13,7 @@ from attrs import define, field, frozen
 from alimail_core import Clock, Remark
 from alimail_core.autoconfig import NotPublished, fetch, pages, servers
 from alimail_core.commands import printable
+from alimail_outlook.findings import Finding
 from alimail_outlook.rollout.settings import AUTODISCOVER, PORTS, SITES, Service, Site, label
 
 _SECONDS: Final = 5.0
@@ -33,14 +34,6 @@ _QUESTION: Final = """<?xml version="1.0" encoding="utf-8"?>
 <Request><EMailAddress>{}</EMailAddress>
 <AcceptableResponseSchema>http://schemas.microsoft.com/exchange/autodiscover/outlook/responseschema/2006a</AcceptableResponseSchema>
 </Request></Autodiscover>"""
-
-
-@frozen
-class Finding:
-    """One thing that was asked for, and what was found."""
-
-    step: str
-    remark: Remark
 
 
 @frozen

@@ -64,26 +64,19 @@ def _write(domain: str, region: str, folder: Path) -> None:
 
 def _check(domain: str, arguments: dict[str, Any]) -> int:
     from alimail_core import Clock, ServerOptions, tls_context
-    from alimail_core.commands import say, table, write_json
+    from alimail_core.commands import write_json
+    from alimail_outlook.findings import exit_code, show
     from alimail_outlook.rollout.settings_check import Check
 
     ca = Path(arguments["--ca"]) if arguments["--ca"] else None
     check = Check(domain, arguments["--region"], Clock(), tls_context(ServerOptions(domain, ca=ca)))
     findings = list(check.run())
     if arguments["--json"]:
-        told = [
-            {"step": e.step, "level": e.remark.level, "text": e.remark.text, "remedy": e.remark.remedy}
-            for e in findings
-        ]
+        told = [each.told() for each in findings]
         write_json({"domain": domain, "region": check.site.region, "findings": told})
     else:
-        table(
-            ("Step", "Result", "What was found"), [(e.step, e.remark.level, e.remark.text) for e in findings]
-        )
-        for each in findings:
-            if each.remark.remedy:
-                say("", f"{each.step}: {each.remark.text}", f"  -> {each.remark.remedy}")
-    return 3 if any(each.remark.level == "fault" for each in findings) else 0
+        show(findings)
+    return exit_code(findings)
 
 
 COMMAND = Command("settings", _HELP, _settings, _ARGUMENTS)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final, Literal, TypeAlias
 
 from alimail_core.commands import cell
-from alimail_outlook.addin.book import Person
+from alimail_outlook.addressbook.book import Person
 
 Format: TypeAlias = Literal["vcard", "csv", "outlook"]
 FORMATS: Final[tuple[Format, ...]] = ("vcard", "csv", "outlook")
