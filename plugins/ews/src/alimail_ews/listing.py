@@ -13,11 +13,11 @@ from attrs import frozen
 from alimail_core import Changes, Cursor, Entry, Folder, Refused, Unusable
 from alimail_ews.answers import Node
 from alimail_ews.flags import item_of
-from alimail_ews.grades import NO_STATE, Saying, grade, saying_of
+from alimail_ews.grades import NO_FOLDER, NO_STATE, Saying, grade, saying_of
 from alimail_ews.paging import Page, page_of, pages
 from alimail_ews.parallel import ahead
 from alimail_ews.reading import Reader, Sizes
-from alimail_ews.session import Malformed, Session
+from alimail_ews.session import Malformed, NotDone, Session
 from alimail_ews.soap import find_items, sync_items
 
 _CHANGES: Final = 512
@@ -100,8 +100,11 @@ class Lister:
             return None
         try:
             answers = self._answers(sync_items(identifier, state, _CHANGES))
-        except Refused:
-            # A fault in place of an answer: of an operation that the server has not got, or cannot do for anybody.
+        except Refused as refused:
+            # Some servers say by a fault what others say in a response message: of this folder, or of its state.
+            if isinstance(refused, NotDone) and refused.saying.code in NO_STATE | NO_FOLDER:
+                return refused.saying
+            # Otherwise it is of an operation that the server has not got, or cannot do for anybody.
             if state is not None:
                 raise
             self._can_sync = False

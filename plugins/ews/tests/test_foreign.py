@@ -1,0 +1,33 @@
+"""Habits of servers that are not Microsoft's: each was met in grommunio, and none is against the protocol's words."""
+
+from __future__ import annotations
+
+from alimail_core import INBOX, Changes, Unusable
+from alimail_core.testing import message
+from alimail_core.testing.asking import folder_of, listing
+from plugins.ews.tests.conftest import Office
+from tests.exchange import faults
+
+
+def test_a_fault_that_tells_of_a_state_begins_the_folder_anew(office: Office) -> None:
+    """What Exchange says in a response message comes as a fault in its place."""
+    item = office.amy.deliver("inbox", message("one"))
+    with office.open() as source:
+        cursor = listing(source, INBOX).cursor
+        office.server.faults.add(faults.refused("ErrorInvalidSyncStateData"), operation="SyncFolderItems")
+        told = listing(source, INBOX, cursor)
+    assert (list(told.entries), told.complete) == ([item.id], True)
+
+
+def test_a_fault_that_tells_of_a_folder_costs_that_folder_alone(office: Office) -> None:
+    """The server still tells changes of the others."""
+    with office.open() as source:
+        inbox = folder_of(source, INBOX)
+        office.server.faults.add(faults.refused("ErrorFolderNotFound"), operation="SyncFolderItems")
+        (first,) = source.changes([(inbox, None)])
+        assert isinstance(first, Unusable)
+        (second,) = source.changes([(inbox, None)])
+    assert isinstance(second, Changes)
+    assert second.cursor is not None
+    assert second.cursor["state"]
+    assert office.server.requests["FindItem"] == 0
