@@ -45,18 +45,24 @@ HELP = """Move an organisation's mail: every message once, proven.
 
 \b
 One mailbox, without any file:
-  alimail copy imap://anna@mail.old.example alimail://anna@new.example
+  alimail copy imap://anna%40old.example@mail.old.example alimail://anna@new.example
 
 \b
 An organisation:
-  alimail provision   make the new accounts, from a spreadsheet
-  alimail init        write a configuration and a roster to fill in
+  alimail init        write a configuration, and a roster (the list of the accounts) to fill in
   alimail check       try every login, before anything moves
   alimail plan        see what would move, and where to
   alimail migrate     move it; run again at any time for what is new
   alimail verify      is it all there?
   alimail report      write it down, for the files
-  alimail move        all of it in one run, with the accounts
+
+\b
+Where the new accounts are still to be made, from a spreadsheet:
+  alimail provision   make employees, departments and mail groups
+  alimail move        accounts and mail in one run, from the check to the report
+
+\b
+Plug-ins bring verbs of their own, such as `alimail exchange` and `alimail outlook`: `alimail plugins` names them.
 
 \b
 Exit codes: 0 all there; 3 done, with problems that the report names; 2 bad usage or configuration;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,7 +25,7 @@ def check(
     only: options.Only = None,
     wave: options.Wave = None,
     json: options.Json = False,
-    quiet: options.Quiet = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show only what is in the way.")] = False,
 ) -> int:
     """Read the configuration and the roster, then try every account on both sides. Nothing is written.
 

@@ -50,7 +50,7 @@ def copy(
 
     \b
     Examples:
-      alimail copy imap://anna@mail.old.example alimail://anna@new.example
+      alimail copy imap://anna%40old.example@mail.old.example alimail://anna@new.example
       alimail copy "imap://anna@10.0.0.5:143?tls=starttls&ca=old-ca.pem" "alimail://anna@new.example?region=sg"
       alimail copy --source-secret env:OLD --target-secret file:new.txt --verify \\
           imap://anna%40old.example@mail.old.example alimail://anna@new.example

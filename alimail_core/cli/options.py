@@ -31,7 +31,8 @@ Only = Annotated[
     ),
 ]
 Wave = Annotated[
-    int | None, typer.Option("--wave", metavar="N", help="Only accounts of this wave of the roster.")
+    int | None,
+    typer.Option("--wave", metavar="N", help="Only accounts with this number in the roster's column wave."),
 ]
 Json = Annotated[
     bool, typer.Option("--json", help="Write one JSON document, for programs; its keys are told above.")

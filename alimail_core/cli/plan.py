@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,7 +24,7 @@ def plan(
     only: options.Only = None,
     wave: options.Wave = None,
     json: options.Json = False,
-    quiet: options.Quiet = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show only the sum of each account.")] = False,
 ) -> int:
     """Show which folder goes where and why, what still must travel, and what will not go. Nothing is written.
 
@@ -36,7 +36,7 @@ def plan(
       alimail plan --search @sales.example
       alimail plan --only anna@old.example
       alimail plan --wave 1
-      alimail plan --quiet           only the sum of each account
+      alimail plan --quiet
       alimail plan --json > plan.json
 
     \b

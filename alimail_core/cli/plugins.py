@@ -134,9 +134,14 @@ def _add_command(app: typer.Typer, command: Command) -> None:
         group.callback()(_nothing)
         for each in command.commands:
             _add_command(group, each)
-        app.add_typer(group, name=command.name, help=command.help)
+        app.add_typer(group, name=command.name, help=command.help, short_help=_first_sentence(command.help))
     else:
-        app.command(command.name, help=command.help)(_verb(command))
+        app.command(command.name, help=command.help, short_help=_first_sentence(command.help))(_verb(command))
+
+
+def _first_sentence(text: str) -> str:
+    """Return what stands in the list of verbs, whole: left to itself, it would be cut where the line ends."""
+    return f"{' '.join(text.split()).partition('. ')[0].rstrip('.')}."
 
 
 def _nothing() -> None:

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 def verify(
     context: typer.Context,
     source_url: Annotated[
-        str | None, typer.Argument(metavar="[SOURCE_URL", help="With --independent: where the mail was.")
+        str | None, typer.Argument(metavar="SOURCE_URL", help="With --independent: where the mail was.")
     ] = None,
     target_url: Annotated[
-        str | None, typer.Argument(metavar="TARGET_URL]", help="And where it is now.")
+        str | None, typer.Argument(metavar="TARGET_URL", help="And where it is now.")
     ] = None,
     config: options.Config = options.CONFIG,
     search: options.Search = "",
@@ -64,7 +64,7 @@ def verify(
       alimail verify --full --wave 1
       alimail verify --api                 one more witness, which asks no mail server
       alimail verify --independent
-      alimail verify --independent --full imap://anna@mail.old.example alimail://anna@new.example
+      alimail verify --independent --full imap://anna%40old.example@mail.old.example alimail://anna@new.example
 
     \b
     Each message in the source now is proven (in the target, as it was carried), or one of these:
