@@ -40,7 +40,6 @@ HINTS: Final[Mapping[str, str]] = {
     "pop3": "pip install alimail-pop3",
     "ews": "pip install alimail-ews",
     "outlook": "pip install alimail-outlook",
-    "dask": "pip install alimail-dask",
 }
 """How to get the kinds that we know of, by name; with its role where two distributions have one of that name."""
 

@@ -30,13 +30,19 @@ One TOML file, `alimail.toml` unless `--config` names another. Paths are relativ
 fault of it and of the roster at once, with file, line and remedy, before anything is touched.
 """
 
+HOW_TO_READ = (
+    "Every option is here, each explained above it. A key behind a # has the value that holds by itself; to give "
+    "it another, take the # away."
+)
+
 
 def example(registry: Registry, answers: Mapping[str, Mapping[str, object]]) -> str:
     """Return a configuration with every option: what ``answers`` gives (table -> key -> value), the rest commented.
 
     An option that must be given and has no answer is written empty, for its author to fill in.
     """
-    return "\n".join(line for name in TABLES for line in _table(name, registry, answers.get(name, {})))
+    tables = (line for name in TABLES for line in _table(name, registry, answers.get(name, {})))
+    return "\n".join([*_comment(HOW_TO_READ), "", *tables])
 
 
 def reference(registry: Registry) -> str:
@@ -95,9 +101,14 @@ def _markdown(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ").replace("*", "\\*").replace("<", "&lt;")
 
 
+_SIDES = {"source": "Where the mail is now. ", "target": "Where the mail goes. "}
+"""What the commented file says before the summary that both sides share."""
+
+
 def _table(name: str, registry: Registry, given: Mapping[str, object]) -> Iterator[str]:
     if name == "account" and not given:
         yield from _comment("[[account]] tables may list accounts here instead of, or beside, a roster.")
+        yield ""
         return
     if name == "sources":
         yield from _comment(
@@ -106,10 +117,12 @@ def _table(name: str, registry: Registry, given: Mapping[str, object]) -> Iterat
         )
         yield ""
         return
-    yield from _comment(_summary(TABLES[name]))
+    yield from _comment(_SIDES.get(name, "") + _summary(TABLES[name]))
     yield f"[[{name}]]" if name == "account" else f"[{name}]"
     rows = [*describe_options(TABLES[name]), *_plugin_rows(name, registry, given)]
-    for row in rows:
+    for number, row in enumerate(rows):
+        if number:
+            yield ""  # else it is a wall: what explains and what is explained both begin with #
         yield from _line(row, given)
     for key in given.keys() - {row.name for row in rows}:
         yield f"{key} = {toml_text(given[key])}"
