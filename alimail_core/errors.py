@@ -145,7 +145,7 @@ class Fault:
 
 @frozen
 class Remark:
-    """Something worth telling, such as what ``alimail check`` finds. ``remedy`` is empty where nothing need be done."""
+    """Something worth telling, such as what ``check`` finds. ``remedy`` is empty where nothing need be done."""
 
     level: str
     """``"ok"``, ``"note"``, ``"warning"`` or ``"fault"``."""
