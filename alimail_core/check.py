@@ -68,30 +68,22 @@ def check_account(
     taken: list[Folder] = []
 
     def source() -> Iterator[Remark]:
-        remarks = _secret_remarks(account.source_secret, leaves_process)
-        yield from remarks
-        if worst(remarks) == "fault":
-            return
         with ends.source_alone() as side:
             yield from ends.remarks_of_source()
             yield from _look_at_source(side, measured)
 
     def target() -> Iterator[Remark]:
-        remarks = _secret_remarks(account.target_secret, leaves_process)
-        yield from remarks
-        if worst(remarks) == "fault":
-            return
         with ends.sink_alone() as side:
             yield from ends.remarks_of_sink()
             yield from _look_at_sink(side, measured, taken)
 
-    for name, address, look, folders in (
-        ("source", account.source_address, source, measured),
-        ("target", account.target_address, target, taken),
+    for name, address, secret, look, folders in (
+        ("source", account.source_address, account.source_secret, source, measured),
+        ("target", account.target_address, account.target_secret, target, taken),
     ):
         if name not in sides:
             continue
-        remarks = tuple(_collected(look(), tell_bug))
+        remarks = tuple(_collected(_with_secret(secret, leaves_process, look), tell_bug))
         yield CheckResult(
             account.source_address,
             name,
@@ -101,6 +93,16 @@ def check_account(
             sum(folder.messages or 0 for folder in folders),
             sum(folder.octets or 0 for folder in folders),
         )
+
+
+def _with_secret(
+    secret: Secret, leaves_process: bool, look: Callable[[], Iterator[Remark]]
+) -> Iterator[Remark]:
+    """Look at a side, but where its secret cannot be had."""
+    remarks = _secret_remarks(secret, leaves_process)
+    yield from remarks
+    if worst(remarks) != "fault":
+        yield from look()
 
 
 def _collected(remarks: Iterator[Remark], tell_bug: Callable[[Exception], None]) -> Iterator[Remark]:
