@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeAlias
 
+import pytest
 from attrs import field, frozen
 
+from alimail_core.cli import main
 from alimail_core.contract import Argument, Command, Credentials, SinkKind, SourceKind, option
 from alimail_core.errors import LoginDenied
 from alimail_core.hookspec import hookimpl
 from alimail_core.model import Entry, Folder, Gone, Message, Unreadable
 from alimail_core.registry import Registry
 from alimail_core.seam import Clock
-from alimail_core.testing import MemoryMailbox, MemorySink, MemorySource
+from alimail_core.testing import FakeClock, MemoryMailbox, MemorySink, MemorySource
+
+Run: TypeAlias = Callable[..., int]
+"""The command line: it takes words, and returns its exit code."""
 
 PASSWORD = "correct horse"
 SIDES = (("source", "old"), ("target", "new"))
@@ -109,6 +115,16 @@ def registry_of(plugin: MemoryPlugin) -> Registry:
     registry = Registry()
     registry.register(plugin, name="mem", distribution="alimail-mem", version="1.0")
     return registry
+
+
+def command_line(registry: Registry, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Return ``alimail`` in a folder, with the passwords of ``config_of``, and nothing of its user's beside it."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("OLD", PASSWORD)
+    monkeypatch.setenv("NEW", PASSWORD)
+    for name in ("XDG_STATE_HOME", "HOME", "LOCALAPPDATA"):
+        monkeypatch.setenv(name, str(folder / "home"))
+    return lambda *words: main(words, registry, FakeClock())
 
 
 def config_of(*names: str) -> str:

@@ -20,15 +20,13 @@ from alimail_core.cli import VERBS, main
 from alimail_core.cli.copy import default_ledger
 from alimail_core.cli.reference import reference
 from alimail_core.model import INBOX
-from alimail_core.testing import FakeClock, message
-from tests.memory_plugin import PASSWORD, MemoryPlugin, config_of, registry_of
+from alimail_core.testing import message
+from tests.memory_plugin import PASSWORD, MemoryPlugin, Run, command_line, config_of, registry_of
 
 ROOT = Path(__file__).parent.parent
 HEAVY = ("sqlalchemy", "imapclient", "rich", "openpyxl", "mailparser", "structlog", "alimail_imap", "cattrs")
 
 CONFIG = config_of("anna", "bert")
-
-Run = Callable[..., int]
 
 
 @pytest.fixture
@@ -45,13 +43,9 @@ def plugin() -> MemoryPlugin:
 @pytest.fixture
 def run(plugin: MemoryPlugin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Return the command line, in a folder of its own with a configuration for both accounts."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("OLD", PASSWORD)
-    monkeypatch.setenv("NEW", PASSWORD)
-    for name in ("XDG_STATE_HOME", "HOME", "LOCALAPPDATA"):
-        monkeypatch.setenv(name, str(tmp_path / "home"))
+    alimail = command_line(registry_of(plugin), tmp_path, monkeypatch)
     Path("alimail.toml").write_text(CONFIG)
-    return lambda *words: main(words, registry_of(plugin), FakeClock())
+    return alimail
 
 
 def evil(text: str) -> bool:

@@ -35,6 +35,14 @@ def compared(target: Snapshot, *, before: Snapshot | None = None) -> tuple[int, 
     return found.missing, found.doubled, found.marked_otherwise
 
 
+def play(module: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Play a small demo over a folder that is not there yet, to its end."""
+    command = [sys.executable, "-m", module, "--small", "--folder", str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=290, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
 def test_proof_accepts_a_faithful_target() -> None:
     """The same messages in the folders that they belong in, without the keywords, are all there."""
     assert compared(ALL_THERE) == (0, 0, 0)
@@ -72,9 +80,7 @@ def test_proof_knows_that_deleted_mail_is_kept() -> None:
 def test_demo_keeps_its_promises(tmp_path: Path) -> None:
     """From an empty folder to the proof: killed in the middle, every message once, and the report is there."""
     folder = tmp_path / "run"
-    command = [sys.executable, "-m", "tools.demo", "--small", "--folder", str(folder)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = play("tools.demo", folder)
     *_, proven = done.stdout.partition("Proven, by reading both servers without alimail:\n")
     text = " ".join(proven.split())
     assert "5 mailboxes arrived exactly once" in text
@@ -90,9 +96,7 @@ def test_demo_keeps_its_promises(tmp_path: Path) -> None:
 def test_the_company_moves_until_the_old_systems_can_end(tmp_path: Path) -> None:
     """Thirty accounts by two protocols, two in trouble, a kill, a repair, the change: proven, and nothing told."""
     folder = tmp_path / "run"
-    command = [sys.executable, "-m", "tools.demo.organisation", "--small", "--folder", str(folder)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = play("tools.demo.organisation", folder)
     told, _, proven = done.stdout.partition("Proven, by reading all servers without alimail:\n")
     text = " ".join(proven.split())
     assert "30 mailboxes moved, 20 by IMAP and 10 by POP3" in text
@@ -110,9 +114,7 @@ def test_the_company_moves_until_the_old_systems_can_end(tmp_path: Path) -> None
 def test_an_organisation_is_made_and_its_mail_moves_in(tmp_path: Path) -> None:
     """Five faults, a kill, a second sheet, one command: proven, and no password told or written but into its file."""
     folder = tmp_path / "run"
-    command = [sys.executable, "-m", "tools.demo.provisioning", "--small", "--folder", str(folder)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=290, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = play("tools.demo.provisioning", folder)
     told, _, proven = done.stdout.partition("Proven, by reading both servers' files")
     text = " ".join(proven.split())
     assert "51 accounts in 20 departments and 10 groups" in text
@@ -129,9 +131,7 @@ def test_an_organisation_is_made_and_its_mail_moves_in(tmp_path: Path) -> None:
 def test_an_exchange_server_moves_through_a_refusal_and_a_kill(tmp_path: Path) -> None:
     """Scripts, roster, check, five mailboxes, one of them on another database meanwhile: proven, and nothing told."""
     folder = tmp_path / "run"
-    command = [sys.executable, "-m", "tools.demo.exchange", "--small", "--folder", str(folder)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = play("tools.demo.exchange", folder)
     told, _, proven = done.stdout.partition("Proven, by reading the target without alimail:\n")
     assert re.search(r"FAULT +carla@old.example: the server said: ErrorImpersonateUserDenied", told)
     assert "- 210 messages stand in the target: 0 missing, 0 doubled." in proven

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
-from alimail_core.cli import main
 from alimail_core.contract import SinkKind, SourceKind
 from alimail_core.errors import Denied
 from alimail_core.hookspec import hookimpl
 from alimail_core.model import INBOX
-from alimail_core.testing import FakeClock, message
-from tests.memory_plugin import PASSWORD, MemoryOptions, MemoryPlugin, config_of, registry_of
-
-Run = Callable[..., int]
+from alimail_core.testing import message
+from tests.memory_plugin import MemoryOptions, MemoryPlugin, Run, command_line, config_of, registry_of
 
 
 def away(*_: object) -> NoReturn:
@@ -52,14 +48,9 @@ def plugin() -> MemoryPlugin:
 @pytest.fixture
 def run(plugin: MemoryPlugin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Return the command line, in a folder of its own, with servers that answer and servers that do not."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("OLD", PASSWORD)
-    monkeypatch.setenv("NEW", PASSWORD)
-    for name in ("XDG_STATE_HOME", "HOME", "LOCALAPPDATA"):
-        monkeypatch.setenv(name, str(tmp_path / "home"))
     registry = registry_of(plugin)
     registry.register(Away(), name="away")
-    return lambda *words: main(words, registry, FakeClock())
+    return command_line(registry, tmp_path, monkeypatch)
 
 
 def configure(kind: str = "mem", old: str = "env:OLD", new: str = "env:NEW", *rows: str) -> None:

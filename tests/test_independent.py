@@ -16,7 +16,6 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alimail_core.cli import main
 from alimail_core.contract import Source
 from alimail_core.events import MessagesProven, ProofEnded, ProofStarted
 from alimail_core.folders.policy import FolderPolicy
@@ -39,9 +38,8 @@ from alimail_core.model import (
 )
 from alimail_core.options import TransferOptions
 from alimail_core.proof.results import AccountComparison, FolderComparison
-from alimail_core.testing.clock import FakeClock
 from alimail_core.testing.memory import MemoryMailbox, MemorySink, MemorySource, MemoryTraits
-from tests.memory_plugin import PASSWORD, MemoryPlugin, config_of, registry_of
+from tests.memory_plugin import MemoryPlugin, Run, command_line, config_of, registry_of
 from tests.organisation import Organisation
 
 pytestmark = pytest.mark.slow
@@ -535,14 +533,10 @@ def plugin() -> MemoryPlugin:
 
 
 @pytest.fixture
-def run(plugin: MemoryPlugin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+def run(plugin: MemoryPlugin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Return ``alimail verify --independent`` of the two mailboxes, in a folder of its own."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("XDG_STATE_HOME", "HOME", "LOCALAPPDATA"):
-        monkeypatch.setenv(name, str(tmp_path / "home"))
-    monkeypatch.setenv("OLD", PASSWORD)
-    monkeypatch.setenv("NEW", PASSWORD)
-    return lambda *words: main(["verify", *words], registry_of(plugin), FakeClock())
+    alimail = command_line(registry_of(plugin), tmp_path, monkeypatch)
+    return lambda *words: alimail("verify", *words)
 
 
 URLS = (
@@ -556,7 +550,7 @@ URLS = (
 
 
 def test_two_urls_are_compared_without_any_file(
-    run: Callable[..., int], plugin: MemoryPlugin, capsys: pytest.CaptureFixture[str]
+    run: Run, plugin: MemoryPlugin, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The first line is the answer, what is missing is named, and nothing is left behind on this machine."""
     assert run("--independent", *URLS) == 3
@@ -577,7 +571,7 @@ def test_two_urls_are_compared_without_any_file(
 
 
 def test_the_accounts_of_a_configuration_are_compared(
-    run: Callable[..., int], plugin: MemoryPlugin, capsys: pytest.CaptureFixture[str]
+    run: Run, plugin: MemoryPlugin, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As JSON, with what the help promises; no ledger is made."""
     Path("alimail.toml").write_text(config_of("anna", "bert"))
@@ -598,7 +592,7 @@ def test_the_accounts_of_a_configuration_are_compared(
 
 @pytest.mark.parametrize("words", [URLS, ("--independent", URLS[0]), ("--source-secret", "env:OLD")])
 def test_urls_go_with_independent_and_in_pairs(
-    run: Callable[..., int], capsys: pytest.CaptureFixture[str], words: Sequence[str]
+    run: Run, capsys: pytest.CaptureFixture[str], words: Sequence[str]
 ) -> None:
     """Anything else ends with 2 and the right form."""
     assert run(*words) == 2
@@ -606,7 +600,7 @@ def test_urls_go_with_independent_and_in_pairs(
 
 
 def test_a_login_that_is_refused_ends_with_1(
-    run: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What could not be compared is not told to be all there."""
     monkeypatch.setenv("NEW", "wrong")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 from rich.console import Console
 
 from alimail_core.cli.output import duration_text, octets_text, table_lines
 from alimail_core.cli.progress import LiveProgress, PlainProgress, Progress, make_progress
-from alimail_core.cli.tally import Tally
+from alimail_core.cli.tally import Estimate, Sizes, Tally
 from alimail_core.events import (
     BatchSettled,
     Event,
@@ -72,82 +72,79 @@ def begun(messages: int, octets: int, account: str = A) -> list[tuple[float, Eve
     return [(0, PassStarted(account, 1)), (0, FolderListed(account, INBOX, INBOX, messages, octets))]
 
 
+def listed(
+    messages: int, octets: int, *, accounts: int = 1, plan: Mapping[str, Sizes] | None = None, at: float = 0.0
+) -> Tally:
+    """Return the tally of accounts, one of which has listed its inbox."""
+    tally = Tally(0.0, accounts, plan or {})
+    for _, event in begun(messages, octets):
+        tally.take(event, at)
+    return tally
+
+
+def estimated(tally: Tally, at: float) -> Estimate:
+    """Return the estimate of that second, of which there is one."""
+    estimate = tally.estimate(at)
+    assert estimate is not None
+    return estimate
+
+
 def test_estimate_of_small_mail_follows_the_messages(clock: Dial) -> None:
     """A thousand tiny messages at ten a second take what is left of them divided by ten."""
-    tally = Tally(0.0, 1, {A: {INBOX: (1_000, 1_000)}})
-    for _, event in begun(1_000, 1_000):
-        tally.take(event, 0.0)
+    tally = listed(1_000, 1_000, plan={A: {INBOX: (1_000, 1_000)}})
     for second in range(1, 21):
         tally.take(BatchSettled(A, INBOX, copied=10, octets=10), float(second))
-    estimate = tally.estimate(20.0)
-    assert estimate is not None
+    estimate = estimated(tally, 20.0)
     assert estimate.seconds == pytest.approx(80.0)
     assert not estimate.at_least
 
 
 def test_estimate_of_large_mail_follows_the_octets() -> None:
     """Where few large messages remain, the octets decide and not the count."""
-    tally = Tally(0.0, 1, {A: {INBOX: (101, 11_000_000)}})
-    for _, event in begun(101, 11_000_000):
-        tally.take(event, 0.0)
+    tally = listed(101, 11_000_000, plan={A: {INBOX: (101, 11_000_000)}})
     tally.take(BatchSettled(A, INBOX, copied=100, octets=1_000_000), 10.0)
-    estimate = tally.estimate(10.0)
-    assert estimate is not None
+    estimate = estimated(tally, 10.0)
     assert estimate.seconds == pytest.approx(100.0)
 
 
 def test_estimate_forgets_a_pace_that_is_over() -> None:
     """A server that slows down lengthens the estimate within a minute."""
-    tally = Tally(0.0, 1)
-    for _, event in begun(10_000, 10_000):
-        tally.take(event, 0.0)
+    tally = listed(10_000, 10_000)
     tally.take(BatchSettled(A, INBOX, copied=6_000, octets=6_000), 1.0)
     tally.take(BatchSettled(A, INBOX, copied=60, octets=60), 100.0)
-    estimate = tally.estimate(100.0)
-    assert estimate is not None
+    estimate = estimated(tally, 100.0)
     assert estimate.seconds == pytest.approx((10_000 - 6_060) / 1.0)
 
 
 def test_estimate_is_a_lower_bound_while_something_is_unlisted() -> None:
     """Without a plan the estimate says so: the account may have folders that are not listed yet."""
-    tally = Tally(0.0, 1)
-    for _, event in begun(100, 100):
-        tally.take(event, 0.0)
+    tally = listed(100, 100)
     tally.take(BatchSettled(A, INBOX, copied=50, octets=50), 10.0)
-    estimate = tally.estimate(10.0)
-    assert estimate is not None
+    estimate = estimated(tally, 10.0)
     assert estimate.at_least
 
 
 def test_the_time_before_the_first_listing_is_not_the_pace() -> None:
     """Logins and listings are over; what is left takes as long as what was sent."""
-    tally = Tally(0.0, 1)
-    for _, event in begun(100, 100):
-        tally.take(event, 30.0)
+    tally = listed(100, 100, at=30.0)
     tally.take(BatchSettled(A, INBOX, copied=50, octets=50), 32.0)
-    estimate = tally.estimate(32.0)
-    assert estimate is not None
+    estimate = estimated(tally, 32.0)
     assert estimate.seconds == pytest.approx(2.0)
 
 
 def test_accounts_that_were_not_begun_are_guessed_to_be_like_those_that_are_over() -> None:
     """Without that, many accounts seem to be over when the few that run now are."""
-    tally = Tally(0.0, 10)
-    for _, event in begun(100, 1000):
-        tally.take(event, 0.0)
+    tally = listed(100, 1000, accounts=10)
     tally.take(BatchSettled(A, INBOX, copied=100, octets=1000), 10.0)
     tally.take(PassEnded(A, 1, "done", copied=100, adopted=0, octets=1000, problems=0), 10.0)
-    estimate = tally.estimate(10.0)
-    assert estimate is not None
+    estimate = estimated(tally, 10.0)
     assert estimate.seconds == pytest.approx(90.0)
     assert estimate.at_least
 
 
 def test_there_is_no_estimate_without_a_pace() -> None:
     """A first burst, and a stand-still of a minute, give no number at all."""
-    tally = Tally(0.0, 1)
-    for _, event in begun(100, 100):
-        tally.take(event, 0.0)
+    tally = listed(100, 100)
     tally.take(BatchSettled(A, INBOX, copied=50, octets=50), 1.0)
     assert tally.estimate(1.0) is None
     assert tally.estimate(500.0) is None
@@ -155,9 +152,7 @@ def test_there_is_no_estimate_without_a_pace() -> None:
 
 def test_a_folder_that_is_listed_again_counts_what_is_left_of_it() -> None:
     """After a lost connection the new listing replaces the old one; nothing is counted twice."""
-    tally = Tally(0.0, 1)
-    for _, event in begun(100, 1_000):
-        tally.take(event, 0.0)
+    tally = listed(100, 1_000)
     tally.take(BatchSettled(A, INBOX, copied=40, octets=400), 1.0)
     tally.take(FolderListed(A, INBOX, INBOX, 60, 600), 2.0)
     assert tally.left() == (60, 600)
@@ -177,14 +172,11 @@ def test_mail_that_was_moved_at_the_source_does_not_travel() -> None:
 
 def test_what_was_there_already_sets_no_pace() -> None:
     """Ten thousand messages that another tool had copied, found in a second, do not shorten the estimate."""
-    tally = Tally(0.0, 1)
-    for _, event in begun(10_100, 101_000):
-        tally.take(event, 0.0)
+    tally = listed(10_100, 101_000)
     tally.take(BatchSettled(A, INBOX, adopted=10_000, octets=100_000), 1.0)
     assert tally.estimate(10.0) is None
     tally.take(BatchSettled(A, INBOX, copied=10, octets=100), 10.0)
-    estimate = tally.estimate(10.0)
-    assert estimate is not None
+    estimate = estimated(tally, 10.0)
     assert estimate.seconds == pytest.approx(90.0)
 
 
@@ -194,8 +186,7 @@ def test_a_proof_is_counted_by_messages_and_by_octets() -> None:
     tally.take(ProofStarted(A, 100, 10_000), 0.0)
     tally.take(MessagesProven(A, INBOX, 0, 4_000), 5.0)
     tally.take(MessagesProven(A, INBOX, 50, 1_000), 10.0)
-    estimate = tally.estimate(10.0)
-    assert estimate is not None
+    estimate = estimated(tally, 10.0)
     assert estimate.seconds == pytest.approx(10.0)
     assert not estimate.at_least
     tally.take(ProofEnded(A, complete=True, failed=False), 11.0)
@@ -213,9 +204,7 @@ def test_proofs_that_were_not_begun_are_expected() -> None:
 
 def test_what_became_a_problem_is_not_waited_for() -> None:
     """A message that is set aside is neither settled nor left."""
-    tally = Tally(0.0, 1)
-    for _, event in begun(2, 20):
-        tally.take(event, 0.0)
+    tally = listed(2, 20)
     tally.take(BatchSettled(A, INBOX, copied=1, octets=10), 1.0)
     tally.take(ProblemFound(A, INBOX, "1/7", "too big", ""), 1.0)
     assert tally.left() == (0, 0)
