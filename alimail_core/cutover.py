@@ -1,4 +1,4 @@
-"""The checklist of the change: made from ledger, proofs and DNS as they are now; it changes none of them."""
+"""The checklist of the cut-over: made from ledger, proofs and DNS as they are now; it changes none of them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Step:
 
 @frozen
 class Checklist:
-    """Everything that the change takes, in its order."""
+    """Everything that the cut-over takes, in its order."""
 
     made: datetime
     domains: tuple[Exchangers, ...]
@@ -133,12 +133,12 @@ def _carried(accounts: Sequence[AccountStatus], now: datetime) -> Iterator[Step]
         oldest = min(ended)
         text = f"the account that was passed longest ago was on {oldest:%Y-%m-%d %H:%M} UTC"
         yield Step(
-            now - oldest <= RECENT, text, "`alimail migrate` shortly before the change keeps it short."
+            now - oldest <= RECENT, text, "`alimail migrate` shortly before the cut-over keeps it short."
         )
     odd = [each for each in accounts if each.problems]
     problems = sum(each.problems for each in odd)
     text = f"{problems:,} problems" + (f": {_named(odd)}" if odd else "")
-    yield Step(not problems, text, "`alimail report` names them; decide on each before the change.")
+    yield Step(not problems, text, "`alimail report` names them; decide on each before the cut-over.")
 
 
 def _changed(seen: Exchangers, now: datetime) -> Iterator[Step]:
@@ -177,7 +177,7 @@ def _left(seen: Exchangers) -> Step:
 def _delta(domains: Sequence[Exchangers]) -> Step:
     longest = max((each.ttl or 0 for each in domains), default=0)
     wait = f"{longest:,} s at least" if longest else "as long as the old record lived"
-    text = f"the final delta: after the change keep `alimail watch` running, {wait}, and better some days"
+    text = f"the final delta: after the cut-over keep `alimail watch` running, {wait}, and better some days"
     return Step(False, text, "The old servers get mail meanwhile: leave them on.")
 
 

@@ -83,7 +83,7 @@ VERBS: dict[str, tuple[Callable[..., int], str]] = {
     "watch": (watch.watch, "Keep moving new mail until told to stop."),
     "status": (status.status, "See how far everything has come."),
     "verify": (verify.verify, "Is it all there?"),
-    "cutover": (cutover.cutover, "See what is left for the change, as things are."),
+    "cutover": (cutover.cutover, "See what is left for the cut-over, as things are."),
     "report": (report.report, "Write down what was moved and what was not."),
     "enable": (switch.enable, "Let accounts run again."),
     "disable": (switch.disable, "Keep accounts from running; one that runs stops."),

@@ -1,4 +1,4 @@
-"""``alimail cutover``: the checklist of the change, made from how things are."""
+"""``alimail cutover``: the checklist of the cut-over, made from how things are."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def cutover(
     context: typer.Context, config: options.Config = options.CONFIG, json: options.Json = False
 ) -> int:
-    """Show what is done and what is left for the change to the new system. It changes nothing by itself.
+    """Show what is done and what is left for the cut-over to the new system. It changes nothing by itself.
 
     The accounts are as ledger and proofs have them, the MX records as this machine sees them: of the new addresses'
     domains, and of old ones. The list is kept as cutover.txt beside the report.
