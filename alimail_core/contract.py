@@ -93,7 +93,8 @@ class Source(ABC):
     def folders(self) -> Iterable[Folder]:
         """List every folder of the account, containers included, each path once.
 
-        Called once or twice a pass. Shared and public folders of other users MUST NOT be listed.
+        Called once or twice a pass. Shared folders of other users MUST NOT be listed; nor public folders, unless an
+        option names the one account that brings them.
         """
 
     @abstractmethod

@@ -158,12 +158,11 @@ class Folder:
 
     @property
     def parent_id(self) -> str | None:
-        """What ``ParentFolderId/@Id`` says; of the topmost public folders not the root that was asked for."""
+        """What ``ParentFolderId/@Id`` says; of public folders nothing that was told before, as was seen of some."""
         if self.parent is None:
             return None
-        return (
-            self.mailbox.identify(0) if self.parent.distinguished == "publicfoldersroot" else self.parent.id
-        )
+        is_public = self.mailbox.top.distinguished == "publicfoldersroot"
+        return self.mailbox.identify(self.parent.number + 1_000_000) if is_public else self.parent.id
 
     @property
     def path(self) -> FolderPath:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from alimail_core import INBOX, FolderPath, SpecialUse
+from alimail_core.testing.asking import listing
 from alimail_core.testing.mail import message
 from alimail_ews.source import EwsSource
 from plugins.ews.tests.conftest import Office, make_office
@@ -134,3 +135,32 @@ def test_a_mailbox_may_be_read_by_its_owner(exchange: StartExchange) -> None:
     with office.open(master_user=None) as source:
         assert INBOX in paths(source)
         assert "own mailbox" in " ".join(remark.text for remark in source.remarks())
+
+
+def test_an_archive_is_looked_for_and_need_not_be_there(exchange: StartExchange) -> None:
+    """One configuration serves those who have one and those who have none, and servers before there were any."""
+    for version in (EXCHANGE_2016, EXCHANGE_2007):
+        office = make_office(exchange(version=version))
+        with office.open(archive_folder="Archive") as source:
+            assert INBOX in paths(source)
+            assert not paths(source, selectable=False)
+
+
+def test_an_archive_and_a_folder_of_its_name_are_told_apart(office: Office) -> None:
+    """Each path is there once: the mailbox's own folders keep theirs."""
+    office.amy.deliver(("Archive",), message("put aside"))
+    office.amy.deliver(("Archive", "Old"), message("also put aside"))
+    archive = office.server.organisation.add_archive(office.amy)
+    archive.deliver(("Old",), message("old"))
+    archive.deliver(("Older",), message("older"))
+    with office.open(archive_folder="Archive") as source:
+        folders = [folder for folder in source.folders() if folder.path[0] == "Archive"]
+        held = {folder.path: len(listing(source, folder.path).entries) for folder in folders}
+    assert len(held) == len(folders)
+    assert held == {
+        ("Archive",): 1,
+        ("Archive", "Deleted Items"): 0,
+        ("Archive", "Old"): 1,
+        ("Archive", "Old (2)"): 1,
+        ("Archive", "Older"): 1,
+    }

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -32,6 +33,7 @@ class Account:
 
     def __init__(self, office: Office) -> None:
         self.office = office
+        self.wishes: dict[str, Any] = {}
         self.target = MemoryMailbox()
         self.clock = FakeClock()
         self.events: list[Event] = []
@@ -44,7 +46,7 @@ class Account:
             account="amy@old.example",
             ledger=self.ledger,
             account_id=self.id,
-            open_source=self.office.open,
+            open_source=lambda: self.office.open(**self.wishes),
             open_sink=lambda: MemorySink(self.target),
             options=TransferOptions(batch_messages=20),
             policy=FolderPolicy(),
@@ -187,3 +189,22 @@ def test_what_is_no_mail_is_counted_once_for_the_report(account: Account) -> Non
     account.run()
     account.run()
     assert facts(account.ledger)[account.id].notes == [("no mail, and stays at the source: Calendar", 3)]
+
+
+def test_public_folders_arrive_once(account: Account) -> None:
+    """They are listed anew in each pass, for they have no state, and nothing of them is copied again."""
+    public = account.office.server.organisation.add_public_folders()
+    first, *_ = [
+        public.deliver(("Sales", "Asia"), message(f"S {n}", message_id=f"s{n}@x")) for n in range(30)
+    ]
+    account.wishes = {"public_folder": "Public", "public_folder_account": account.office.amy.address}
+    assert account.run().copied == 160
+    before = account.target.snapshot()
+    assert account.run().copied == 0
+    assert account.target.snapshot() == before
+    public.change(first, is_read=True)
+    public.deliver(("Sales",), message("new", message_id="new@x"))
+    assert account.run().copied == 1
+    held = account.held()
+    assert held["Public", "Sales", "Asia"].total() == 30
+    assert held["Public", "Sales"].total() == 1

@@ -5,20 +5,33 @@ from __future__ import annotations
 import contextlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Executor
+from functools import partial
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from alimail_core import INBOX, Folder, FolderPath, LeftBehind, Refused, SpecialUse
+from alimail_core import INBOX, Denied, Folder, FolderPath, LeftBehind, Refused, SpecialUse
 from alimail_ews.answers import Node
 from alimail_ews.flags import extended, number
-from alimail_ews.grades import grade, saying_of
-from alimail_ews.session import Malformed, Session
-from alimail_ews.soap import FOLDER_OCTETS, HIDDEN, VERSIONS, distinguished, find_folders, get_folders
+from alimail_ews.grades import NO_ARCHIVE, PUBLIC_REMEDY, grade, saying_of
+from alimail_ews.parallel import ahead
+from alimail_ews.session import Malformed, NotDone, Session, error_of
+from alimail_ews.soap import (
+    FOLDER_OCTETS,
+    HIDDEN,
+    VERSIONS,
+    Who,
+    distinguished,
+    find_folders,
+    folder_id,
+    get_folders,
+)
 
 _PAGE: Final = 1_000
 _ROOT: Final = "msgfolderroot"
 _ARCHIVE: Final = "archivemsgfolderroot"
+_PUBLIC: Final = "publicfoldersroot"
 _USES: Final[Mapping[str, SpecialUse]] = {
     "drafts": SpecialUse.DRAFTS,
     "sentitems": SpecialUse.SENT,
@@ -36,8 +49,12 @@ _MAIL: Final = ("IPF.NOTE", "IPF.IMAP", "IPF.POST")
 class Folders:
     """What a mailbox has."""
 
-    mail: tuple[Folder, ...]
-    left_behind: tuple[LeftBehind, ...]
+    mail: tuple[Folder, ...] = ()
+    left_behind: tuple[LeftBehind, ...] = ()
+    public: frozenset[str] = frozenset()
+    """Identifiers of public folders, whose changes no server tells."""
+    closed: Mapping[str, str] = {}
+    """Identifiers of folders beneath which nothing could be listed, with what the server said."""
 
 
 @frozen
@@ -51,19 +68,31 @@ class _Found:
     kept: bool
     items: int | None
     octets: int | None
+    may_have_folders: bool
 
 
-def list_folders(session: Session) -> Folders:
-    """List the folders of a mailbox, and of its archive where that is wished. Raises what ``Session.ask`` does."""
+def list_folders(session: Session, executor: Executor, *, public: bool) -> Folders:
+    """List the folders of a mailbox, of its archive where that is wished, and public folders where this account
+    brings them.
+
+    Raises what ``Session.ask`` does, and ``Denied`` where there are no public folders to be read.
+    """
+    options = session.options
     named = _named(session, ("inbox", "outbox", *_USES))
     if session.version == VERSIONS[0]:
         with contextlib.suppress(Refused):  # a server may know the version, and not this name
             named |= _named(session, (_OUTLOOKS_OWN,))
-    mail, left_behind = _beneath(session, _ROOT, (), named)
-    if session.options.archive_folder is not None:
-        archive = _beneath(session, _ARCHIVE, (session.options.archive_folder,), {})
+    taken = {INBOX}
+    mail, left_behind = _beneath(_all(session, _ROOT), (), named, taken)
+    if options.archive_folder is not None:
+        archive = _beneath(_archive(session), (options.archive_folder,), {}, taken)
         mail, left_behind = mail + archive[0], left_behind + archive[1]
-    return Folders(tuple(mail), tuple(left_behind))
+    if not public or options.public_folder is None:
+        return Folders(tuple(mail), tuple(left_behind))
+    found, closed = _public(session, executor)
+    beneath = _beneath(found, (options.public_folder,), {}, taken)
+    ids = frozenset(folder.id for folder in found)
+    return Folders((*mail, *beneath[0]), (*left_behind, *beneath[1]), ids, closed)
 
 
 def _named(session: Session, names: tuple[str, ...]) -> dict[str, str]:
@@ -82,10 +111,14 @@ def _named(session: Session, names: tuple[str, ...]) -> dict[str, str]:
 
 
 def _beneath(
-    session: Session, root: str, prefix: FolderPath, named: Mapping[str, str]
+    found: Iterable[_Found], prefix: FolderPath, named: Mapping[str, str], taken: set[FolderPath]
 ) -> tuple[list[Folder], list[LeftBehind]]:
-    """List all that lies beneath a root: folders of mail with what they stand in, and how much is no mail."""
-    placed = dict(_placed(_all(session, root), prefix, named))
+    """List what was found beneath a root: folders of mail with what they stand in, and how much is no mail.
+
+    ``taken`` has the paths that others have, and gets those of these.
+    """
+    listed = prefix in taken
+    placed = dict(_placed(found, prefix, named, taken))
     mail = {path: folder for path, folder in placed.items() if folder.holds_mail}
     # An empty outbox is nothing that anybody wants to see in the new system.
     empty = [path for path, folder in mail.items() if named.get(folder.id) == "outbox" and not folder.items]
@@ -104,7 +137,8 @@ def _beneath(
         for path, folder in placed.items()
         if path in mail or path in above
     ]
-    if prefix and folders:
+    if prefix and folders and not listed:
+        taken.add(prefix)
         folders.insert(0, Folder(prefix, selectable=False))
     left = [
         LeftBehind(path, folder.items)
@@ -115,14 +149,13 @@ def _beneath(
 
 
 def _placed(
-    folders: Iterable[_Found], prefix: FolderPath, named: Mapping[str, str]
+    folders: Iterable[_Found], prefix: FolderPath, named: Mapping[str, str], taken: set[FolderPath]
 ) -> Iterator[tuple[FolderPath, _Found]]:
     """Give each folder its path, parents first; leave out what is hidden or Outlook's own, with all beneath it."""
     found = {folder.id: folder for folder in folders}
     beneath = defaultdict(list)
     for folder in sorted(found.values(), key=lambda each: (each.name, each.id)):
         beneath[folder.parent if folder.parent in found else ""].append(folder)
-    taken = {INBOX}
     places = [(prefix, folder) for folder in reversed(beneath[""])]
     while places:
         above, folder = places.pop()
@@ -144,17 +177,68 @@ def _free(above: FolderPath, name: str, taken: set[FolderPath]) -> FolderPath:
     return path
 
 
+def _archive(session: Session) -> Iterator[_Found]:
+    """Find all folders of the archive; nothing where this mailbox has none, as most have not."""
+    if session.version == VERSIONS[-1]:
+        return
+    try:
+        yield from _all(session, _ARCHIVE)
+    except NotDone as error:
+        if error.saying.code not in NO_ARCHIVE:
+            raise
+
+
+def _public(session: Session, executor: Executor) -> tuple[list[_Found], dict[str, str]]:
+    """Find all public folders, and beneath which nothing could be listed: level by level, for deep searches are
+    refused there (MS-OXWSFOLD), several folders at once.
+    """
+    root = distinguished(_PUBLIC, Who())  # which belongs to no mailbox
+    found: dict[str, _Found] = {}
+    closed: dict[str, str] = {}
+    level = [("", root)]
+    while level:
+        asked, level = level, []
+        for (parent, _), told in ahead(
+            executor, partial(_right_beneath, session), asked, session.options.connections
+        ):
+            if isinstance(told, Refused):
+                if not parent:
+                    raise Denied(f"no public folders: {told.message}", remedy=PUBLIC_REMEDY)
+                closed[parent] = told.message
+                found[parent] = evolve(found[parent], holds_mail=True)  # so that it is asked for, and told
+                continue
+            for folder in told:
+                if folder.id in found:
+                    continue
+                # What the topmost folders say of their parent is not always the root that was asked for.
+                found[folder.id] = evolve(folder, parent=parent)
+                if folder.kept and folder.may_have_folders:
+                    level.append((folder.id, folder_id(folder.id)))
+    return list(found.values()), closed
+
+
+def _right_beneath(session: Session, parent: tuple[str, str]) -> list[_Found] | Refused:
+    try:
+        return list(_pages(session, parent[1], deep=False))
+    except Refused as error:
+        return error
+
+
 def _all(session: Session, root: str) -> Iterator[_Found]:
-    """Find all folders beneath a root, page by page where the server has pages."""
+    """Find all folders beneath a root."""
+    return _pages(session, distinguished(root, session.who), deep=True)
+
+
+def _pages(session: Session, top: str, *, deep: bool) -> Iterator[_Found]:
+    """Find folders beneath one, page by page where the server has pages."""
     offset: int | None = 0 if session.version != VERSIONS[-1] else None
-    top = distinguished(root, session.who)
     while True:
-        answers = list(session.ask(find_folders(top, offset, _PAGE)))
+        answers = list(session.ask(find_folders(top, offset, _PAGE, deep=deep)))
         if not answers:
             raise Malformed("the server told nothing of the folders")
         saying = saying_of(answers[0])
         if saying.code != "NoError":
-            raise grade(saying)
+            raise error_of(saying)
         page = answers[0].find("RootFolder")
         folders = _children(page.find("Folders")) if page else []
         yield from map(_found, folders)
@@ -177,6 +261,7 @@ def _found(node: Node) -> _Found:
         node.name != "SearchFolder" and more.get(HIDDEN, "").lower() not in ("true", "1"),
         int(count) if count.isdecimal() else None,
         octets if octets is None or octets >= 0 else None,
+        node.told("ChildFolderCount").strip() != "0",
     )
 
 

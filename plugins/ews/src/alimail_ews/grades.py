@@ -44,6 +44,10 @@ PUBLISHED_REMEDY: Final = (
     "What answers is no Exchange Web Services: check host and url_path, and that a proxy or gateway before the "
     "server lets /EWS through without a login page of its own."
 )
+PUBLIC_REMEDY: Final = (
+    "The account that `public_folder_account` names needs a mailbox on this server, and there must be public "
+    "folders (Get-PublicFolder -Recurse). Or leave public_folder out."
+)
 ONLINE_REMEDY: Final = (
     "Exchange Online has EWS closed to all but listed applications since October 2026, and to all from April 2027: "
     "use IMAP with tokens there (kind = imap, auth = xoauth2)."
@@ -144,6 +148,8 @@ NO_FOLDER: Final = frozenset(
         "ErrorAccessDenied",
     }
 )
+NO_ARCHIVE: Final = frozenset({"ErrorArchiveMailboxNotEnabled", *NO_FOLDER - {"ErrorAccessDenied"}})
+"""There is no archive."""
 NO_VERSION: Final = frozenset(
     {
         "ErrorInvalidServerVersion",

@@ -13,6 +13,7 @@ from attrs import frozen
 from alimail_core import Changes, Cursor, Entry, Folder, Refused, Unusable
 from alimail_ews.answers import Node
 from alimail_ews.flags import item_of
+from alimail_ews.folders import Folders
 from alimail_ews.grades import NO_FOLDER, NO_STATE, Saying, grade, saying_of
 from alimail_ews.paging import Page, page_of, pages
 from alimail_ews.parallel import ahead
@@ -43,7 +44,10 @@ class _Page:
 
 
 class Lister:
-    """Lists folders. ``id_of`` returns a folder's identifier, ``None`` where there is no such folder."""
+    """Lists folders.
+
+    ``id_of`` returns a folder's identifier, ``None`` where there is no such folder; ``known`` what was found of all.
+    """
 
     def __init__(
         self,
@@ -52,12 +56,14 @@ class Lister:
         executor: Executor,
         sizes: Sizes,
         id_of: Callable[[Folder], str | None],
+        known: Callable[[], Folders],
     ) -> None:
         self._session = session
         self._reader = reader
         self._executor = executor
         self._sizes = sizes
         self._id_of = id_of
+        self._known = known
         self._can_sync = True
 
     def changes(self, requests: Iterable[_Asked]) -> Iterator[Changes | Unusable]:
@@ -78,8 +84,13 @@ class Lister:
         identifier = self._id_of(folder)
         if identifier is None:
             return Unusable(folder.path, "there is no such folder")
+        known = self._known()
+        if identifier in known.closed:
+            return Unusable(folder.path, f"what lies beneath it is not told: {known.closed[identifier]}")
         state = _state(cursor, _epoch(identifier))
         try:
+            if identifier in known.public:
+                return self._first_public(folder, identifier)
             page = self._page(identifier, state)
             if isinstance(page, Saying) and page.code in NO_STATE and state is not None:
                 state, page = None, self._page(identifier, None)
@@ -90,6 +101,17 @@ class Lister:
         if isinstance(page, Saying):
             return Unusable(folder.path, page.words)
         return identifier, state is None, page
+
+    def _first_public(self, folder: Folder, identifier: str) -> Unusable | tuple[str, bool, Page]:
+        """Ask for the first page of a public folder: SyncFolderItems is not made for these."""
+        page = self._found(identifier, 0)
+        if folder.messages and not page.items:
+            return Unusable(
+                folder.path,
+                f"the server counts {folder.messages:,} items in it and lists none: the account may not read "
+                "them, or they are in a public folder mailbox on another server",
+            )
+        return identifier, True, page
 
     def _page(self, identifier: str, state: str | None) -> _Page | Saying | None:
         """Ask for one page of changes; return what the server says instead, or ``None`` where it tells no changes.

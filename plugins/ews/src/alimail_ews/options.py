@@ -45,6 +45,16 @@ class EwsOptions(ServerOptions):
     archive_folder: str | None = option(
         "Bring the archive mailbox as well, beneath a folder of this name. By default it stays.", default=None
     )
+    public_folder: str | None = option(
+        "Bring the public folders as well, beneath a folder of this name. They belong to nobody, so one account "
+        "brings them: the one that `public_folder_account` names.",
+        default=None,
+    )
+    public_folder_account: str | None = option(
+        "Who brings the public folders: the account with this address, in whose target they then stand, and with "
+        "whose rights they are read.",
+        default=None,
+    )
 
     def __attrs_post_init__(self) -> None:
         """Refuse what cannot be."""
@@ -55,6 +65,10 @@ class EwsOptions(ServerOptions):
         for name in ("max_connections", "mailbox_connections"):
             if getattr(self, name) < 1:
                 raise ValueError(f"'{name}' must be at least 1")
+        if (self.public_folder is None) is not (self.public_folder_account is None):
+            raise ValueError(
+                "'public_folder' and 'public_folder_account' are said together: where to, and by whom"
+            )
 
     @property
     def url(self) -> str:
@@ -63,6 +77,11 @@ class EwsOptions(ServerOptions):
         scheme, usual = ("http", 80) if self.tls == "none" else ("https", 443)
         host = f"[{host}]" if ":" in host and not host.startswith("[") else host
         return f"{scheme}://{host}{'' if port == usual else f':{port}'}{self.url_path}"
+
+    def brings_public_folders(self, user: str) -> bool:
+        """Tell whether the account that logs in as this user, or is opened in its name, brings the public folders."""
+        account = self.public_folder_account
+        return account is not None and account.casefold() == (self.mailbox or user).casefold()
 
     @property
     def connections(self) -> int:

@@ -14,7 +14,7 @@ LEAVES_BEHIND = (
     "calendars, contacts, tasks, notes and journals, and such items where they lie among mail",
     "rules, automatic replies, signatures and rights of others to the mailbox",
     "search folders, Sync Issues and what can still be recovered after it was deleted",
-    "the archive mailbox, unless `archive_folder` names a place for it; public folders",
+    "the archive mailbox, unless `archive_folder` names a place for it; public folders, unless `public_folder` does",
 )
 """What is in a mailbox of Exchange and is not brought."""
 

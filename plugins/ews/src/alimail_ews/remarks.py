@@ -23,6 +23,9 @@ def remarks_of(session: Session, folders: Folders) -> Iterator[Remark]:
         yield Remark("warning", "this is Exchange Online", ONLINE_REMEDY)
     with dial(options) as sock:
         yield tls_remark(sock if options.tls != "none" else None)  # type: ignore[arg-type]
+    if folders.public:
+        where = options.public_folder or ""
+        yield Remark("ok", f"brings the public folders: {len(folders.public):,} beneath {where}")
     left = sorted(folders.left_behind, key=lambda each: -each.items)
     if left:
         names = ", ".join(f"{'/'.join(each.path)} ({each.items})" for each in left[:_SHOWN])

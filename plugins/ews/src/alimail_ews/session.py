@@ -59,11 +59,17 @@ class Malformed(Transient):
 
 
 class NotDone(Refused):
-    """A fault in place of an answer that is neither passing nor ends all; ``saying`` is what it says."""
+    """What the server will not do, which neither passes nor ends all; ``saying`` is what it says."""
 
     def __init__(self, saying: Saying, remedy: str) -> None:
         super().__init__(f"the server said: {saying.words}", remedy=remedy)
         self.saying = saying
+
+
+def error_of(saying: Saying) -> AlimailError:
+    """Return the error that an answer other than ``NoError`` stands for, with what was said where it is refused."""
+    error = grade(saying)
+    return NotDone(saying, error.remedy) if isinstance(error, Refused) else error
 
 
 class _Fault(Exception):
@@ -198,10 +204,7 @@ class Session:
                 code = fault.saying.code
                 may_be_version = code in NO_VERSION or (known is None and code == "ErrorSchemaValidation")
                 if not may_be_version or version == versions[-1]:
-                    error = grade(fault.saying)
-                    raise (
-                        NotDone(fault.saying, error.remedy) if isinstance(error, Refused) else error
-                    ) from None
+                    raise error_of(fault.saying) from None
             else:
                 _spoken[self.options.url] = version
                 return

@@ -79,17 +79,21 @@ def get_folders(folders: Iterable[str]) -> str:
     return f"<m:GetFolder>{shape}<m:FolderIds>{''.join(folders)}</m:FolderIds></m:GetFolder>"
 
 
-def find_folders(root: str, offset: int | None, most: int) -> str:
-    """Ask for all folders beneath one, a page of them; ``None``: all at once, as Exchange 2007 has it."""
+def find_folders(root: str, offset: int | None, most: int, *, deep: bool = True) -> str:
+    """Ask for all folders beneath one, or (not ``deep``) for those right beneath it.
+
+    What is asked for is a page of them; ``None``: all at once, as Exchange 2007 has it.
+    """
     fields = "".join(
         f'<t:FieldURI FieldURI="folder:{name}"/>'
-        for name in ("DisplayName", "ParentFolderId", "FolderClass", "TotalCount")
+        for name in ("DisplayName", "ParentFolderId", "FolderClass", "TotalCount", "ChildFolderCount")
     )
     fields += _extended(FOLDER_OCTETS, "Long") + _extended(HIDDEN, "Boolean")
     shape = _shape("Folder", fields)
     view = "" if offset is None else _view("Folder", offset, most)
     parents = f"<m:ParentFolderIds>{root}</m:ParentFolderIds>"
-    return f'<m:FindFolder Traversal="Deep">{shape}{view}{parents}</m:FindFolder>'
+    traversal = "Deep" if deep else "Shallow"
+    return f'<m:FindFolder Traversal="{traversal}">{shape}{view}{parents}</m:FindFolder>'
 
 
 def sync_items(folder: str, state: str | None, most: int) -> str:
@@ -97,7 +101,7 @@ def sync_items(folder: str, state: str | None, most: int) -> str:
     since = "" if state is None else f"<m:SyncState>{_text(state)}</m:SyncState>"
     return (
         f"<m:SyncFolderItems>{_shape('Item', _ITEM_FIELDS)}"
-        f"<m:SyncFolderId>{_folder_id(folder)}</m:SyncFolderId>{since}"
+        f"<m:SyncFolderId>{folder_id(folder)}</m:SyncFolderId>{since}"
         f"<m:MaxChangesReturned>{most}</m:MaxChangesReturned></m:SyncFolderItems>"
     )
 
@@ -110,7 +114,7 @@ def find_items(folder: str, offset: int, most: int) -> str:
     )
     return (
         f'<m:FindItem Traversal="Shallow">{_shape("Item", _ITEM_FIELDS)}{_view("Item", offset, most)}{order}'
-        f"<m:ParentFolderIds>{_folder_id(folder)}</m:ParentFolderIds></m:FindItem>"
+        f"<m:ParentFolderIds>{folder_id(folder)}</m:ParentFolderIds></m:FindItem>"
     )
 
 
@@ -144,7 +148,8 @@ _ITEM_FIELDS: Final = "".join(
 )
 
 
-def _folder_id(folder: str) -> str:
+def folder_id(folder: str) -> str:
+    """Name a folder by its identifier."""
     return f"<t:FolderId Id={_attribute(folder)}/>"
 
 

@@ -34,19 +34,22 @@ from alimail_ews.session import Session
 class EwsSource(Source):
     """A mailbox on an Exchange server, read only: no operation is ever asked for that changes anything."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, *, public: bool = False) -> None:
+        """``public``: the public folders come with this account."""
         self.session = session
+        self._public = public
         self._executor = ThreadPoolExecutor(session.options.connections, "alimail-ews")
         sizes = Sizes()
         self._reader = Reader(session, self._executor, sizes, lambda folder: self._id_of(folder) is not None)
-        self._lister = Lister(session, self._reader, self._executor, sizes, self._id_of)
+        self._lister = Lister(session, self._reader, self._executor, sizes, self._id_of, self._list)
         self._folders: Folders | None = None
         self._ids: dict[FolderPath, str] = {}
 
     @classmethod
     def open(cls, options: EwsOptions, credentials: Credentials) -> EwsSource:
         """Log in and see whether the mailbox may be read. Raises what ``SourceKind.open`` does."""
-        source = cls(Session.open(options, credentials))
+        public = options.brings_public_folders(credentials.user)
+        source = cls(Session.open(options, credentials), public=public)
         try:
             source._list()
         except BaseException:
@@ -101,7 +104,7 @@ class EwsSource(Source):
 
     def _list(self) -> Folders:
         if self._folders is None:
-            self._folders = list_folders(self.session)
+            self._folders = list_folders(self.session, self._executor, public=self._public)
             self._ids = {folder.path: folder.handle for folder in self._folders.mail if folder.selectable}
         return self._folders
 
