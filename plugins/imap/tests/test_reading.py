@@ -76,6 +76,22 @@ def test_an_entry_that_exists_and_has_no_content_is_unreadable() -> None:
     assert isinstance(answers["Box/1/1"], Unreadable)
 
 
+@pytest.mark.parametrize("nothing", [b'""', b"{0}\r\n", b"NIL"])
+def test_an_empty_body_of_a_message_with_a_size_is_no_content(nothing: bytes) -> None:
+    """A server that cannot open a message and says OK all the same has no empty message carried for it."""
+    says = b"* 1 FETCH (UID 1 RFC822.SIZE 3 BODY[] " + nothing + b")\r\n"
+    answers = fetch({b"UID FETCH 1 (UID FLAGS": LISTED % 1, b"UID FETCH 1": says}, (BOX, [Entry("1/1", 3)]))
+    assert isinstance(answers["Box/1/1"], Unreadable)
+
+
+def test_a_message_that_is_empty_is_carried() -> None:
+    """Its size says so too."""
+    says = b'* 1 FETCH (UID 1 RFC822.SIZE 0 BODY[] "")\r\n'
+    answer = fetch({b"UID FETCH 1": says}, (BOX, [Entry("1/1", 0)]))["Box/1/1"]
+    assert isinstance(answer, Message)
+    assert answer.octets == b""
+
+
 def test_one_message_that_the_server_chokes_on_costs_no_other() -> None:
     """After a NO each message that is missing is asked for by itself."""
     no = b"{tag} NO [SERVERBUG] Internal error reading message\r\n"

@@ -154,12 +154,12 @@ class Reader:
         responses = self._connection.until(tag)
         while True:
             try:
-                fetched = _fetched(next(responses))
+                fetched = _content(next(responses))
             except StopIteration as stop:
                 if job.opened and not stop.value.ok:
                     job.reason = _reason(stop.value)
                 return
-            if fetched is not None and fetched.octets is not None and fetched.uid is not None:
+            if fetched is not None and fetched.uid is not None:
                 entry = self._claim(fetched.uid, job, later)
                 if entry is not None:
                     yield _answer(job.folder, entry, fetched)
@@ -199,8 +199,8 @@ class Reader:
         responses, status = self._connection.run(b"UID FETCH %d" % key.uid, _MESSAGE)
         reason = one.reason if status.ok else _reason(status)
         for response in responses:
-            fetched = _fetched(response)
-            if fetched is not None and fetched.uid == key.uid and fetched.octets is not None:
+            fetched = _content(response)
+            if fetched is not None and fetched.uid == key.uid:
                 return _answer(folder, one.entry, fetched)
         return Unreadable(folder.path, one.entry.key, reason)
 
@@ -268,6 +268,17 @@ class Reader:
 
 def _fetched(response: Response) -> Fetched | None:
     return parse_fetch(response) if response.kind() == b"FETCH" else None
+
+
+def _content(response: Response) -> Fetched | None:
+    """Read an answer with a message's octets.
+
+    Nothing at all where the same answer tells a size is no content: so say servers of what they cannot open.
+    """
+    fetched = _fetched(response)
+    if fetched is None or fetched.octets is None or (fetched.size and not fetched.octets):
+        return None
+    return fetched
 
 
 def _is_room(running: Sequence[_Job]) -> bool:
