@@ -67,6 +67,14 @@ def refused(code: str, words: str = "An internal server error occurred. The oper
     return Instead(Refusal(code, words))
 
 
+def terse(code: str, words: str = "E-3051: no more is told", status: int = 200) -> Instead:
+    """A SOAP fault as grommunio has it: without a detail, and with the code where SOAP has Client or Server."""
+    told = f"<faultcode>{code}</faultcode><faultstring>{words}</faultstring>"
+    begin = '<SOAP:Envelope xmlns:SOAP="http://schemas.xmlsoap.org/soap/envelope/"><SOAP:Header/><SOAP:Body>'
+    text = f"{begin}<SOAP:Fault>{told}</SOAP:Fault></SOAP:Body></SOAP:Envelope>"
+    return Instead(Answer(status, text.encode()))
+
+
 def too_many_objects() -> Instead:
     """Too many folders or items are open in this session."""
     return refused("ErrorTooManyObjectsOpened", "Too many objects opened.")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from alimail_core import INBOX, Changes, Unusable
+import pytest
+
+from alimail_core import INBOX, Changes, Denied, Unusable
 from alimail_core.testing import message
 from alimail_core.testing.asking import folder_of, listing
 from plugins.ews.tests.conftest import Office
@@ -14,7 +16,7 @@ def test_a_fault_that_tells_of_a_state_begins_the_folder_anew(office: Office) ->
     item = office.amy.deliver("inbox", message("one"))
     with office.open() as source:
         cursor = listing(source, INBOX).cursor
-        office.server.faults.add(faults.refused("ErrorInvalidSyncStateData"), operation="SyncFolderItems")
+        office.server.faults.add(faults.terse("ErrorInvalidSyncStateData"), operation="SyncFolderItems")
         told = listing(source, INBOX, cursor)
     assert (list(told.entries), told.complete) == ([item.id], True)
 
@@ -23,7 +25,7 @@ def test_a_fault_that_tells_of_a_folder_costs_that_folder_alone(office: Office) 
     """The server still tells changes of the others."""
     with office.open() as source:
         inbox = folder_of(source, INBOX)
-        office.server.faults.add(faults.refused("ErrorFolderNotFound"), operation="SyncFolderItems")
+        office.server.faults.add(faults.terse("ErrorFolderNotFound"), operation="SyncFolderItems")
         (first,) = source.changes([(inbox, None)])
         assert isinstance(first, Unusable)
         (second,) = source.changes([(inbox, None)])
@@ -31,3 +33,11 @@ def test_a_fault_that_tells_of_a_folder_costs_that_folder_alone(office: Office) 
     assert second.cursor is not None
     assert second.cursor["state"]
     assert office.server.requests["FindItem"] == 0
+
+
+def test_an_impersonated_user_who_is_not_there_ends_it_with_a_remedy(office: Office) -> None:
+    """The code is one of delegation in Exchange."""
+    office.server.faults.add(faults.terse("ErrorCannotFindUser"), operation="GetFolder")
+    with pytest.raises(Denied, match="ErrorCannotFindUser") as caught:
+        office.open()
+    assert "spelt right" in caught.value.remedy

@@ -88,6 +88,7 @@ CODES: Final[Mapping[str, Make]] = {
     "ErrorAccountDisabled": _denied(MAILBOX_REMEDY),
     "ErrorInvalidSmtpAddress": _denied(ADDRESS_REMEDY),
     "ErrorNoMailboxFound": _denied(MAILBOX_REMEDY),
+    "ErrorCannotFindUser": _denied(MAILBOX_REMEDY),
     "ErrorPasswordExpired": _login_denied("The password has expired: set a new one."),
     "ErrorPasswordChangeRequired": _login_denied(
         "The password has to be changed: log in with a browser once."

@@ -10,6 +10,7 @@ from alimail_core import (
     Clock,
     Credentials,
     Cursor,
+    Denied,
     Entry,
     Folder,
     FolderPath,
@@ -17,6 +18,7 @@ from alimail_core import (
     Headers,
     LeftBehind,
     Message,
+    Refused,
     Remark,
     Source,
     Traits,
@@ -52,6 +54,9 @@ class EwsSource(Source):
         source = cls(Session.open(options, credentials), public=public)
         try:
             source._list()
+        except Refused as refused:
+            source.close()
+            raise Denied(refused.message, remedy=refused.remedy) from refused
         except BaseException:
             source.close()
             raise
