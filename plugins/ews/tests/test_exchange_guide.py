@@ -76,8 +76,8 @@ def test_the_guide_can_be_followed(
 
 
 def test_its_configuration_is_one(tmp_path: Path) -> None:
-    """The table for the source leads to the server, as the service account."""
-    (text,) = re.findall(r"^```toml\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
+    """The table for the source leads to the server, as the service account; public folders come as it says."""
+    text, public = re.findall(r"^```toml\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
     (tmp_path / "accounts.csv").write_text("source address,target address\na@old.example,a@new.example\n")
     registry = Registry.load(only=["ews", "alimail", "imap"])
     spec = loads(text, registry, path=tmp_path / "alimail.toml")
@@ -86,6 +86,11 @@ def test_its_configuration_is_one(tmp_path: Path) -> None:
     assert isinstance(options, EwsOptions)
     assert options.url == "https://mail.old.example/EWS/Exchange.asmx"
     assert options.master_user == "OLD\\superman"
+    spec = loads(text.replace("[source]\n", public), registry, path=tmp_path / "alimail.toml")
+    options = spec.accounts[0].source.options
+    assert isinstance(options, EwsOptions)
+    assert options.brings_public_folders("superman@old.example")
+    assert not options.brings_public_folders("a@old.example")
 
 
 def test_the_steps_name_the_scripts_that_there_are() -> None:
