@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from alimail_core.errors import InputError
+from alimail_core.text import printable
+
 
 @contextmanager
 def written_whole(path: Path, *, encoding: str = "utf-8") -> Iterator[TextIO]:
@@ -26,3 +29,20 @@ def written_whole(path: Path, *, encoding: str = "utf-8") -> Iterator[TextIO]:
     except BaseException:
         os.unlink(name)
         raise
+
+
+@contextmanager
+def new_files_in(folder: Path) -> Iterator[None]:
+    """Make a folder where it is missing, for a block that writes new files into it and overwrites none.
+
+    Raises ``InputError`` in place of the ``OSError`` of a file that is there already or cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except FileExistsError as error:
+        raise InputError(
+            f"{printable(str(error.filename))} is there already", remedy="name another folder"
+        ) from None
+    except OSError as error:
+        raise InputError(f"{printable(str(folder))} cannot be written: {error.strerror}") from None

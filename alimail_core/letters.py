@@ -10,7 +10,7 @@ from typing import Final, Literal, TypeAlias
 
 from attrs import frozen
 
-from alimail_core.errors import InputError
+from alimail_core.files import new_files_in
 from alimail_core.spec import AccountSpec
 from alimail_core.text import printable
 
@@ -115,19 +115,12 @@ def write_letters(
     Raises ``InputError`` where a file exists or cannot be written.
     """
     written = []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with new_files_in(folder):
         for account in accounts:
             path = folder / file_name(account)
             with path.open("x", encoding="utf-8", newline="\n") as file:
                 file.write(letter(account, language, recipient))
             written.append(path)
-    except FileExistsError as error:
-        raise InputError(
-            f"{printable(str(error.filename))} is there already", remedy="name another folder"
-        ) from None
-    except OSError as error:
-        raise InputError(f"{printable(str(folder))} cannot be written: {error.strerror}") from None
     return written
 
 

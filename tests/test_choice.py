@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,12 +11,10 @@ from alimail_core.cli import main
 from alimail_core.errors import Refused
 from alimail_core.model import INBOX
 from alimail_core.testing import FakeClock, MemoryTraits, message
-from tests.memory_plugin import PASSWORD, MemoryPlugin, config_of, registry_of
+from tests.memory_plugin import MemoryPlugin, Run, command_line, config_of, registry_of
 
 NAMES = ("anna", "bert", "carl")
 CONFIG = config_of(*NAMES)
-
-Run = Callable[..., int]
 
 
 @pytest.fixture
@@ -34,11 +31,9 @@ def plugin() -> MemoryPlugin:
 @pytest.fixture
 def migrate(plugin: MemoryPlugin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Return ``alimail migrate``, in a folder of its own with a configuration for all accounts."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("OLD", PASSWORD)
-    monkeypatch.setenv("NEW", PASSWORD)
+    alimail = command_line(registry_of(plugin), tmp_path, monkeypatch)
     Path("alimail.toml").write_text(CONFIG)
-    return lambda *words: main(["migrate", "--yes", *words], registry_of(plugin), FakeClock())
+    return lambda *words: alimail("migrate", "--yes", *words)
 
 
 def held(plugin: MemoryPlugin) -> list[int]:

@@ -14,7 +14,6 @@ import pytest
 from attrs import evolve
 
 from alimail_core import cutover
-from alimail_core.cli import main
 from alimail_core.cutover import Checklist, Exchangers, look_up, make_checklist
 from alimail_core.network import ServerOptions
 from alimail_core.proof.results import AccountProof
@@ -22,9 +21,8 @@ from alimail_core.proof.store import ProofStore
 from alimail_core.report.contents import AccountReport, Report
 from alimail_core.spec import AccountSpec, Endpoint
 from alimail_core.status import AccountStatus
-from alimail_core.testing import FakeClock
 from tests import organisation
-from tests.memory_plugin import PASSWORD, MemoryPlugin, registry_of
+from tests.memory_plugin import MemoryPlugin, command_line, registry_of
 from tests.test_undo import CONFIG
 
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -197,16 +195,13 @@ def test_the_command_tells_and_keeps_the_list(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It prints the list, or JSON, and keeps it beside the report; no ledger is made."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("OLD", PASSWORD)
-    monkeypatch.setenv("NEW", PASSWORD)
+    alimail = command_line(registry_of(MemoryPlugin()), tmp_path, monkeypatch)
     monkeypatch.setattr(cutover, "look_up", seen)
     Path("alimail.toml").write_text(CONFIG)
-    registry = registry_of(MemoryPlugin())
-    assert main(["cutover"], registry, FakeClock()) == 0
+    assert alimail("cutover") == 0
     printed = capsys.readouterr().out
     assert "1. [ ] 1 of 1 accounts" in printed
     assert Path("alimail-report", "cutover.txt").read_text("utf-8") == printed
-    assert main(["cutover", "--json"], registry, FakeClock()) == 0
+    assert alimail("cutover", "--json") == 0
     assert json.loads(capsys.readouterr().out)["domains"][0]["hosts"] == ["mx.old.example"]
     assert not Path("alimail.db").exists()

@@ -17,7 +17,6 @@ from typing import ClassVar
 import pytest
 from attrs import evolve
 
-from alimail_core.cli import main
 from alimail_core.config.load import load
 from alimail_core.errors import Refused, Transient
 from alimail_core.listening import Heard
@@ -29,7 +28,7 @@ from alimail_core.testing.servers import Dovecot
 from alimail_core.transfer import PassSummary
 from alimail_core.units import parse_duration
 from alimail_core.watch import LONGEST, Watch, _Turn
-from tests.memory_plugin import PASSWORD, MemoryPlugin, registry_of
+from tests.memory_plugin import PASSWORD, MemoryPlugin, command_line, registry_of
 from tests.organisation import Organisation, account
 from tests.test_cli import CONFIG
 from tests.test_undo import imap_config
@@ -252,13 +251,10 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
 
 def test_bad_wishes_of_the_command_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A pause that is none, and a search that meets nobody, end with 2 before anything is opened."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("OLD", PASSWORD)
-    monkeypatch.setenv("NEW", PASSWORD)
+    alimail = command_line(registry_of(MemoryPlugin()), tmp_path, monkeypatch)
     Path("alimail.toml").write_text(CONFIG)
-    registry = registry_of(MemoryPlugin())
-    assert main(["watch", "--every", "soon"], registry, FakeClock()) == 2
-    assert main(["watch", "--search", "nobody"], registry, FakeClock()) == 2
+    assert alimail("watch", "--every", "soon") == 2
+    assert alimail("watch", "--search", "nobody") == 2
     assert not Path("alimail.db").exists()
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 from attrs import evolve, frozen
 
 from alimail_core.errors import Fault, InputError
+from alimail_core.files import new_files_in
 from alimail_core.provisioning.directory import (
     Directory,
     Employee,
@@ -118,15 +119,8 @@ def write_import(
         "employees-changed": [headings, *(_row(each, "") for each in changed)],
         "groups": [_headings(GROUP_COLUMNS, GROUP_COLUMNS, language), *(_group_row(each) for each in groups)],
     }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with new_files_in(folder):
         return [path for name, sheet in rows.items() for path in _write_parts(folder, name, sheet)]
-    except FileExistsError as error:
-        raise InputError(
-            f"{printable(str(error.filename))} is there already", remedy="name another folder"
-        ) from None
-    except OSError as error:
-        raise InputError(f"{printable(str(folder))} cannot be written: {error.strerror}") from None
 
 
 def _about(plan: Plan, kind: Kind) -> Iterator[Step]:
