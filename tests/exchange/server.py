@@ -211,6 +211,8 @@ class ExchangeServer:
 
     def _respond(self, request: HttpRequest, session: Session) -> tuple[Answer, Delivery | None]:
         path = urlsplit(request.path).path.lower()
+        if self.habits.posts_only and path == EWS and request.method != "POST":
+            return Answer(405, b"", content_type="text/html"), None
         entered = self.door.enter(request, session)
         if path not in (EWS, *autodiscover.PATHS):
             return Answer(404, b"", content_type="text/html"), None

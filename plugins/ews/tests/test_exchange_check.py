@@ -23,7 +23,7 @@ from alimail_ews.admin import autodiscover
 from alimail_ews.admin.check import Check, Finding, Wish, _spread
 from alimail_ews.grades import CODES
 from alimail_ews.options import EwsOptions
-from tests.exchange import EXCHANGE_2007, EXCHANGE_2010, EXCHANGE_2013, ExchangeServer, faults
+from tests.exchange import EXCHANGE_2007, EXCHANGE_2010, EXCHANGE_2013, ExchangeServer, Habits, faults
 from tests.exchange.fixtures import StartExchange
 
 pytestmark = pytest.mark.server
@@ -104,6 +104,13 @@ def test_a_sound_server_has_nothing_in_the_way(
     assert told["round_trip_ms"] > 0
     assert told["octets_per_second"] > 0
     assert SECRET not in table + out
+
+
+def test_a_server_that_takes_nothing_but_posts_is_sound(exchange: StartExchange) -> None:
+    """It does not even say how to log in to whoever asks otherwise."""
+    found = findings(fill(exchange(tls=False, habits=Habits(posts_only=True))))
+    assert levels(found, "EWS") == ["ok"]
+    assert not [each for each in found if each.remark.level == "fault"]
 
 
 @pytest.mark.parametrize(

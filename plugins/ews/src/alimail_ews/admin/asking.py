@@ -16,13 +16,19 @@ _MESSAGES: Final = 20
 
 
 def asked_openly(options: EwsOptions) -> tuple[int, str, http.client.HTTPMessage]:
-    """Ask for EWS without a name; return status, reason and headers. Raises what ``dial`` does, or ``Transient``."""
+    """Ask for EWS without a name; return status, reason and headers. Raises what ``dial`` does, or ``Transient``.
+
+    By POST, as every client asks: to a GET some servers say only that it is none, whoever asks (HTTP 405).
+    """
+    ask = soap.get_folders([soap.distinguished("inbox", soap.Who())])
+    body = soap.envelope(ask, soap.VERSIONS[-1], soap.Who())
     host = options.host if options.address[1] in (80, 443) else f"{options.host}:{options.address[1]}"
     connection = http.client.HTTPConnection(host)
     with dial(options) as sock:
         connection.sock = sock
         try:
-            connection.request("GET", options.url_path, headers={"Host": host, "User-Agent": "alimail"})
+            headers = {"Host": host, "User-Agent": "alimail", "Content-Type": "text/xml; charset=utf-8"}
+            connection.request("POST", options.url_path, body, headers)
             answer = connection.getresponse()
             return answer.status, answer.reason, answer.headers
         except (OSError, http.client.HTTPException) as error:
