@@ -32,7 +32,10 @@ _TRAVELS = frozenset({State.PENDING, State.SENT, State.UNREADABLE, State.VANISHE
 
 @frozen
 class FolderPlan:
-    """One source folder: where it goes and why, and what of it still must travel (octets as listed)."""
+    """One source folder: where it goes and why, and what of it still must travel.
+
+    ``octets`` are as listed; where messages have no size (Exchange's), their part of the folder's own.
+    """
 
     source: FolderPath
     target: FolderPath
@@ -147,6 +150,8 @@ class _Load:
     messages: int = 0
     octets: int = 0
     left_out: int = 0
+    unsized: int = 0
+    """Messages of which no listing told a size."""
 
 
 class _Planner:
@@ -200,7 +205,7 @@ class _Planner:
         self._rows = {row.path: row for row in known}
         self._previous = previous_places(known, theirs)
 
-    def _loads(self, sources: Iterable[Folder], moving: set[FolderPath]) -> dict[FolderPath, _Load]:
+    def _loads(self, sources: Sequence[Folder], moving: set[FolderPath]) -> dict[FolderPath, _Load]:
         """List what changed in each folder since its last pass, and count what travels."""
         loads: dict[FolderPath, _Load] = {}
         wanted = ((folder, self._cursor(folder)) for folder in sources if folder.path in moving)
@@ -221,6 +226,10 @@ class _Planner:
                 load = loads[page.folder.path] = self._begun(page)
             for entry, flags in self._travelling(page):
                 self._count(load, entry, flags)
+        for folder in sources:
+            load = loads.get(folder.path)
+            if load is not None and folder.messages and folder.octets:
+                load.octets += folder.octets * min(load.unsized, folder.messages) // folder.messages
         return loads
 
     def _cursor(self, folder: Folder) -> Cursor | None:
@@ -238,6 +247,7 @@ class _Planner:
                 self._count(load, known.entry, known.known_flags(self._source.traits.lists_flags))
         else:
             load.messages, load.octets = self._book.count(row.id, left)
+            load.unsized = 0 if load.octets else load.messages
         return load
 
     def _count(self, load: _Load, entry: Entry, flags: frozenset[str] | None) -> None:
@@ -248,6 +258,7 @@ class _Planner:
         largest = self._sink.traits.max_message_octets
         load.messages += 1
         load.octets += entry.size or 0
+        load.unsized += entry.size is None
         self._too_large += largest is not None and (entry.size or 0) > largest
 
     def _travelling(self, page: Changes) -> Iterator[tuple[Entry, frozenset[str] | None]]:

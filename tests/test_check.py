@@ -206,6 +206,20 @@ def test_a_later_plan_counts_only_what_still_travels(tmp_path: Path, delta: bool
     assert (planned.messages, planned.octets) == (1, len(new))
 
 
+def test_where_messages_have_no_size_the_folder_has_one(tmp_path: Path) -> None:
+    """Its part for those that travel; a folder that tells nothing of itself adds nothing."""
+    office = Organisation(tmp_path, source=MemoryTraits(bare_listings=True))
+    first, second = message("one"), message("two " * 500)
+    office.give("anna", first, second)
+    assert plan(office).octets == len(first) + len(second)
+    with office.migration() as migration:
+        migration.run()
+    assert plan(office).octets == 0
+    third = message("three")
+    office.give("anna", third)
+    assert plan(office).octets == (len(first) + len(second) + len(third)) // 3
+
+
 @pytest.mark.parametrize("delta", [False, True], ids=["whole listings", "changes only"])
 def test_what_an_earlier_pass_left_still_travels(tmp_path: Path, delta: bool) -> None:
     """What the source did not give in the last pass is counted once."""

@@ -108,6 +108,13 @@ class AccountTally:
         """Return how many messages are dealt with."""
         return self.copied + self.adopted
 
+    def listed(self, path: FolderPath, messages: int, octets: int) -> None:
+        """Count what a folder's listing left to do; where that has no sizes, by the plan's."""
+        planned, expected = (self.expected or {}).get(path, (0, 0))
+        if messages and not octets and planned:
+            octets = expected * messages // planned
+        self.folders[path] = FolderTally(messages, octets)
+
     def settle(self, path: FolderPath, messages: int, octets: int) -> None:
         """Count messages of a folder as dealt with."""
         self.folder = path
@@ -164,7 +171,7 @@ class Tally:
             case Waiting():
                 account.waiting_until, account.waiting_for = now + event.seconds, event.reason
             case FolderListed():
-                account.folders[event.folder] = FolderTally(event.pending_messages, event.pending_octets)
+                account.listed(event.folder, event.pending_messages, event.pending_octets)
                 account.window.start(now)
                 self.window.start(now)
             case BatchSettled():
