@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from attrs import evolve
 
 from alimail_core.contract import SinkKind, SourceKind
-from alimail_core.errors import Denied
+from alimail_core.errors import Denied, Refused
 from alimail_core.hookspec import hookimpl
 from alimail_core.model import INBOX
 from alimail_core.testing import message
@@ -181,6 +182,29 @@ def test_a_copy_with_problems_says_that_not_all_of_it_went(
     plugin.boxes["anna@old.example"].spoil(INBOX, uid, "NO corrupt")
     assert run("copy", "mem://anna@old.example", "mem://carl@new.example", *COPY) == 3
     assert capsys.readouterr().out.splitlines()[-1].startswith("Not all of it could be carried.")
+
+
+def test_a_copy_again_offers_what_was_refused(run: Run, plugin: MemoryPlugin) -> None:
+    """The last line of the first promises that the same command tries the rest, and so it does."""
+    target = plugin.boxes["carl@new.example"]
+    target.traits = evolve(target.traits, refuse=lambda _: Refused("NO not now", about="other"))
+    urls = ("mem://anna@old.example", "mem://carl@new.example")
+    assert run("copy", *urls, *COPY) == 3
+    target.traits = evolve(target.traits, refuse=None)
+    assert run("copy", *urls, *COPY) == 0
+    assert target.everything() == plugin.boxes["anna@old.example"].everything()
+
+
+def test_a_copy_fills_again_what_its_target_lost_by_wish(run: Run, plugin: MemoryPlugin) -> None:
+    """Without the wish it was its user who removed it."""
+    urls = ("mem://anna@old.example", "mem://carl@new.example")
+    target = plugin.boxes["carl@new.example"]
+    assert run("copy", *urls, *COPY) == 0
+    target.delete(INBOX, *target.uids(INBOX))
+    assert run("copy", *urls, *COPY) == 0
+    assert not target.everything()
+    assert run("copy", *urls, *COPY, "--refill") == 0
+    assert target.everything() == plugin.boxes["anna@old.example"].everything()
 
 
 def test_a_plan_of_servers_that_are_away_is_their_faults_alone(

@@ -170,6 +170,16 @@ def test_mail_that_was_moved_at_the_source_does_not_travel() -> None:
     assert tally.left() == (7, 70)
 
 
+def test_a_listing_without_sizes_counts_by_the_plan() -> None:
+    """Of Exchange only folders have sizes: the plan's share of one stands until its messages have come."""
+    tally = Tally(0.0, 1, {A: {INBOX: (100, 1_000)}})
+    tally.take(PassStarted(A, 1), 0.0)
+    tally.take(FolderListed(A, INBOX, INBOX, 50, 0), 1.0)
+    assert tally.left() == (50, 500)
+    tally.take(FolderListed(A, ("New",), ("New",), 3, 0), 1.0)
+    assert tally.left() == (53, 500)
+
+
 def test_what_was_there_already_sets_no_pace() -> None:
     """Ten thousand messages that another tool had copied, found in a second, do not shorten the estimate."""
     tally = listed(10_100, 101_000)
@@ -357,6 +367,26 @@ def test_a_note_of_many_accounts_is_told_with_their_number(clock: Dial) -> None:
         "a@old.example: dates are not kept",
         "2 accounts: the target cannot store $Junk (7)",
     ]
+
+
+def test_a_note_that_grew_is_told_again_at_the_end(clock: Dial) -> None:
+    """The number with which it first came would be taken for the whole."""
+    stream = io.StringIO()
+    with PlainProgress(stream, 1, clock) as progress:
+        for count in (7, 13):
+            progress(Noted(A, "stand there no more", count))
+    assert stream.getvalue().splitlines() == [
+        "a@old.example: stand there no more (7)",
+        "a@old.example: stand there no more (20)",
+    ]
+
+
+def test_a_folder_that_gets_another_name_is_told_with_it(clock: Dial) -> None:
+    """Who looks for a folder in the target has to know what it is called there."""
+    stream = io.StringIO()
+    progress = PlainProgress(stream, 1, clock)
+    play(progress, clock, [(0, PassStarted(A, 1)), (0, FolderListed(A, ("A/B",), ("A - B",), 2, 0))])
+    assert stream.getvalue() == "a@old.example: A/B: 2 messages to copy to A - B\n"
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,10 @@ def copy(
     verify: Annotated[
         bool, typer.Option("--verify", help="Then read every message back and compare.")
     ] = False,
+    refill: Annotated[
+        bool,
+        typer.Option("--refill", help="Also copy again what was carried and is not in the target any more."),
+    ] = False,
     quiet: options.Quiet = False,
     plain: options.Plain = False,
     log: options.Log = None,
@@ -64,7 +68,8 @@ def copy(
     frame = Frame.of(context)
     spec = one_mailbox(frame, source_url, target_url, (source_secret, target_secret), ledger)
     Path(spec.ledger).parent.mkdir(parents=True, exist_ok=True)
-    code = carry(frame, spec, Looks(quiet, plain, log)).exit_code
+    # Whoever calls again wants the rest: what was refused is offered again.
+    code = carry(frame, spec, Looks(quiet, plain, log), refill=refill, retry=True).exit_code
     if verify and code in (0, 3):
         proven = prove(frame, spec, full=True, quiet=quiet, plain=plain)
         return 1 if proven == 1 else max(code, proven)

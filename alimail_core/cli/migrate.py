@@ -143,7 +143,8 @@ def _next_step(code: int, config: Path, trial: int | None) -> str:
         case 0:
             return f"Next: `alimail verify --full{given}` for a proof, `alimail report{given}` for the files."
         case 3:
-            return f"Next: `alimail report{given}` names the problems; `alimail migrate{given}` tries again."
+            again = f"alimail migrate{given} --retry-problems"
+            return f"Next: `alimail report{given}` names the problems; `{again}` tries them again."
         case 130 | 143:
             return f"Interrupted between two batches; nothing is lost. `alimail migrate{given}` goes on."
         case _:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
@@ -51,6 +51,8 @@ class Progress(AbstractContextManager["Progress"]):
         self._lock = threading.RLock()
         self._told = {ProblemFound: 0, Noted: 0}
         self._notes: dict[str, Counter[str]] = {}
+        self._first: dict[str, int] = {}
+        """The number with which each note was shown as it first came."""
 
     def __call__(self, event: Event) -> None:
         """Take one event, and show what has changed."""
@@ -70,17 +72,14 @@ class Progress(AbstractContextManager["Progress"]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop drawing, and tell how many accounts each note was true of."""
-        for line in self._shared_notes():
+        """Stop drawing, and tell how often each note was true in the end, and of how many accounts."""
+        for line in self._grown_notes():
             self.write(line)
 
-    def _shared_notes(self) -> list[str]:
-        shared = {text: each for text, each in self._notes.items() if len(each) > 1}
-        lines = [
-            f"{count_text(len(each), 'account')}: {_often(text, each.total())}"
-            for text, each in list(shared.items())[:LOUD]
-        ]
-        return [*lines, *([MORE] if len(shared) > LOUD else [])]
+    def _grown_notes(self) -> list[str]:
+        grown = {text: each for text, each in self._notes.items() if each.total() > self._first[text]}
+        lines = [f"{_whose(each)}: {_often(text, each.total())}" for text, each in list(grown.items())[:LOUD]]
+        return [*lines, *([MORE] if len(grown) > LOUD else [])]
 
     def _worth_a_line(self, event: Event) -> list[str]:
         """Return the lines for a problem, a new note, the end of an account; in either way of drawing."""
@@ -91,7 +90,7 @@ class Progress(AbstractContextManager["Progress"]):
             case Noted(text=text, count=count):
                 known = self._notes.setdefault(text, Counter())
                 known[event.account] += count
-                first = known.total() == count
+                first = self._first.setdefault(text, count) == known.total()
                 return self._sparingly(Noted, f"{name}: {_often(text, count)}") if first else []
             case PassEnded():
                 return [f"{name}: {_ended(event)}"]
@@ -152,7 +151,9 @@ class PlainProgress(Progress):
                 # Some sources do not tell sizes before they give messages.
                 size = f", {octets_text(event.pending_octets)}" if event.pending_octets else ""
                 number = count_text(event.pending_messages, "message")
-                self.write(f"{name}: {path_text(event.folder)}: {number}{size} to copy")
+                # A target that cannot have a folder's name has another one for it: its reader will look for it.
+                place = "" if event.target == event.folder else f" to {path_text(event.target)}"
+                self.write(f"{name}: {path_text(event.folder)}: {number}{size} to copy{place}")
             case FolderSettled():
                 folder = account.folders.get(event.folder)
                 if folder is not None and folder.messages:
@@ -261,6 +262,10 @@ def _pace(pace: tuple[float, float] | None) -> list[str]:
 
 def _waiting(seconds: float, reason: str) -> str:
     return f"waiting {duration_text(seconds)}: {printable(reason)}"
+
+
+def _whose(accounts: Collection[str]) -> str:
+    return printable(next(iter(accounts))) if len(accounts) == 1 else count_text(len(accounts), "account")
 
 
 def _often(text: str, count: int) -> str:
