@@ -140,7 +140,8 @@ class Secret:
 
     def _denied(self, what: str, remedy: str) -> LoginDenied:
         of = f" of {printable(self.label)}" if self.label else ""
-        return LoginDenied(f"the secret{of} ({self.reference}) {what}", remedy=remedy)
+        place = "" if self.is_missing else f" ({self.reference})"
+        return LoginDenied(f"the secret{of}{place} {what}", remedy=remedy)
 
     def _fault(self, error: LoginDenied) -> Remark:
         return Remark("fault", error.message, error.remedy)
@@ -353,7 +354,8 @@ def _read_made(secret: Secret) -> str:
 
 def _read_missing(secret: Secret) -> str:
     raise secret._denied(
-        "is missing", "write it in the roster, or where it is; `alimail letters` asks people for theirs"
+        f"is missing: it is {_WITHOUT_PLACE['missing']}",
+        "write it in the roster, or where it is (env:NAME, file:PATH); `alimail letters` asks people for theirs",
     )
 
 

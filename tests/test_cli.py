@@ -285,7 +285,7 @@ def test_accounts_without_a_password_wait_and_the_others_go_on(
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WRONG", "not it")
         assert run("check", "--search", "bert") == 3
-        assert "FAULT: the secret of source bert@old.example (neither in" in capsys.readouterr().out
+        assert "FAULT: the secret of source bert@old.example is missing: it is neither in" in capsys.readouterr().out
         assert run("status", "--pending", "--json") == 0
         told = json.loads(capsys.readouterr().out)["accounts"]
         assert [each["source_address"] for each in told] == ["bert@old.example"]

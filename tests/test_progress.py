@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 from rich.console import Console
 
-from alimail_core.cli.output import duration_text, octets_text, table_lines
+from alimail_core.cli.output import duration_text, octets_text, reason_lines, table_lines
 from alimail_core.cli.progress import LiveProgress, PlainProgress, Progress, make_progress
 from alimail_core.cli.tally import Estimate, Sizes, Tally
 from alimail_core.events import (
@@ -471,6 +471,18 @@ def test_sizes_are_in_decimal_units(octets: float, text: str) -> None:
 def test_times_are_no_more_exact_than_an_estimate_is(seconds: float, text: str) -> None:
     """A time shows the two units that matter."""
     assert duration_text(seconds) == text
+
+
+def test_a_reason_that_several_share_is_told_once() -> None:
+    """It stands behind the names, of which the first few are told; another remedy is another line."""
+    down = [(f"u{number}@old.example", "the server is down", "start it") for number in range(7)]
+    own = ("dana@old.example", "the server is down", "")
+    fine = ("carl@old.example", "", "")
+    assert list(reason_lines([*down, own, fine])) == [
+        "u0@old.example, u1@old.example, u2@old.example, u3@old.example, u4@old.example and 2 more: the server is down",
+        "  -> start it",
+        "dana@old.example: the server is down",
+    ]
 
 
 def test_table_counts_cells_and_not_characters() -> None:

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from alimail_core.cli.output import MANY, STATE_WORDS, complain, count_text, octets_text, say, table
+from alimail_core.cli.output import (
+    MANY,
+    STATE_WORDS,
+    complain,
+    count_text,
+    octets_text,
+    reason_lines,
+    say,
+    table,
+)
 from alimail_core.errors import InputError
 
 if TYPE_CHECKING:
@@ -56,7 +65,11 @@ def carry(
         summary = migration.run(search, refill=refill, retry=retry, trial=trial)
     if looks.quiet:
         complain(
-            *(line for each in summary.accounts if each.state in ("failed", "pending") for line in _why(each))
+            *reason_lines(
+                (each.account, each.reason, each.remedy)
+                for each in summary.accounts
+                if each.state in ("failed", "pending")
+            )
         )
     else:
         show_summary(summary.accounts)
@@ -112,11 +125,7 @@ def show_summary(accounts: Sequence[PassSummary]) -> None:
     table(("Account", "State", "Copied", "Were there", "Octets", "Problems"), rows)
     left_out = sum(each.left_out for each in accounts)
     say(*([f"{count_text(left_out, 'message')} left out by wish"] if left_out else []))
-    say(*(line for each in shown if each.reason for line in _why(each)))
-
-
-def _why(each: PassSummary) -> list[str]:
-    return [f"{each.account}: {each.reason}", *([f"  -> {each.remedy}"] if each.remedy else [])]
+    say(*reason_lines((each.account, each.reason, each.remedy) for each in shown))
 
 
 def _row(each: PassSummary) -> tuple[object, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -65,7 +66,18 @@ def check(
         say(*shown.shared())
     sides = count_text(len(results), "side")
     say(f"{faulty:,} of {sides} with a fault" if faulty else f"{sides} tried: nothing is in the way")
+    if not quiet:
+        say(_next_step(bool(faulty), config))
     return 3 if faulty else 0
+
+
+def _next_step(faulty: bool, config: Path) -> str:
+    given = "" if config == options.CONFIG else f" -c {config}"
+    if faulty:
+        return (
+            f"Next: mend each FAULT, then check again; `alimail migrate{given}` carries those that have none."
+        )
+    return f"Next: `alimail plan{given}` shows what would go where."
 
 
 class _Shown:

@@ -34,6 +34,9 @@ NARROWEST = 10
 MANY = 20
 """Beyond so many accounts a table has only those that need a look."""
 
+NAMED = 5
+"""So many accounts are named that share a reason; the table has all."""
+
 MARKS = {"ok": "ok", "note": "note", "warning": "warning", "fault": "FAULT"}
 """The words for a remark's level, so that no meaning hangs on colour."""
 
@@ -124,6 +127,22 @@ def remark_lines(remark: Remark) -> Iterator[str]:
     yield f"  {MARKS.get(remark.level, remark.level)}: {remark.text}"
     if remark.remedy:
         yield f"    -> {remark.remedy}"
+
+
+def reason_lines(accounts: Iterable[tuple[str, str, str]]) -> Iterator[str]:
+    """Give why accounts are as they are and what to do: of each its name, reason and remedy.
+
+    A reason that holds for several is told once: a server that is down would else fill the screen.
+    """
+    alike: dict[tuple[str, str], list[str]] = {}
+    for name, reason, remedy in accounts:
+        if reason:
+            alike.setdefault((reason, remedy), []).append(name)
+    for (reason, remedy), names in alike.items():
+        more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+        yield f"{', '.join(names[:NAMED])}{more}: {reason}"
+        if remedy:
+            yield f"  -> {remedy}"
 
 
 def plain(value: Any) -> Any:

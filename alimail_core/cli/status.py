@@ -15,6 +15,7 @@ from alimail_core.cli.output import (
     duration_text,
     octets_text,
     plain,
+    reason_lines,
     say,
     table,
     write_json,
@@ -69,9 +70,7 @@ def status(
         write_json({"accounts": [plain(row) for row in rows]})
         return 0
     _show(rows, frame.clock)
-    for row in rows:
-        if row.reason:
-            say(f"{row.source_address}: {row.reason}", *([f"  -> {row.remedy}"] if row.remedy else []))
+    say(*reason_lines((row.source_address, row.reason, row.remedy) for row in rows))
     settled, left = sum(row.settled_messages for row in rows), sum(row.pending_messages for row in rows)
     there = f"{count_text(settled, 'message')} ({octets_text(sum(row.settled_octets for row in rows))})"
     say(f"{count_text(len(rows), 'account')}: {there} there, {left:,} known to be left")

@@ -11,7 +11,7 @@ from alimail_pop3.options import Pop3Options
 
 INBOX_ONLY = (
     "POP3 shows the inbox only: other folders, sent mail, and what lies in local archives do not come, and neither "
-    "do flags; messages older than a wish arrive as read (mark_seen)"
+    "do flags; older messages arrive as read (`mark_seen`, `unread_days`)"
 )
 _GMAIL = ("gmail.com", "googlemail.com", "google.com")
 _MICROSOFT = ("outlook.office365.com", "outlook.office.com", "outlook.com", "hotmail.com", "live.com")
