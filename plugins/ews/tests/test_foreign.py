@@ -41,3 +41,11 @@ def test_an_impersonated_user_who_is_not_there_ends_it_with_a_remedy(office: Off
     with pytest.raises(Denied, match="ErrorCannotFindUser") as caught:
         office.open()
     assert "spelt right" in caught.value.remedy
+
+
+@pytest.mark.parametrize("password", ["grüßlich", "密码"])
+def test_a_password_may_have_any_letters(office: Office, password: str) -> None:
+    """With Basic they go in UTF-8, for which grommunio asks (RFC 7617 §2.1)."""
+    office.server.door.schemes = ("Basic",)
+    office.server.organisation.add_account("chef", password, impersonates=["*"])
+    office.open(password=password, master_user="chef").close()

@@ -18,9 +18,9 @@ from attrs import frozen
 from exchangelib.configuration import Configuration
 from exchangelib.credentials import Credentials as ExchangeCredentials
 from exchangelib.protocol import BaseProtocol
-from exchangelib.transport import AUTH_TYPE_MAP, BASIC, GSSAPI, NOAUTH, NTLM
+from exchangelib.transport import AUTH_TYPE_MAP, GSSAPI, NOAUTH, NTLM
 from requests.adapters import HTTPAdapter
-from requests.auth import AuthBase
+from requests.auth import AuthBase, HTTPBasicAuth
 
 from alimail_core import (
     AlimailError,
@@ -130,10 +130,13 @@ def _protocol(options: EwsOptions, user: str, password: str, auth: str) -> BaseP
             session.trust_env = False
             if auth == "oauth":
                 session.auth = _Bearer(password)
+            elif auth == "basic":
+                # In UTF-8, as browsers have it and RFC 7617 lets a server ask for; given texts, requests takes Latin-1.
+                session.auth = HTTPBasicAuth(user.encode(), password.encode())
             return session
 
-    kinds = {"ntlm": NTLM, "basic": BASIC, "kerberos": GSSAPI}
-    secret = ExchangeCredentials(user, password) if auth in ("ntlm", "basic") else None
+    kinds = {"ntlm": NTLM, "kerberos": GSSAPI}
+    secret = ExchangeCredentials(user, password) if auth == "ntlm" else None
     configuration = Configuration(
         secret,
         service_endpoint=options.url,
