@@ -131,7 +131,7 @@ def _protocol(options: EwsOptions, user: str, password: str, auth: str) -> BaseP
             if auth == "oauth":
                 session.auth = _Bearer(password)
             elif auth == "basic":
-                # In UTF-8, as browsers have it and RFC 7617 lets a server ask for; given texts, requests takes Latin-1.
+                # In UTF-8, as browsers have it and servers may ask for (RFC 7617 §2.1): requests takes Latin-1.
                 session.auth = HTTPBasicAuth(user.encode(), password.encode())
             return session
 
