@@ -27,7 +27,7 @@ from alimail_core.provisioning.directory import (
     key_of,
     missing,
 )
-from alimail_core.provisioning.plan import Extra, Plan, plan
+from alimail_core.provisioning.plan import LONGEST_LINE, Extra, Plan, plan
 
 LOCALS = "abcdefg"
 _address = st.builds("{}@x.example".format, st.sampled_from([*LOCALS, *LOCALS.upper()]))
@@ -216,6 +216,32 @@ def test_the_order_is_departments_accounts_groups_members_managers() -> None:
         "change all@x members, change team@x members",
         "change a@x manager, change b@x manager",
     ]
+
+
+def test_managers_are_there_before_their_people() -> None:
+    """Then one step makes a person with the manager; a line that is too long to wait for is given them last."""
+    wished = [
+        Employee("a@x", manager="b@x"),
+        Employee("b@x", manager="boss@x"),
+        Employee("boss@x", manager="there@x"),
+        Employee("there@x", title="Head", manager="new@x"),
+        Employee("new@x", manager="there@x"),
+    ]
+    assert _steps(wished, Employee("there@x")) == [
+        "make boss@x manager, make new@x manager",
+        "make b@x manager, change there@x title+manager",
+        "make a@x manager",
+    ]
+    made = plan(Directory.of(wished), Directory.of([Employee("there@x")]), managers_last=["b@x"])
+    assert [", ".join(map(_told, wave)) for wave in made.waves] == [
+        "make b@x, make boss@x manager, make new@x manager",
+        "make a@x manager, change there@x title+manager",
+        "change b@x manager",
+    ]
+    line = [Employee(f"{number}@x", manager=f"{number - 1}@x") for number in range(1, LONGEST_LINE + 3)]
+    steps = _steps([Employee("0@x"), *line])
+    assert len(steps) == LONGEST_LINE + 2
+    assert steps[-1] == f"change {LONGEST_LINE + 1}@x manager"
 
 
 def test_a_new_address_with_a_known_number_is_a_rename() -> None:

@@ -13,7 +13,7 @@ from alimail_core.contract import Provisioner
 from alimail_core.errors import Denied, InputError, Interrupted, LeaseHeld, Transient
 from alimail_core.ledger import Ledger
 from alimail_core.ledger.steps import StepBook, StepState
-from alimail_core.provisioning.apply import Provisioned, provision
+from alimail_core.provisioning.apply import FRESH, Provisioned, Reading, provision
 from alimail_core.provisioning.directory import (
     EVERYTHING,
     Directory,
@@ -200,6 +200,62 @@ def test_what_is_wished_stands_there_and_the_rest_is_told(desk: Desk) -> None:
     assert ended.done == desk.service.steps_done == len(desk.states())
     assert [extra.name for extra in ended.left.extras] == ["old@x"]
     assert set(desk.service.directory.employees) == {"anna@x", "bob@x", "carl.new@x", "old@x"}
+
+
+class Counting(MemoryProvisioner):
+    """Counts how often it was read."""
+
+    reads = 0
+
+    def read(self) -> Directory:
+        """Read, and count it."""
+        Counting.reads += 1
+        return super().read()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "in_doubt", "reads"),
+    [(0.0, False, 2), (FRESH + 1, False, 3), (0.0, True, 3)],
+    ids=["fresh", "old", "in doubt"],
+)
+def test_what_the_plan_has_read_is_not_read_again(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, seconds: float, in_doubt: bool, reads: int
+) -> None:
+    """The first attempt begins with it, unless it is old or a step may have come since; the proof is read anew."""
+    monkeypatch.setattr(Counting, "reads", 0)
+    if in_doubt:
+        with pytest.raises(Killed):
+            desk.run(Countdown(at=3, kind=FaultKind.KILLED_AFTER))
+        desk.crash()
+    session = Counting(desk.service)
+    reading = Reading.of(session, desk.clock)
+    desk.clock.advance(seconds)
+    passwords = PasswordFile(desk.passwords)
+    ended = provision(
+        Wish(Directory.of(WISHED)),
+        lambda: Counting(desk.service),
+        desk.ledger,
+        passwords,
+        clock=desk.clock,
+        reading=reading,
+    )
+    assert ended.complete
+    assert Counting.reads == reads
+    assert desk.service.asked == desk.service.steps_done
+
+
+def test_who_is_not_taken_with_the_manager_is_made_without(desk: Desk) -> None:
+    """Who is refused as manager costs nobody the account."""
+    desk.service.refuse = {"bob@x": "403 no licence"}
+    staff: list[Thing] = [
+        Employee("bob@x"),
+        Employee("anna@x", manager="bob@x"),
+        Employee("dora@x", manager="anna@x"),
+    ]
+    ended = desk.run(wished=staff)
+    assert [each.name for each in ended.refused] == ["bob@x", "anna@x"]
+    there = desk.service.directory.employees
+    assert (there["anna@x"].manager, there["dora@x"].manager) == (None, "anna@x")
 
 
 def test_a_refusal_stops_nothing_else(desk: Desk) -> None:

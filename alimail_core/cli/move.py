@@ -80,6 +80,8 @@ def move(
     """
     frame = Frame.of(context)
     run = _Move.begin(frame, config, wait, Looks(quiet, plain, log))
+    if run.planned is not None:
+        context.call_on_close(run.planned.close)
     run.check()
     run.show_plan()
     if plan:
@@ -124,7 +126,7 @@ class _Move:
         planned = None
         if provisioned.employees is not None or provisioned.groups is not None:
             organisation.opener()  # so that the want of one is told before the faults of any sheet
-            planned = organisation.plan()
+            planned = organisation.plan(to_apply=True)
         ask_secrets([_without_made(each) for each in spec.accounts])
         return cls(
             frame,
@@ -170,7 +172,7 @@ class _Move:
         _head(3, "Provision")
         tell = _tell_nothing if self.looks.quiet else _Counter(self.frame.clock, self.planned.plan).tell
         with heeding_signals(self.frame.stop):
-            ended = self.organisation.apply(self.planned.wish, self.frame.stop, tell)
+            ended = self.organisation.apply(self.planned, self.frame.stop, tell)
         show_end(ended, self.organisation.spec.passwords, json=False)
         if not ended.complete:
             self.code = 3

@@ -149,7 +149,8 @@ def provision(
         if there:
             raise InputError("apply asks the provisioner what is there", remedy="Leave out --there.")
         organisation.opener()  # so that the want of one is told before the faults of any sheet
-    planned = organisation.plan(there or (), only or (), freeze or ())
+    planned = organisation.plan(there or (), only or (), freeze or (), to_apply=action is Action.APPLY)
+    context.call_on_close(planned.close)
     complain(*(line for remark in planned.remarks for line in remark_lines(remark)))
     if json and action is not Action.APPLY:
         write_json(plan_json(planned.plan))
@@ -216,7 +217,7 @@ def _apply(
     if planned.plan.waves and not yes:
         _confirm(planned.plan)
     with heeding_signals(frame.stop):
-        ended = organisation.apply(planned.wish, frame.stop, _tell_nothing if quiet or json else tell_step)
+        ended = organisation.apply(planned, frame.stop, _tell_nothing if quiet or json else tell_step)
     show_end(ended, organisation.spec.passwords, json=json)
     return 0 if ended.complete else 3
 

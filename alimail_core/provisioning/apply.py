@@ -1,6 +1,7 @@
 """Carry out what leads from the actual directory to the wished one, so that every step happens once.
 
-Each attempt reads the directory anew, plans anew, and carries out wave after wave. A step is in the ledger before it
+Each attempt reads the directory anew, plans anew, and carries out wave after wave; the first one may begin with what
+was read a moment ago for the plan that a person has seen. A step is in the ledger before it
 is begun. What is in doubt is looked up when all else of its wave is done, and begun again only when the service can
 no longer finish the first attempt. In the end the directory is read once more: what counts is what stands there.
 """
@@ -18,6 +19,7 @@ from alimail_core.errors import AlimailError, InDoubt, Interrupted, Refused, Thr
 from alimail_core.ledger import Ledger
 from alimail_core.ledger.steps import StepBook, StepRow, StepState
 from alimail_core.provisioning.directory import (
+    Directory,
     Employee,
     Kind,
     Step,
@@ -40,6 +42,9 @@ LONGEST_PAUSE: Final = 60.0
 MOST_SENDINGS: Final = 3
 """How often a run begins one step that no answer settles: whatever is wrong there, all else comes to its end."""
 
+FRESH: Final = 60.0
+"""Seconds for which a reading serves as the beginning: less than what a long plan takes until its last step."""
+
 _Doubt = tuple[Kind, str, bool]
 """A step that may have happened: what it is about, and whether it makes that."""
 
@@ -60,9 +65,19 @@ class Provisioned:
         return not self.refused and not self.left.problems and not self.left.waves
 
 
-def plan_for(wish: Wish, provisioner: Provisioner) -> Plan:
-    """Read the directory and plan. Nothing is changed. Raises what ``Provisioner.read`` raises."""
-    return plan(wish.directory, provisioner.read(), provisioner.traits, wish.freeze)
+@frozen
+class Reading:
+    """A directory as it was read ``at`` a moment of the clock's ``monotonic``, with the session that has read it."""
+
+    provisioner: Provisioner
+    directory: Directory
+    at: float
+
+    @classmethod
+    def of(cls, provisioner: Provisioner, clock: Clock) -> Reading:
+        """Read. Raises what ``Provisioner.read`` raises."""
+        directory = provisioner.read()
+        return cls(provisioner, directory, clock.monotonic())
 
 
 def provision(
@@ -75,17 +90,21 @@ def provision(
     stop: Stop | None = None,
     tell: Callable[[Step, StepState, str], None] = lambda _step, _state, _reason: None,
     settle_seconds: float = 30.0,
+    reading: Reading | None = None,
 ) -> Provisioned:
     """Make the organisation as wished, as far as that is possible; run again, it goes on.
 
+    ``reading`` spares the first attempt its own, where it is fresh and nothing is in doubt; its session is
+    closed then.
     ``tell`` is called with each step as it ends. Raises ``Denied`` where nobody may go on, ``Transient`` where the
     service stays away, ``Interrupted`` where ``stop`` was set, and ``LeaseHeld`` where another process is at it.
     """
     with StepBook.lease(ledger) as book:
         book.end_open()
-        run = _Run(
-            wish, open_provisioner, book, passwords, clock or Clock(), stop or Stop(), tell, settle_seconds
-        )
+        clock = clock or Clock()
+        run = _Run(wish, open_provisioner, book, passwords, clock, stop or Stop(), tell, settle_seconds)
+        if reading and clock.monotonic() - reading.at <= FRESH and not book.rows([StepState.SENT]):
+            run.reading = reading
         try:
             return run.until_settled()
         finally:
@@ -102,6 +121,8 @@ class _Run:
     stop: Stop
     tell: Callable[[Step, StepState, str], None]
     settle_seconds: float
+    reading: Reading | None = None
+    """What the next attempt begins with, in place of its own."""
     done: int = 0
     found: int = 0
     refused: dict[Step, str] = field(factory=dict)
@@ -112,6 +133,8 @@ class _Run:
     """Steps that are done by the service's word; those that are planned again do not show yet."""
     by_half: set[Step] = field(factory=set)
     """Things that a look showed, not as wished: what they lack is planned as a change once reading shows them too."""
+    managers_last: set[str] = field(factory=set)
+    """Keys of employees who were refused together with their manager, who may be the reason."""
     has_waited: bool = False
 
     def until_settled(self) -> Provisioned:
@@ -136,15 +159,22 @@ class _Run:
         return self.done + self.found + len(self.refused)
 
     def _attempt(self) -> Plan | None:
-        """Read, plan and carry out in one session; return what is left where nothing more can be done."""
-        with self.open_provisioner() as provisioner:
-            made = plan_for(self.wish, provisioner)
+        """Read, plan and carry out in one session; return what is left where nothing more can be done.
+
+        Only an attempt that has read by itself ends a run: that is the proof.
+        """
+        known, self.reading = self.reading, None
+        with known.provisioner if known else self.open_provisioner() as provisioner:
+            directory = known.directory if known else provisioner.read()
+            made = plan(
+                self.wish.directory, directory, provisioner.traits, self.wish.freeze, self.managers_last
+            )
             self._settle_found(made)
             if self.by_half.intersection(made.steps()):
                 self.by_half.clear()
                 self._wait(self.settle_seconds)
                 return None
-            if self._due(made.steps()):
+            if known or self._due(made.steps()):
                 for wave in made.waves:
                     self._carry_out(provisioner, self._due(wave))
                 return None
@@ -303,6 +333,9 @@ class _Run:
         elif (by_half or isinstance(error, InDoubt)) and self.sent[step] < MOST_SENDINGS:
             self.book.settle(step_id, StepState.UNDONE)
             self.by_half.update([step] if by_half else [])
+        elif _is_led(step):
+            self.book.settle(step_id, StepState.UNDONE)
+            self.managers_last.add(key_of(step.thing))
         else:
             self.refused[step] = str(error)
             self._settle(step, step_id, StepState.REFUSED, str(error))
@@ -335,6 +368,15 @@ class _Run:
 
 def _doubt(step: Step) -> _Doubt:
     return step.kind, step.key, step.makes
+
+
+def _is_led(step: Step) -> bool:
+    """Tell whether a step gives somebody a manager and does something else as well."""
+    return (
+        isinstance(step.thing, Employee)
+        and step.thing.manager is not None
+        and (step.makes or len(step.fields) > 1)
+    )
 
 
 def _pause(failures: int, error: AlimailError) -> float:

@@ -151,7 +151,8 @@ class Step:
     """
 
     thing: Thing
-    before: Thing | None = None
+    before: Thing | None = field(default=None, eq=lambda before: before and key_of(before))
+    """Its fields tell no two steps apart: what is empty may not be told before the thing is there."""
     password: Callable[[], str] | None = field(default=None, eq=False, repr=False)
     """For an employee who is made: the first password, put in by who carries the plan out. No plan holds it."""
 

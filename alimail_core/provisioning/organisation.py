@@ -6,6 +6,7 @@ What the command line calls, and a program may: it reads, plans, exports and app
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from attrs import evolve, field, frozen
@@ -14,7 +15,7 @@ from alimail_core.contract import Provisioner
 from alimail_core.errors import InputError, Remark
 from alimail_core.ledger import Ledger
 from alimail_core.ledger.steps import StepBook, StepRow, StepState
-from alimail_core.provisioning.apply import Provisioned, provision
+from alimail_core.provisioning.apply import Provisioned, Reading, provision
 from alimail_core.provisioning.console_sheets import read_export, write_import
 from alimail_core.provisioning.directory import (
     EVERYTHING,
@@ -47,6 +48,13 @@ class Planned:
     traits: ProvisionerTraits = EVERYTHING
     remarks: Sequence[Remark] = ()
     """What is worth knowing of the sheets, such as a column that is not read."""
+    reading: Reading | None = None
+    """Where the plan was made to be applied: what it was read from, still open."""
+
+    def close(self) -> None:
+        """Let go of the service. Idempotent."""
+        if self.reading is not None:
+            self.reading.provisioner.close()
 
 
 @frozen
@@ -59,21 +67,41 @@ class Exported:
 
 @frozen
 class Organisation:
-    """An organisation as a configuration describes it. Holds nothing open between two calls."""
+    """An organisation as a configuration describes it. What holds something open is a ``Planned`` alone."""
 
     spec: ProvisionSpec
     registry: Registry
     clock: Clock = field(factory=Clock)
 
     def plan(
-        self, there: Sequence[Path] = (), only: Collection[str] = (), freeze: Collection[str] = ()
+        self,
+        there: Sequence[Path] = (),
+        only: Collection[str] = (),
+        freeze: Collection[str] = (),
+        *,
+        to_apply: bool = False,
     ) -> Planned:
         """Compare the sheets with the console's export ``there``, or with what the provisioner tells.
 
-        ``only`` limits it to these addresses; of what was not asked about nothing is called extra. Raises
+        ``only`` limits it to these addresses; of what was not asked about nothing is called extra. ``to_apply`` keeps
+        the provisioner open, so that ``apply`` need not read once more: ``close`` what is returned. Raises
         ``InputError`` with every fault of the export, or of the sheets.
         """
-        actual, traits = self._actual(there)
+        if there or self.spec.endpoint is None:
+            export = read_export(there, self.spec.domain)
+            return self._compared(export.directory, export.traits, only, freeze)
+        with ExitStack() as opened:
+            provisioner = opened.enter_context(self.opener()())
+            reading = Reading.of(provisioner, self.clock)
+            planned = self._compared(reading.directory, provisioner.traits, only, freeze)
+            if not to_apply:
+                return planned
+            opened.pop_all()
+            return evolve(planned, reading=reading)
+
+    def _compared(
+        self, actual: Directory, traits: ProvisionerTraits, only: Collection[str], freeze: Collection[str]
+    ) -> Planned:
         mailboxes: list[Employee | Group] = [*actual.employees.values(), *actual.groups.values()]
         known = [address for each in mailboxes for address in addresses_of(each)]
         roster = read_directory(
@@ -101,16 +129,16 @@ class Organisation:
 
     def apply(
         self,
-        wish: Wish,
+        planned: Planned,
         stop: Stop | None = None,
         tell: Callable[[Step, StepState, str], None] = lambda _step, _state, _reason: None,
     ) -> Provisioned:
-        """Carry out what the wish needs by the provisioner; see ``alimail_core.provisioning.apply.provision``."""
+        """Carry out what the plan's wish needs; see ``alimail_core.provisioning.apply.provision``."""
         opener, passwords = self.opener(), PasswordFile(self.spec.passwords)
         ledger = Ledger.open(self.spec.ledger, self.spec.name, self.clock)
         try:
             return provision(
-                wish,
+                planned.wish,
                 opener,
                 ledger,
                 passwords,
@@ -118,6 +146,7 @@ class Organisation:
                 stop=stop,
                 tell=tell,
                 settle_seconds=self.spec.settle_seconds,
+                reading=planned.reading,
             )
         finally:
             ledger.close()
@@ -150,10 +179,3 @@ class Organisation:
             raise InputError("there is no provisioner that could do it", remedy=remedy)
         kind = self.registry.provisioner(endpoint.kind)
         return lambda: kind.open(endpoint.options, self.clock)
-
-    def _actual(self, there: Sequence[Path]) -> tuple[Directory, ProvisionerTraits]:
-        if there or self.spec.endpoint is None:
-            export = read_export(there, self.spec.domain)
-            return export.directory, export.traits
-        with self.opener()() as provisioner:
-            return provisioner.read(), provisioner.traits

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, evolve, field, frozen
 
@@ -37,6 +37,10 @@ from alimail_core.provisioning.directory import (
 
 if TYPE_CHECKING:
     from alimail_core.secrets import Secret
+
+LONGEST_LINE: Final = 8
+"""Superiors above one another whose accounts are made one after the other, a wave each. Organisations are not deeper,
+and a line that is would be waited for at each of its people: there the manager is set last."""
 
 
 @frozen
@@ -91,13 +95,16 @@ def plan(
     actual: Directory,
     traits: ProvisionerTraits = EVERYTHING,
     freeze: Collection[str] = (),
+    managers_last: Collection[str] = (),
 ) -> Plan:
     """Return what is to be done, in an order that works: departments before those within them, renames before the
-    accounts that may take a freed address, accounts before groups, groups before members, managers last.
+    accounts that may take a freed address, managers before their people, accounts before groups, groups before
+    members. Who is made before the own manager, since they are each other's, is given that one last.
 
-    ``freeze`` names employees who are not wished and shall not log in any more. The order of rows does not matter.
+    ``freeze`` names employees who are not wished and shall not log in any more. ``managers_last`` has the keys of
+    employees whose manager is set by a step of its own in any case. The order of rows does not matter.
     """
-    planner = _Planner(_fitted(wished, actual, traits), actual, traits)
+    planner = _Planner(_fitted(wished, actual, traits), actual, traits, frozenset(managers_last))
     renames = planner.renames()
     planner.now = carried_out(actual, (step for wave in renames for step in wave))
     planner.judge()
@@ -105,7 +112,7 @@ def plan(
     waves = [
         *planner.departments(),
         *renames,
-        planner.accounts(),
+        *planner.accounts(),
         planner.groups(),
         planner.members(),
         planner.managers(),
@@ -127,10 +134,13 @@ class _Planner:
     wished: Directory
     actual: Directory
     traits: ProvisionerTraits
+    managers_last: frozenset[str]
     now: Directory = field(init=False)
     """The actual directory after the renames."""
     problems: list[Problem] = field(factory=list)
     left: set[tuple[Kind, str]] = field(factory=set)
+    led: set[str] = field(factory=set)
+    """Keys of the employees whose manager is set together with all else."""
     claims: dict[str, str] = field(factory=dict)
     """By an employee's key in ``actual``: the key of the wished one who has the same number."""
     known: frozenset[str] = frozenset()
@@ -231,13 +241,44 @@ class _Planner:
         depths = sorted({len(each.path) for each in new})
         return [[Step(each) for each in new if len(each.path) == depth] for depth in depths]
 
-    def accounts(self) -> list[Step]:
-        """Plan employees, all but their managers, who may not be there yet."""
-        return [
-            step
-            for key, employee in self._due(self.wished.employees)
-            if (step := _step(evolve(employee, manager=None), self.now.employees.get(key)))
-        ]
+    def accounts(self) -> list[list[Step]]:
+        """Plan employees, each with the manager where that one is there by then: one wave for each line of them."""
+        levels = self._levels()
+        waves: dict[int, list[Step]] = {}
+        for key, employee in self._due(self.wished.employees):
+            manager, level = fold(employee.manager or ""), levels.get(key, 0)
+            if key not in self.managers_last and manager:
+                if key in self.now.employees and manager in levels:
+                    level = levels[manager] + 1
+                if manager in self.now.employees or level > levels.get(manager, level):
+                    self.led.add(key)
+            wished = employee if key in self.led else evolve(employee, manager=None)
+            if step := _step(wished, self.now.employees.get(key)):
+                waves.setdefault(level, []).append(step)
+        return [waves[level] for level in sorted(waves)]
+
+    def _levels(self) -> dict[str, int]:
+        """Return in which wave each employee is made who is not there yet: after the own manager, if that works out.
+
+        Those who are each other's manager, in a circle, are in the first one.
+        """
+        new = {key: each for key, each in self._due(self.wished.employees) if key not in self.now.employees}
+        above = {key: fold(each.manager or "") for key, each in new.items() if key not in self.managers_last}
+        levels = {key: 0 for key in new if above.get(key) not in new}
+        for first in new:
+            line: dict[str, None] = {}
+            key = first
+            while key not in levels and key not in line:
+                line[key] = None
+                key = above[key]
+            while key not in levels:  # a circle: go around it once
+                levels[key] = 0
+                key = above[key]
+            for each in reversed(line):
+                if each not in levels:
+                    level = levels[above[each]] + 1
+                    levels[each] = level if level <= LONGEST_LINE else 0
+        return levels
 
     def groups(self) -> list[Step]:
         """Plan groups with their owners, and without members."""
@@ -258,11 +299,11 @@ class _Planner:
         return steps
 
     def managers(self) -> list[Step]:
-        """Plan who is whose superior."""
+        """Plan who is whose superior, where that is not set yet."""
         people = {*self.now.employees, *(key for key, _ in self._due(self.wished.employees))}
         steps = []
         for key, employee in self._due(self.wished.employees):
-            if employee.manager is None:
+            if employee.manager is None or key in self.led:
                 continue
             if fold(employee.manager) in people:
                 there = self.now.employees.get(key, Employee(employee.address))
