@@ -129,11 +129,8 @@ class Play:
 
     def tell_end(self, killed_at: int, first: proof.Findings, week: LastWeek, last: proof.Findings) -> None:
         """Sum up what was proven, and say where the report lies."""
-        page = self.stage.folder / "alimail-report" / "report.html"
-        if not page.exists():
-            raise BrokenPromise(f"there is no report at {page}")
-        self.stage.tell("Proven, by reading both servers without alimail:")
-        for line in (
+        self.stage.tell_end(
+            "Proven, by reading both servers without alimail:",
             f"- {first.messages:,} messages of {len(PEOPLE)} mailboxes arrived exactly once in {first.folders} "
             f"folders, through a kill when {killed_at:,} had arrived: same octets (SHA-256), folder, flags, date.",
             f"- The last week was followed: {week.arrived} messages new, {week.flagged} marked, "
@@ -142,9 +139,7 @@ class Play:
             f"- {len(proof.ALTERED)} odd messages are stored by any such server with other line ends; `verify` names "
             "them.",
             f"It took {time.monotonic() - self.begun:.0f} seconds. The report:",
-        ):
-            self.stage.console.print(line)
-        self.stage.console.print(page, soft_wrap=True)
+        )
 
 
 def main(words: Sequence[str]) -> int:

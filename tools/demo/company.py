@@ -18,7 +18,7 @@ from alimail_core.testing.oracle import Kept
 from alimail_core.testing.servers import Dovecot
 from tools.demo.office import INBOX, RENAMED, Person, Writer, fill_folders
 from tools.demo.proof import Mail
-from tools.demo.stage import Stage, changed, make_empty
+from tools.demo.stage import Stage, changed, make_empty, told
 
 BRANCH_DOMAIN = "branch.harbour.example"
 HEAD_NAMES = (
@@ -85,10 +85,7 @@ class CompanyStage(Stage):
         written = changed(config.read_text("utf-8"), changes)
         config.write_text("\n".join([written, *branch, ""]), "utf-8")
         self.write_roster(mistyped=MISTYPED)
-        told = [
-            f"[{table}] {key} = {value}" for table, keys in changes.items() for key, value in keys.items()
-        ]
-        return [f"  {line}" for line in (*told, *branch)]
+        return [f"  {line}" for line in (*told(changes), *branch)]
 
     def write_roster(self, *, mistyped: Person | None = None) -> None:
         """Fill in the spreadsheet that ``init`` made, a row a person, and keep its mode of 0600."""

@@ -222,20 +222,15 @@ class Move:
         if (stage.exchange.requests - asked)["GetItem"]:
             raise BrokenPromise("a pass with nothing to do has asked for messages")
         self.alimail("report")
-        page = stage.folder / "alimail-report" / "report.html"
-        if not page.exists():
-            raise BrokenPromise(f"there is no report at {page}")
-        stage.tell("Proven, by reading the target without alimail:")
-        for line in (
+        stage.tell_end(
+            "Proven, by reading the target without alimail:",
             f"- {len(PEOPLE)} mailboxes moved from Exchange, through a kill when {killed_at:,} messages had arrived.",
             f"- {news} new messages were carried, what was filed elsewhere was followed, and a mailbox on another "
             "database was not copied again.",
             f"- {total:,} messages stand in the target: 0 missing, 0 doubled. One more run asked for none.",
-            f"It took {time.monotonic() - self.begun:.0f} seconds. The scripts lie in {stage.folder / 'exchange'};",
-            "the report:",
-        ):
-            stage.console.print(line, soft_wrap=True)
-        stage.console.print(page, soft_wrap=True)
+            f"It took {time.monotonic() - self.begun:.0f} seconds. The scripts lie in {stage.folder.name}/exchange,",
+            "the report here:",
+        )
 
 
 def work_on(box: Mailbox) -> None:

@@ -205,11 +205,8 @@ class Move:
 
     def tell_end(self, killed_at: int, week: LastWeek, last: proof.Findings) -> None:
         """Sum up what was proven, and say where the report lies."""
-        page = self.stage.folder / "alimail-report" / "report.html"
-        if not page.exists():
-            raise BrokenPromise(f"there is no report at {page}")
-        self.stage.tell("Proven, by reading all servers without alimail:")
-        for line in (
+        self.stage.tell_end(
+            "Proven, by reading all servers without alimail:",
             f"- {len(PEOPLE)} mailboxes moved, {len(HEAD_PEOPLE)} by IMAP and {len(BRANCH_PEOPLE)} by POP3, through "
             f"a kill when {killed_at:,} messages had arrived: each message is there once, with the same octets.",
             "- A wrong password and a mailbox that was deleted meanwhile stopped their two accounts and no other; "
@@ -220,9 +217,7 @@ class Move:
             "what came late to the old one was carried.",
             f"- {last.messages:,} messages stand in the target: 0 missing, 0 doubled. One more run changed nothing.",
             f"It took {time.monotonic() - self.begun:.0f} seconds. The report:",
-        ):
-            self.stage.console.print(line)
-        self.stage.console.print(page, soft_wrap=True)
+        )
 
 
 def _only(people: Iterable[Person], office: proof.Office) -> proof.Office:

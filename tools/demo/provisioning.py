@@ -27,7 +27,7 @@ from alimail_directory.testing import OpenPlatform, OpenPlatformServer
 from tools.demo.__main__ import command
 from tools.demo.office import SPECIAL_USE, Person, Writer
 from tools.demo.staff import NEW_DOMAIN, OLD_DOMAIN, Sheets
-from tools.demo.stage import BrokenPromise, Stage, changed, make_empty
+from tools.demo.stage import BrokenPromise, Stage, changed, make_empty, told
 
 PEOPLE, SMALL = 300, 48
 FOLDERS: Mapping[FolderPath, int] = {("INBOX",): 3, ("Sent",): 1}
@@ -50,33 +50,21 @@ class ProvisionStage(Stage):
 
     def fill_in_files(self) -> Sequence[str]:
         """Do what an administrator does after ``init``; return the lines that are new in the configuration."""
-        (self.folder / "old-ca.pem").write_bytes(self.source.ca_file.read_bytes())
-        (self.folder / "new-ca.pem").write_bytes(self.target.ca_file.read_bytes())
-        self.write_secret("old-master.secret", self.source.master_password)
         self.write_secret("application.secret", self.platform.application_secret)
         changes = {
             "migration": {"workers": "8"},
-            "source": {
-                "port": str(self.source.imaps_port),
-                "ca": '"old-ca.pem"',
-                "master_user": f'"{self.source.master_user}"',
-                "secret": '"file:old-master.secret"',
-            },
-            "target": {"port": str(self.target.imaps_port), "ca": '"new-ca.pem"'},
-            "transfer": {"settle_seconds": "3.0"},
+            **self.servers(),
             "provision": {"kind": '"alimail"', "employees": '"employees.xlsx"', "groups": '"groups.xlsx"'},
         }
         own = [f'url = "{self.api.url}"', 'application_id = "env:APPLICATION_ID"']
         own.append('application_secret = "file:application.secret"')
         config = self.folder / "alimail.toml"
         written = changed(config.read_text("utf-8"), changes)
-        config.write_text(written.replace('kind = "alimail"\n# The spreadsheet of the employees', "\n".join(
-            ['kind = "alimail"', *own, "# The spreadsheet of the employees"])), "utf-8")  # fmt: skip
+        before, table, after = written.partition("[provision]\n")
+        kind = 'kind = "alimail"'
+        config.write_text(before + table + after.replace(kind, "\n".join([kind, *own]), 1), "utf-8")
         os.environ["APPLICATION_ID"] = self.platform.application_id
-        told = [
-            f"[{table}] {key} = {value}" for table, keys in changes.items() for key, value in keys.items()
-        ]
-        return [f"  {line}" for line in (*told, *(f"[provision] {line}" for line in own))]
+        return [f"  {line}" for line in (*told(changes), *(f"[provision] {line}" for line in own))]
 
 
 @contextmanager

@@ -45,6 +45,16 @@ class Stage:
         self.console.print(Text(text, style="cyan"))
         self.console.file.flush()
 
+    def tell_end(self, heading: str, *lines: str) -> None:
+        """Sum up, and say where the report lies. Raises ``BrokenPromise`` where there is none."""
+        page = self.folder / "alimail-report" / "report.html"
+        if not page.exists():
+            raise BrokenPromise(f"there is no report at {page}")
+        self.tell(heading)
+        for line in lines:
+            self.console.print(line)
+        self.console.print(page, soft_wrap=True)
+
     def run(self, *words: str, expect: int = 0) -> None:
         """Show a command and run it. Raises ``BrokenPromise`` where it ends with another exit code."""
         with self.running(*words) as process:
@@ -93,14 +103,21 @@ class Stage:
 
         Returns the lines that were changed. Passwords stand in two files with mode 0600 and nowhere else.
         """
-        shutil.copy(self.source.ca_file, self.folder / "old-ca.pem")
-        shutil.copy(self.target.ca_file, self.folder / "new-ca.pem")
-        self.write_secret("old-master.secret", self.source.master_password)
         roster = self.folder / "accounts.csv"  # made by init with mode 0600
         rows = (f"{person.old},,,{person.new},{self.target.password},\n" for person in PEOPLE)
         with roster.open("a", encoding="utf-8") as file:
             file.writelines(rows)
-        changes = {
+        changes = self.servers()
+        config = self.folder / "alimail.toml"
+        config.write_text(changed(config.read_text("utf-8"), changes), "utf-8")
+        return [f"  {line}" for line in told(changes)]
+
+    def servers(self) -> dict[str, dict[str, str]]:
+        """Write both authorities and the old server's master password; return what the configuration says of them."""
+        shutil.copy(self.source.ca_file, self.folder / "old-ca.pem")
+        shutil.copy(self.target.ca_file, self.folder / "new-ca.pem")
+        self.write_secret("old-master.secret", self.source.master_password)
+        return {
             "source": {
                 "port": str(self.source.imaps_port),
                 "ca": '"old-ca.pem"',
@@ -110,11 +127,6 @@ class Stage:
             "target": {"port": str(self.target.imaps_port), "ca": '"new-ca.pem"'},
             "transfer": {"settle_seconds": "3.0"},
         }
-        config = self.folder / "alimail.toml"
-        config.write_text(changed(config.read_text("utf-8"), changes), "utf-8")
-        return [
-            f"  [{table}] {key} = {value}" for table, keys in changes.items() for key, value in keys.items()
-        ]
 
     def write_secret(self, name: str, value: str) -> None:
         with open(os.open(self.folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -143,6 +155,11 @@ def make_empty(folder: Path) -> None:
 def environment() -> Mapping[str, str]:
     """Let ``alimail`` be the one beside this Python, whether or not its environment is activated."""
     return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
+
+
+def told(changes: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Say what was changed, a line a key."""
+    return [f"[{table}] {key} = {value}" for table, keys in changes.items() for key, value in keys.items()]
 
 
 def changed(text: str, changes: Mapping[str, Mapping[str, str]]) -> str:
