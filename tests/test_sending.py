@@ -11,7 +11,7 @@ from attrs import evolve
 
 from alimail_core.contract import Sink, Source
 from alimail_core.events import BatchSettled, Event
-from alimail_core.model import Delivery, Message, NotStored, Stored
+from alimail_core.model import INBOX, Delivery, Message, NotStored, Stored
 from tests.organisation import Organisation, message
 
 
@@ -51,6 +51,42 @@ def test_slow_batch_is_seen_to_move(
         migration.run()
     assert [event.copied for event in office.events if isinstance(event, BatchSettled)] == seen
     assert in_ledger == [sum(seen[: count + 1]) for count in range(len(seen))]
+
+
+def lose(monkeypatch: pytest.MonkeyPatch, office: Organisation, *, keyed: bool) -> None:
+    """Let the target keep only the first of the messages that it says it has."""
+
+    def wrap(_: str, sink: Sink) -> Sink:
+        append, mailbox = sink.append, office.targets["anna"]
+
+        def losing(batches: Iterable[list[Delivery]]) -> Iterator[Stored | NotStored]:
+            for outcome in append(batches):
+                assert isinstance(outcome, Stored)
+                for uid in mailbox.uids(INBOX)[1:]:
+                    mailbox.delete(INBOX, uid)
+                yield outcome if keyed else evolve(outcome, key=None)
+
+        monkeypatch.setattr(sink, "append", losing)
+        return sink
+
+    office.wrap_sink = wrap
+
+
+@pytest.mark.parametrize("keyed", [True, False])
+def test_what_the_target_says_that_it_stored_and_does_not_show_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keyed: bool
+) -> None:
+    """It is not all there: each is a problem until it is found, or copied again by wish."""
+    office = Organisation(tmp_path)
+    office.give("anna", *(message(f"Message {number}") for number in range(3)))
+    lose(monkeypatch, office, keyed=keyed)
+    with office.migration() as migration:
+        [first] = migration.run().accounts
+        assert (first.state, first.copied, first.problems) == ("problems", 3, 2)
+        office.wrap_sink = lambda _, sink: sink
+        assert migration.run().accounts[0].problems == 2
+        assert migration.run(refill=True).exit_code == 0
+    assert office.targets["anna"].everything() == office.sources["anna"].everything()
 
 
 LARGE = 10_000_000

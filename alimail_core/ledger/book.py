@@ -138,8 +138,10 @@ class Book(Queries):
             ours = problem.c.account_id == self.account_id
             stale = problem.c.kind.in_(("unreadable", "folder", "merged"))
             refused = sa.select(message.c.id).where(message.c.state == State.REFUSED, message.c.gone == 0)
+            lost = sa.select(message.c.id).where(message.c.state == State.STORED, message.c.target_gone == 1)
             over = (problem.c.kind == "refused") & problem.c.message_id.not_in(refused)
-            connection.execute(problem.delete().where(ours, stale | over))
+            found = (problem.c.kind == "lost") & problem.c.message_id.not_in(lost)
+            connection.execute(problem.delete().where(ours, stale | over | found))
             self.reconsider_twins(State.COLLAPSED, State.MERGED)
             # A batch that was never ended was cut off with its process: its connections died before now.
             never = (batch.c.account_id == self.account_id) & batch.c.ended.is_(None)
@@ -660,7 +662,7 @@ class Book(Queries):
         lost = sa.or_(sa.and_(c.state == State.STORED, c.target_gone == 1), c.state == State.REFUSED)
         again = sa.and_(self._here, c.gone == 0, lost)
         values = {"state": State.PENDING, "target_key": None, "target_gone": 0, "carried": None}
-        stale = (problem.c.account_id == self.account_id) & (problem.c.kind == "refused")
+        stale = (problem.c.account_id == self.account_id) & problem.c.kind.in_(("refused", "lost"))
         with self.write(sync=True) as connection:
             connection.execute(problem.delete().where(stale))
             return int(connection.execute(message.update().where(again).values(values)).rowcount)

@@ -217,7 +217,7 @@ problem = Table(
     Column("account_id", ForeignKey("account.id"), nullable=False),
     Column("folder_id", Integer),
     Column("message_id", Integer),
-    # "refused", "unreadable", "folder", "extra", "merged"
+    # "refused", "unreadable", "folder", "extra", "merged", "lost"
     Column("kind", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("remedy", Text, nullable=False, server_default=""),

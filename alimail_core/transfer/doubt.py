@@ -63,6 +63,7 @@ def send(p: Pass, pairs: Sequence[Pair]) -> None:
         for target in targets:
             _tell_redated(p, target)
             tell_merged(p, target)
+            tell_lost(p, target)
         if not aside:
             break
 
@@ -96,6 +97,20 @@ def tell_merged(p: Pass, target: Target) -> None:
             p.problem(
                 "refused", reason, row=row, remedy="Look at both at their source; keep this one elsewhere."
             )
+
+
+def tell_lost(p: Pass, target: Target) -> None:
+    """Name what the target said in this pass that it stored, and what no look there has shown since.
+
+    It stays stored, on the target's word, and is not sent again by itself: a rule there may have moved it.
+    """
+    for row in p.book.never_seen(target.id, p.began):
+        p.problem(
+            "lost",
+            "the target said that it stored this message, and does not show it",
+            row=row,
+            remedy="Look for it in the target's other folders. Where it is nowhere, --refill copies it again.",
+        )
 
 
 def _doubtful(p: Pass) -> list[Row]:

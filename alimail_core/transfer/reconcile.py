@@ -169,7 +169,7 @@ def _give_up_keyless(p: Pass, target: Target) -> None:
     if lost:
         p.note(
             "messages that were carried and stand in their folder of the target no more: moved, removed, or their "
-            "folder made anew (`alimail migrate --refill` copies them again)",
+            "folder made anew (--refill copies them again)",
             len(lost),
         )
 

@@ -27,7 +27,7 @@ from alimail_core.messages import EVERYTHING, MessageFilter
 from alimail_core.model import Folder, FolderPath
 from alimail_core.options import TransferOptions
 from alimail_core.seam import PATIENCE, Clock, Stop
-from alimail_core.transfer.doubt import adopt_undone, resolve_doubts, send, tell_merged
+from alimail_core.transfer.doubt import adopt_undone, resolve_doubts, send, tell_lost, tell_merged
 from alimail_core.transfer.follow import carry_flags, follow_moves, mirror_deletions, targets_with_news
 from alimail_core.transfer.listing import chunks, leave_out, list_source, pair_folders, tell_listed
 from alimail_core.transfer.reconcile import reconcile
@@ -230,6 +230,7 @@ def carry(p: Pass, sources: Callable[[], Sequence[Folder]]) -> None:
     for target in p.targets.values():  # also what was stored before a connection died, and read back only now
         if target.surveyed is not None:
             tell_merged(p, target)
+            tell_lost(p, target)
     save_cursors(p, p.pairs)
     p.book.forget_problems("extra", list({row.id for row in p.book.doubled()} - p.book.still_doubled()))
     left = p.book.pending()
