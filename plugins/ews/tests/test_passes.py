@@ -186,9 +186,15 @@ def test_what_is_no_mail_is_counted_once_for_the_report(account: Account) -> Non
             "calendar", b"BEGIN:VCALENDAR\r\nEND:VCALENDAR\r\n", item_class="IPM.Appointment"
         )
     account.office.amy.deliver("inbox", message("one"))
+    for name in ("Ann", "Bob"):
+        card = f"BEGIN:VCARD\r\nFN:{name}\r\nEND:VCARD\r\n".encode()
+        account.office.amy.deliver("deleteditems", card, item_class="IPM.Contact")
     account.run()
     account.run()
-    assert facts(account.ledger)[account.id].notes == [("no mail, and stays at the source: Calendar", 3)]
+    assert facts(account.ledger)[account.id].notes == [
+        ("no mail, and stays at the source: Calendar", 3),
+        ("no mail, and stays at the source: Deleted Items", 2),
+    ]
 
 
 def test_public_folders_arrive_once(account: Account) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from typing import Final, TypeAlias
 
 from attrs import frozen
 
-from alimail_core import Changes, Cursor, Entry, Folder, Refused, Unusable
+from alimail_core import Changes, Cursor, Entry, Folder, FolderPath, Refused, Unusable
 from alimail_ews.answers import Node
 from alimail_ews.flags import item_of
 from alimail_ews.folders import Folders
@@ -65,6 +66,8 @@ class Lister:
         self._id_of = id_of
         self._known = known
         self._can_sync = True
+        self.others: Counter[FolderPath] = Counter()
+        """What is no mail in folders of mail, as far as they were listed whole."""
 
     def changes(self, requests: Iterable[_Asked]) -> Iterator[Changes | Unusable]:
         """Tell what folders hold, or what changed in them; several folders are asked for at once."""
@@ -153,12 +156,15 @@ class Lister:
             yield from self._by_pages(folder, identifier, page)
             return
         epoch = _epoch(identifier)
+        self.others[folder.path] = 0
         while True:
             cursor = {"epoch": epoch, "state": page.state} if page.is_last else None
             gone = () if complete else tuple(page.gone)
             # The next page comes while this one is worked on.
             coming = None if page.is_last else self._executor.submit(self._page, identifier, page.state)
-            yield Changes(folder, epoch, self._entries(page), gone, complete, cursor)
+            entries, others = self._entries(page)
+            self.others[folder.path] += others if complete else 0
+            yield Changes(folder, epoch, entries, gone, complete, cursor)
             if coming is None:
                 return
             before, told = page.state, coming.result()
@@ -170,18 +176,19 @@ class Lister:
             if page.state == before and not page.is_last:
                 raise Malformed("a listing does not come to an end")
 
-    def _entries(self, page: _Page) -> tuple[Entry, ...]:
-        entries = dict(self._mail(page.items))
+    def _entries(self, page: _Page) -> tuple[tuple[Entry, ...], int]:
+        entries, others = self._mail(page.items)
         unknown = [key for key in page.read if key not in entries]
         # That the mark changed is told without the other flags.
-        return (*entries.values(), *self._reader.look(unknown))
+        return (*entries.values(), *self._reader.look(unknown)), others
 
-    def _mail(self, nodes: Iterable[Node]) -> Iterator[tuple[str, Entry]]:
-        for node in nodes:
-            item = item_of(node)
-            if item is not None and item.is_mail:
-                self._sizes.learn(item.entry.key, item.octets)
-                yield item.entry.key, item.entry
+    def _mail(self, nodes: Iterable[Node]) -> tuple[dict[str, Entry], int]:
+        """Return the entries of what is mail, by their keys, and how much is something else."""
+        items = [item for node in nodes if (item := item_of(node)) is not None]
+        mail = [item for item in items if item.is_mail]
+        for item in mail:
+            self._sizes.learn(item.entry.key, item.octets)
+        return {item.entry.key: item.entry for item in mail}, len(items) - len(mail)
 
     def _by_pages(self, folder: Folder, identifier: str, first: Page) -> Iterator[Changes]:
         """Tell a whole folder by FindItem."""
@@ -195,10 +202,12 @@ class Lister:
             ) as error:  # what was told before stands, so the folder cannot be put aside any more
                 raise Malformed(f"a listing broke off: {error.message}") from error
 
+        self.others[folder.path] = 0
         for page in pages(ask, first):
-            entries = tuple(dict(self._mail(page.items)).values())
+            entries, others = self._mail(page.items)
+            self.others[folder.path] += others
             cursor = {"epoch": epoch} if page.is_last else None
-            yield Changes(folder, epoch, entries, complete=True, cursor=cursor)
+            yield Changes(folder, epoch, tuple(entries.values()), complete=True, cursor=cursor)
 
     def _found(self, identifier: str, offset: int) -> Page:
         """Ask for a page of what a folder holds, the oldest first. Raises what ``Session.ask`` does."""

@@ -99,8 +99,9 @@ class EwsSource(Source):
         return remarks_of(self.session, self._list())
 
     def left_behind(self) -> Iterable[LeftBehind]:
-        """Name calendars, contacts, tasks and the like that hold something."""
-        return [each for each in self._list().left_behind if each.items]
+        """Name calendars, contacts, tasks and the like that hold something, and folders of mail with such items."""
+        among = [LeftBehind(path, number) for path, number in self._lister.others.items() if number]
+        return [*(each for each in self._list().left_behind if each.items), *among]
 
     def close(self) -> None:
         """Let go of the server."""
