@@ -316,6 +316,9 @@ class Shell:
                 "[Uri]::EscapeDataString": lambda value: quote(text(value), safe=""),
                 "[Uri]::UnescapeDataString": lambda value: unquote(text(value)),
                 "[string]::Join": lambda between, many: between.join(many),
+                "[BitConverter]::ToInt32": lambda octets, at: int.from_bytes(octets[at : at + 4], "little"),
+                "[BitConverter]::ToUInt16": lambda octets, at: int.from_bytes(octets[at : at + 2], "little"),
+                "[IO.File]::ReadAllBytes": lambda path: self.cmdlets["ReadAllBytes"](self, {"*": [path]}, []),
             }
             return static[f"{_text(holder)}::{_text(member)}"](*arguments)
         name, value = _text(member), self._value(holder)

@@ -71,6 +71,10 @@ class Machine:
     """By key, in small letters and with its hive whole; each with its values by name."""
     signer: str = ""
     """Who signed the installer; empty: nobody."""
+    files: dict[str, bytes] = field(factory=dict)
+    """Those of Windows itself, by their paths."""
+    signed: set[str] = field(factory=set)
+    """Which of these Windows takes as signed."""
     programs: dict[str, Callable[[str], int | None]] = field(factory=dict)
     """What can be run, by the file's name: it gets its arguments as one line and returns its exit code."""
     ran: list[str] = field(factory=list)
@@ -101,8 +105,8 @@ class Machine:
     def _commands(self) -> dict[str, Cmdlet]:
         return {
             "ConvertTo-Json": lambda _, given, flowing: json.dumps(given["*"][0]),
-            "Get-AuthenticodeSignature": lambda *_: {
-                "Status": "Valid" if self.signer else "NotSigned",
+            "Get-AuthenticodeSignature": lambda _, given, flowing: {
+                "Status": "Valid" if self.signer or given["LiteralPath"] in self.signed else "NotSigned",
                 "SignerCertificate": Certificate(self.signer),
             },
             "Get-ChildItem": self._children,
@@ -116,6 +120,7 @@ class Machine:
             "Join-Path": lambda _, given, flowing: os.path.join(*given["*"]),
             "Move-Item": lambda _, given, flowing: os.replace(given["LiteralPath"], given["Destination"]),
             "New-Item": lambda _, given, flowing: self.registry.setdefault(_key(given["Path"]), {}),
+            "ReadAllBytes": lambda _, given, flowing: self.files[given["*"][0]],
             "Remove-Item": lambda _, given, flowing: self.registry.pop(_key(given["LiteralPath"])) and None,
             "Set-Content": _set_content,
             "Set-ItemProperty": lambda _, given, flowing: self._set(given),
@@ -134,7 +139,7 @@ class Machine:
 
     def _is_there(self, path: str) -> bool:
         if not path.startswith("Registry::"):
-            return os.path.exists(path)
+            return path in self.files or os.path.exists(path)
         key = _key(path)
         return any(each == key or each.startswith(key + "\\") for each in self.registry)
 

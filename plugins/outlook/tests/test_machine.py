@@ -111,7 +111,7 @@ def test_a_plug_in_is_installed_broken_repaired_and_uninstalled(
     windows.set_value(rf"{OFFICE}\Preferences", "UseNewOutlook", 1)
     dll = windows.to_path(DLL.upper())
     dll.rename(dll.with_suffix(".away"))
-    theirs = {"policy_addin", "policy_restricted", "classic_outlook", "dll_present"}
+    theirs = {"policy_addin", "policy_restricted", "new_outlook", "dll_present"}
     assert faults(outlook) == theirs | {"load_behavior", "disabled_items", "crashing_addins"}
 
     assert outlook("repair")[0] == 2, "nobody is there who could be asked"

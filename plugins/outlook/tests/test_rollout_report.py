@@ -15,13 +15,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alimail_core import InputError
+from alimail_outlook import rules
 from alimail_outlook.rollout import report, verb_report
-from alimail_outlook.rollout.probes import probed
 from alimail_outlook.rollout.scripts import SCHEMA
 from alimail_outlook.rollout.states import MOST, STANDINGS, collected
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
-WELL = {rule.name: "ok" for rule in probed()}
+WELL = {rule.name: "ok" for rule in rules.RULES}
 
 
 def told(folder: Path, name: str, moment: datetime = NOW, file: str = "", **more: Any) -> Path:

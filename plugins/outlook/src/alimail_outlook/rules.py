@@ -1,8 +1,9 @@
 """What must hold so that Outlook loads the plug-in: one table, for ``verify`` here and for the scripts of a roll-out.
 
 A rule has a probe where the registry alone answers it: ``verify`` evaluates it (``machine/looking.py``), and scripts
-are generated from it. A rule without a probe needs more (files, several values together), and is evaluated by
-``verify`` alone. Names are stable: they stand in JSON and in what machines report.
+are generated from it. A rule without a probe needs more (files, several values together): ``verify`` and the script
+that collects have a function of its name each, and a test holds the two together. Names are stable: they stand in
+JSON and in what machines report.
 
 Keys are written as ``reg.exe`` takes them. ``{progid}`` stands for the add-in, ``{version}`` for each of
 ``OFFICE_VERSIONS``; a key with ``{version}`` is asked for with all of them.
@@ -52,6 +53,29 @@ PROFILES: Final = (
 )
 """Outlook's accounts, since 2013 and before."""
 
+CLICK_TO_RUN: Final = r"HKLM\Software\Microsoft\Office\ClickToRun\Configuration"
+APP_PATHS: Final = r"HKLM\Software\Microsoft\Windows\CurrentVersion\App Paths\OUTLOOK.EXE"
+INSTALLED: Final = (
+    r"HKLM\Software\Microsoft\Office\{version}\Outlook",
+    r"HKLM\Software\WOW6432Node\Microsoft\Office\{version}\Outlook",
+)
+"""Where classic Outlook leaves traces of itself, and Office its bitness."""
+
+CLASSES: Final = (
+    r"HKCR\CLSID",
+    r"HKCR\WOW6432Node\CLSID",
+    r"HKLM\Software\WOW6432Node\Classes\CLSID",
+)
+"""Where a class's server is registered."""
+
+NET: Final = r"HKLM\Software\Microsoft\NET Framework Setup\NDP\v4\Full"
+NET_45: Final = 378389
+"""What the registry calls .NET Framework 4.5, the oldest that today's add-ins are made for."""
+VSTO: Final = (
+    r"HKLM\Software\Microsoft\VSTO Runtime Setup",
+    r"HKLM\Software\WOW6432Node\Microsoft\VSTO Runtime Setup",
+)
+
 POLICY_ADDINS: Final = tuple(rf"{key}\Resiliency\AddinList" for key in _POLICIES)
 """The policy "List of managed add-ins": a value named as the ProgID; 0 never, 1 always, 2 as the user likes."""
 
@@ -90,7 +114,20 @@ class Unlisted:
     keys: tuple[str, ...]
 
 
-Probe = KeyExists | ValueIs | Unlisted
+@frozen
+class ServerIs:
+    """It holds where a value of one of these names, somewhere beneath the keys, is a server within the domains.
+
+    The value is a text, or octets as UTF-16, little-endian.
+    """
+
+    keys: tuple[str, ...]
+    values: tuple[str, ...]
+    domains: tuple[str, ...]
+    """In small letters."""
+
+
+Probe = KeyExists | ValueIs | Unlisted | ServerIs
 
 
 @frozen
@@ -192,16 +229,30 @@ RULES: Final = (
         "Install .NET Framework 4.8 and the Visual Studio 2010 Tools for Office Runtime, both from Microsoft.",
     ),
     Rule(
+        "new_outlook",
+        "new Outlook is switched off",
+        "new Outlook is switched on, and it loads no COM add-ins",
+        "Switch it off (top right of its window), or use the Office add-in: `alimail outlook addin build`.",
+        ValueIs((PREFERENCES,), "UseNewOutlook", ("0",), absent=True),
+    ),
+    Rule(
         "classic_outlook",
-        "classic Outlook is in use",
-        "there is no classic Outlook, and new Outlook loads no COM add-ins",
-        "Use classic Outlook, or the Office add-in: `alimail outlook addin build`.",
+        "classic Outlook is installed",
+        "no classic Outlook was found, and new Outlook loads no COM add-ins",
+        "Install classic Outlook, or use the Office add-in: `alimail outlook addin build`.",
+        KeyExists((APP_PATHS, CLICK_TO_RUN, *INSTALLED)),
+        level="warning",
     ),
     Rule(
         "account",
         "an account of Alibaba Mail is set up",
         "no account of Alibaba Mail was found in Outlook's profiles",
         "Add one: `alimail outlook settings --check DOMAIN` tells the servers.",
+        ServerIs(
+            PROFILES,
+            ("IMAP Server", "POP3 Server", "SMTP Server"),
+            ("aliyun.com", "mxhichina.com", "alibabacloud.com", "alimail.com"),
+        ),
         level="warning",
     ),
 )

@@ -3,35 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from alimail_core import InputError
 from alimail_outlook import rules
 from alimail_outlook.machine.program import Program, read_program
 from alimail_outlook.machine.regfile import Tree, Value
 from alimail_outlook.machine.windows import Windows
-from alimail_outlook.rules import KeyExists, Level, Probe, Rule, Unlisted
+from alimail_outlook.rules import KeyExists, Level, Probe, Rule, ServerIs, Unlisted
 
-_NET: Final = r"HKLM\Software\Microsoft\NET Framework Setup\NDP\v4\Full"
-_VSTO: Final = (
-    r"HKLM\Software\Microsoft\VSTO Runtime Setup",
-    r"HKLM\Software\WOW6432Node\Microsoft\VSTO Runtime Setup",
-)
-_CLICK_TO_RUN: Final = r"HKLM\Software\Microsoft\Office\ClickToRun\Configuration"
-_APP_PATHS: Final = r"HKLM\Software\Microsoft\Windows\CurrentVersion\App Paths\OUTLOOK.EXE"
-_INSTALLED: Final = (
-    r"HKLM\Software\Microsoft\Office\{version}\Outlook",
-    r"HKLM\Software\WOW6432Node\Microsoft\Office\{version}\Outlook",
-)
-_CLASSES: Final = (
-    r"HKCR\CLSID",
-    r"HKCR\WOW6432Node\CLSID",
-    r"HKLM\Software\WOW6432Node\Classes\CLSID",
-)
 _USERS: Final = r"HKCU\Software\Microsoft\Office"
 """With the user's own add-ins, and for each version the lists, preferences and profiles."""
 _POLICIES: Final = tuple(rf"{hive}\Software\Policies\Microsoft\Office" for hive in ("HKCU", "HKLM"))
@@ -42,10 +26,6 @@ _EVERYBODYS: Final = re.compile(
 )
 """How the ProgIDs of Office's own add-ins begin."""
 _ALIBABAS: Final = re.compile(r"ali ?(mail|baba|yun|cloud|outlook)|dingtalk|阿里", re.IGNORECASE)
-_SERVERS: Final = re.compile(r"(^|\.)(aliyun|mxhichina|alibabacloud|alimail)\.com$", re.IGNORECASE)
-
-_NET_45: Final = 378389
-"""What the registry calls .NET Framework 4.5, the oldest that today's add-ins are made for."""
 
 
 @frozen
@@ -105,13 +85,13 @@ def look(windows: Windows, progid: str = "") -> Sight:
     """See what is there. Raises ``InputError`` where several add-ins could be meant and none is named."""
     keys = [
         *rules.expanded((*rules.ADDINS[1:], *rules.UNINSTALL, rules.REMEMBERED, *rules.PROFILES[1:])),
-        *rules.expanded(_INSTALLED),
+        *rules.expanded(rules.INSTALLED),
         _USERS,
         *_POLICIES,
-        *_VSTO,
-        _NET,
-        _CLICK_TO_RUN,
-        _APP_PATHS,
+        *rules.VSTO,
+        rules.NET,
+        rules.CLICK_TO_RUN,
+        rules.APP_PATHS,
     ]
     tree = windows.read(keys)
     name = progid or known_addin(tree)
@@ -122,8 +102,9 @@ def look(windows: Windows, progid: str = "") -> Sight:
     if not name:
         return Sight(windows, tree, Addin("", ()))
     clsid = windows.read([rf"HKCR\{name}\CLSID"]).text(rf"HKCR\{name}\CLSID")
-    classes = windows.read(rf"{key}\{clsid}" for key in _CLASSES) if clsid else Tree()
-    return Sight(windows, tree, _addin(tree, classes, name, clsid))
+    classes = windows.read(rf"{key}\{clsid}" for key in rules.CLASSES) if clsid else Tree()
+    addin = _addin(tree, classes, name, clsid)
+    return Sight(windows, tree, evolve(addin, dll=windows.expanded(addin.dll)))
 
 
 def addins(tree: Tree) -> dict[str, str]:
@@ -156,7 +137,7 @@ def _addin(tree: Tree, classes: Tree, progid: str, clsid: str) -> Addin:
         return next(filter(None, (tree.text(place, name) for place in places)), "")
 
     manifest = first("Manifest").partition("|")[0]
-    servers = [rf"{key}\{clsid}\InprocServer32" for key in _CLASSES]
+    servers = [rf"{key}\{clsid}\InprocServer32" for key in rules.CLASSES]
     server = next((key for key in servers if classes.text(key)), "")
     dll = classes.text(server).strip('"') if server else ""
     managed = dll.lower().endswith("mscoree.dll")
@@ -190,8 +171,6 @@ def findings(sight: Sight, now: datetime) -> Iterator[Finding]:
         "dll_signed": dll.signed,
         "bitness": lambda: _bitness(sight, dll),
         "runtime": lambda: _runtime(sight),
-        "classic_outlook": lambda: _classic(sight),
-        "account": lambda: _account(sight),
     }
     for rule in rules.RULES:
         if rule.probe is None:
@@ -223,6 +202,8 @@ def holds(probe: Probe, sight: Sight) -> tuple[bool, str]:
     if isinstance(probe, Unlisted):
         named = list(naming(sight, probe))
         return not named, ", ".join(key for key, _ in named)
+    if isinstance(probe, ServerIs):
+        return _server_is(keys, probe, tree)
     name = probe.value.replace("{progid}", progid)
     key = next((key for key in keys if tree.value(key, name) is not None), None)
     if key is None:
@@ -238,6 +219,14 @@ def naming(sight: Sight, probe: Unlisted) -> Iterator[tuple[str, Value]]:
             for value in sight.tree.values(beneath):
                 if sight.addin.is_named_in(value):
                     yield beneath, value
+
+
+def _server_is(keys: Sequence[str], probe: ServerIs, tree: Tree) -> tuple[bool, str]:
+    for key in (beneath for root in keys for beneath in tree.beneath(root)):
+        servers = [f".{tree.text(key, name).lower()}" for name in probe.values]
+        if any(server.endswith(f".{domain}") for server in servers for domain in probe.domains):
+            return True, tree.text(key, "Account Name") or tree.text(key, "Email")
+    return False, ""
 
 
 class _Dll:
@@ -289,8 +278,8 @@ def _policy_signed(sight: Sight, dll: _Dll) -> tuple[Level, str]:
 
 def office_bits(tree: Tree) -> int | None:
     """Return Office's bitness, where the registry tells it."""
-    said = [tree.text(_CLICK_TO_RUN, "Platform")]
-    said += [tree.text(key, "Bitness") for key in rules.expanded(_INSTALLED)]
+    said = [tree.text(rules.CLICK_TO_RUN, "Platform")]
+    said += [tree.text(key, "Bitness") for key in rules.expanded(rules.INSTALLED)]
     return next(
         ({"x86": 32, "x64": 64}[each.lower()] for each in said if each.lower() in ("x86", "x64")), None
     )
@@ -317,29 +306,10 @@ def _bitness(sight: Sight, dll: _Dll) -> tuple[Level, str]:
 def _runtime(sight: Sight) -> tuple[Level, str]:
     if not (sight.addin.managed or sight.addin.vsto):
         return "ok", "it needs none"
-    release = sight.tree.text(_NET, "Release")
-    wanting = [] if release.isdigit() and int(release) >= _NET_45 else [".NET Framework 4.5 or later"]
+    release = sight.tree.text(rules.NET, "Release")
+    wanting = [] if release.isdigit() and int(release) >= rules.NET_45 else [".NET Framework 4.5 or later"]
     if sight.addin.vsto and not any(
-        sight.tree.text(key, "Version") for root in _VSTO for key in sight.tree.beneath(root)
+        sight.tree.text(key, "Version") for root in rules.VSTO for key in sight.tree.beneath(root)
     ):
         wanting.append("the VSTO runtime")
     return ("fault", f"missing: {', '.join(wanting)}") if wanting else ("ok", "there")
-
-
-def _classic(sight: Sight) -> tuple[Level, str]:
-    if any(sight.tree.text(key, "UseNewOutlook") == "1" for key in rules.expanded((rules.PREFERENCES,))):
-        return "fault", "new Outlook is switched on here, and it loads no COM add-ins"
-    traces = (_APP_PATHS, _CLICK_TO_RUN, *rules.expanded(_INSTALLED))
-    if any(key in sight.tree for key in traces):
-        return "ok", "there"
-    return "warning", f"no Outlook was found on {sight.windows.name}"
-
-
-def _account(sight: Sight) -> tuple[Level, str]:
-    for root in rules.expanded(rules.PROFILES):
-        for key in sight.tree.beneath(root):
-            servers = [sight.tree.text(key, f"{kind} Server") for kind in ("IMAP", "POP3", "SMTP")]
-            if any(_SERVERS.search(server) for server in servers):
-                name = sight.tree.text(key, "Account Name") or sight.tree.text(key, "Email")
-                return "ok", name or "there"
-    return "fault", ""

@@ -29,6 +29,16 @@ _SECONDS: Final = 120.0
 
 _AT_ONCE: Final = 4
 
+_WINES_OWN: Final = {
+    "programfiles": r"C:\Program Files",
+    "programfiles(x86)": r"C:\Program Files (x86)",
+    "commonprogramfiles": r"C:\Program Files\Common Files",
+    "systemdrive": "C:",
+    "systemroot": r"C:\windows",
+    "windir": r"C:\windows",
+}
+"""Names that texts of the registry have in them, as every new prefix of Wine has them."""
+
 
 class NoWindows(AlimailError):
     """There is neither Windows nor Wine."""
@@ -173,6 +183,12 @@ class Windows:
                 if words[1].startswith("HKLM")
                 else "",
             )
+
+    def expanded(self, text: str) -> str:
+        """Return a text with its ``%NAMES%`` replaced: ``reg export`` tells values of REG_EXPAND_SZ as written."""
+        if not self.wine:
+            return os.path.expandvars(text)
+        return re.sub("%([^%]+)%", lambda name: _WINES_OWN.get(name[1].lower(), name[0]), text)
 
     # Files and processes
 

@@ -1,5 +1,8 @@
 """The rules of ``alimail_outlook.rules`` as PowerShell: every probe is a call, and nothing is decided twice.
 
+What needs files or several values together is a function here and one in ``machine/looking.py``; a test holds the
+two together.
+
 Keys and names are spelt by ``powershell.quoted``, so that a ProgID is data. A 64-bit shell is needed, since a 32-bit
 one is shown other keys under the same names: ``FIRST`` starts the right one.
 """
@@ -10,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from alimail_core.powershell import listed, quoted
+from alimail_outlook import rules
 from alimail_outlook.rules import (
     ADDIN,
     EXCUSES,
@@ -17,7 +21,7 @@ from alimail_outlook.rules import (
     RULES,
     KeyExists,
     Probe,
-    Rule,
+    ServerIs,
     Unlisted,
     expanded,
 )
@@ -27,13 +31,6 @@ _HIVES: Final = {
     "HKLM": "HKEY_LOCAL_MACHINE",
     "HKCR": "HKEY_CLASSES_ROOT",
 }
-
-_CLASSES: Final = (
-    r"HKCR\CLSID",
-    r"HKCR\WOW6432Node\CLSID",
-    r"HKLM\Software\WOW6432Node\Classes\CLSID",
-)
-"""Where a class's server is looked for, as ``machine/looking.py`` does."""
 
 FIRST: Final = r"""
 $Me = $MyInvocation.MyCommand.Path
@@ -98,20 +95,32 @@ function Get-File([string]$Url) {
     return [Uri]::UnescapeDataString($Url.Substring(8)).Replace('/', '\')
 }
 
+function Get-Server() {
+    $class = Get-First @($ProgIdKey) '(default)'
+    if ($class -eq '') { return '' }
+    foreach ($key in $ClassKeys) {
+        $server = $key + '\' + $class + '\InprocServer32'
+        if ((Get-First @($server) '(default)') -ne '') { return $server }
+    }
+    return ''
+}
+
+function Test-Managed() {
+    $server = Get-Server
+    if ($server -eq '') { return $false }
+    return (Get-First @($server) '(default)').Trim('"').ToLowerInvariant().EndsWith('mscoree.dll')
+}
+
 function Get-Library() {
     $manifest = (Get-First $AddinKeys 'Manifest').Split('|')[0]
     if ($manifest -ne '') { return Get-File $manifest }
-    $class = Get-First @($ProgIdKey) '(default)'
-    if ($class -ne '') {
-        foreach ($key in $ClassKeys) {
-            $server = $key + '\' + $class + '\InprocServer32'
-            $library = (Get-First @($server) '(default)').Trim('"')
-            if ($library.ToLowerInvariant().EndsWith('mscoree.dll')) {
-                $library = Get-File (Get-First @(Get-Beneath $server) 'CodeBase')
-            }
-            if ($library -ne '') { return $library }
-        }
+    $library = ''
+    $server = Get-Server
+    if ($server -ne '') {
+        $library = (Get-First @($server) '(default)').Trim('"')
+        if (Test-Managed) { $library = Get-File (Get-First @(Get-Beneath $server) 'CodeBase') }
     }
+    if ($library -ne '') { return $library }
     return Get-First @($Remembered) 'DLL'
 }
 
@@ -135,6 +144,123 @@ function Test-Unlisted([string[]]$Keys) {
 }
 """
 
+LOOKS: Final = r"""
+function Test-ServerIs([string[]]$Keys, [string[]]$Names, [string[]]$Domains) {
+    foreach ($key in $Keys) {
+        foreach ($path in @(Get-Beneath $key)) {
+            $item = Get-Item -LiteralPath $path -ErrorAction SilentlyContinue
+            if (-not $item) { continue }
+            foreach ($name in $item.GetValueNames()) {
+                if ($Names -notcontains $name) { continue }
+                $data = $item.GetValue($name)
+                if ([string]$item.GetValueKind($name) -eq 'Binary') {
+                    $data = [Text.Encoding]::Unicode.GetString($data).Trim([char]0)
+                }
+                $server = '.' + ([string]$data).ToLowerInvariant()
+                foreach ($domain in $Domains) {
+                    $end = '.' + $domain
+                    if ($server.EndsWith($end)) { return $true }
+                }
+            }
+        }
+    }
+    return $false
+}
+
+function Test-File() {
+    if ($Library -eq '') { return $false }
+    return Test-Path -LiteralPath $Library -PathType Leaf
+}
+
+function Get-DllPresent() {
+    if ($Library -eq '') { return 'warning' }
+    if (Test-File) { return 'ok' }
+    return 'fault'
+}
+
+function Get-DllSigned() {
+    if ($Vsto -or (-not (Test-File))) { return 'unknown' }
+    $signature = Get-AuthenticodeSignature -LiteralPath $Library
+    if ([string]$signature.Status -eq 'Valid') { return 'ok' }
+    return 'fault'
+}
+
+function Get-PolicySigned() {
+    foreach ($key in $SecurityKeys) {
+        if ((Get-First @($key) 'RequireAddinSig') -eq '1') {
+            if ((Get-DllSigned) -eq 'ok') { return 'ok' }
+            return 'fault'
+        }
+    }
+    return 'ok'
+}
+
+function Get-OfficeBits() {
+    $said = @(Get-First @($ClickToRun) 'Platform')
+    foreach ($key in $InstalledKeys) { $said += (Get-First @($key) 'Bitness') }
+    foreach ($word in $said) {
+        if ($word -eq 'x86') { return 32 }
+        if ($word -eq 'x64') { return 64 }
+    }
+    return 0
+}
+
+function Get-DllBits() {
+    # Of the header that every program has (PE): where it begins, and there for which machine it is.
+    $octets = [IO.File]::ReadAllBytes($Library)
+    if ($octets.Length -lt 64) { return 0 }
+    $at = [BitConverter]::ToInt32($octets, 60) + 4
+    if (($at -lt 4) -or ($octets.Length -lt $at + 2)) { return 0 }
+    $machine = [BitConverter]::ToUInt16($octets, $at)
+    if ($machine -eq 332) { return 32 }
+    if (($machine -eq 34404) -or ($machine -eq 43620)) { return 64 }
+    return 0
+}
+
+function Get-Bitness() {
+    $office = Get-OfficeBits
+    if ($office -eq 0) { return 'unknown' }
+    $places = @($AddinKeys | Where-Object { Test-Path -LiteralPath $_ })
+    $own = @($places | Where-Object { $_ -match 'HKEY_CURRENT_USER' })
+    $of32 = @($places | Where-Object { $_ -match 'WOW6432Node' })
+    # The user's own key is read by both kinds of Office.
+    if ($own.Count -eq 0) {
+        if (($office -eq 64) -and ($of32.Count -eq $places.Count)) { return 'fault' }
+        $both = Test-KeyExists @($UninstallKeys | Where-Object { $_ -match 'WOW6432Node' })
+        if (($office -eq 32) -and $both -and ($of32.Count -eq 0)) { return 'fault' }
+    }
+    if ($Vsto -or (Test-Managed) -or (-not (Test-File))) { return 'ok' }
+    $bits = Get-DllBits
+    if (($bits -ne 0) -and ($bits -ne $office)) { return 'fault' }
+    return 'ok'
+}
+
+function Get-Runtime() {
+    if ((-not $Vsto) -and (-not (Test-Managed))) { return 'ok' }
+    $release = Get-First @($NetKey) 'Release'
+    if (-not ($release -match '^[0-9]+$')) { return 'fault' }
+    if ([int64]$release -lt $NetRelease) { return 'fault' }
+    if (-not $Vsto) { return 'ok' }
+    foreach ($key in $VstoKeys) {
+        if ((Get-First @(Get-Beneath $key) 'Version') -ne '') { return 'ok' }
+    }
+    return 'fault'
+}
+
+$Library = Get-Library
+$Vsto = (Get-First $AddinKeys 'Manifest') -ne ''
+"""
+"""What the script that collects needs besides."""
+
+_LOOKED: Final = {
+    "policy_signed": "Get-PolicySigned",
+    "dll_present": "Get-DllPresent",
+    "dll_signed": "Get-DllSigned",
+    "bitness": "Get-Bitness",
+    "runtime": "Get-Runtime",
+}
+"""The function that tells the level of a rule without a probe."""
+
 
 def path(key: str) -> str:
     """Return a key as PowerShell names it: with its provider, so that no drive has to be there."""
@@ -154,6 +280,8 @@ def call(probe: Probe, progid: str) -> str:
         return f"Test-KeyExists {keys}"
     if isinstance(probe, Unlisted):
         return f"Test-Unlisted {keys}"
+    if isinstance(probe, ServerIs):
+        return f"Test-ServerIs {keys} {listed(probe.values)} {listed(probe.domains)}"
     name = quoted(probe.value.replace("{progid}", progid))
     return f"Test-ValueIs {keys} {name} {listed(probe.wanted)} ${str(probe.absent).lower()}"
 
@@ -163,7 +291,7 @@ def values(progid: str) -> list[str]:
     return [
         f"$ProgId = {quoted(progid)}",
         "$ProgIdKey = {}".format(quoted(path(rf"HKCR\{progid}\CLSID"))),
-        f"$ClassKeys = {listed(map(path, _CLASSES))}",
+        f"$ClassKeys = {listed(map(path, rules.CLASSES))}",
         f"$AddinKeys = {paths(ADDIN, progid)}",
         f"$Remembered = {quoted(path(REMEMBERED))}",
     ]
@@ -174,9 +302,17 @@ def installed(progid: str) -> str:
     return " -and ".join(f"({call(rule.probe, progid)})" for rule in RULES if rule.stops and rule.probe)
 
 
-def probed() -> list[Rule]:
-    """Return the rules that a script can evaluate, in their order."""
-    return [rule for rule in RULES if rule.probe is not None]
+def looks() -> list[str]:
+    """Return what ``LOOKS`` knows of Office and Windows."""
+    return [
+        f"$SecurityKeys = {paths(rules.POLICY_SECURITY, '')}",
+        f"$ClickToRun = {quoted(path(rules.CLICK_TO_RUN))}",
+        f"$InstalledKeys = {paths(rules.INSTALLED, '')}",
+        f"$NetKey = {quoted(path(rules.NET))}",
+        f"$NetRelease = {rules.NET_45}",
+        f"$VstoKeys = {listed(map(path, rules.VSTO))}",
+        *LOOKS.strip("\n").split("\n"),
+    ]
 
 
 def judged(progid: str) -> Iterator[str]:
@@ -186,14 +322,18 @@ def judged(progid: str) -> Iterator[str]:
     """
     yield "$Levels = @{}"
     yield "$Stopped = $false"
-    for rule in probed():
-        assert rule.probe is not None
-        excuse = EXCUSES.get(rule.name)
+    for rule in RULES:
+        name = quoted(rule.name)
         yield "if (-not $Stopped) {"
-        yield f"    $held = {call(rule.probe, progid)}"
-        if excuse is not None:
-            yield f"    if (-not $held) {{ $held = {call(excuse, progid)} }}"
-        yield f"    if ($held) {{ $Levels[{quoted(rule.name)}] = 'ok' }}"
-        stopping = " $Stopped = $true;" if rule.stops else ""
-        yield f"    else {{{stopping} $Levels[{quoted(rule.name)}] = {quoted(rule.level)} }}"
+        if rule.probe is None:
+            yield f"    $Levels[{name}] = {_LOOKED[rule.name]}"
+            if rule.level != "fault":
+                yield f"    if ($Levels[{name}] -eq 'fault') {{ $Levels[{name}] = {quoted(rule.level)} }}"
+        else:
+            yield f"    $held = {call(rule.probe, progid)}"
+            if excuse := EXCUSES.get(rule.name):
+                yield f"    if (-not $held) {{ $held = {call(excuse, progid)} }}"
+            yield f"    if ($held) {{ $Levels[{name}] = 'ok' }}"
+            stopping = " $Stopped = $true;" if rule.stops else ""
+            yield f"    else {{{stopping} $Levels[{name}] = {quoted(rule.level)} }}"
         yield "}"

@@ -44,10 +44,11 @@ class Wishes:
 
 def all_scripts(wishes: Wishes) -> dict[str, list[str]]:
     """Return the lines of every script by its file's name. The same wishes give the same lines."""
+    collecting = [*probes.looks(), *probes.judged(wishes.progid), *_lines(_COLLECT)]
     return {
         "install.ps1": _script("install.ps1", wishes, _INSTALL),
         "detect.ps1": _script("detect.ps1", wishes, _DETECT),
-        "collect.ps1": _script("collect.ps1", wishes, "\n".join(probes.judged(wishes.progid)) + _COLLECT),
+        "collect.ps1": _script("collect.ps1", wishes, "\n".join(collecting)),
         "uninstall.ps1": _script("uninstall.ps1", wishes, _UNINSTALL),
     }
 

@@ -30,7 +30,7 @@ Standing: TypeAlias = Literal["loaded", "at risk", "not loaded", "not installed"
 STANDINGS: Final[Mapping[Standing, str]] = {
     "not loaded": "installed, and Outlook does not load it",
     "not installed": "not installed",
-    "at risk": "loaded, and Outlook may disable it",
+    "at risk": "nothing keeps Outlook from loading it, but something wants a look",
     "loaded": "loaded",
 }
 """How a machine stands, the gravest first, and what that means."""
