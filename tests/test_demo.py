@@ -14,6 +14,7 @@ import pytest
 from attrs import evolve
 
 from alimail_core.testing.oracle import Kept, Snapshot
+from tests.outlook import standin
 from tools.demo import proof
 from tools.demo.company import GONE, MISTYPED
 from tools.demo.exchange import PASSWORD
@@ -139,6 +140,26 @@ def test_an_exchange_server_moves_through_a_refusal_and_a_kill(tmp_path: Path) -
     secrets = {PASSWORD, (folder / "new.txt").read_text().strip()}
     files = [folder / "superman.txt", folder / "new.txt"]
     _assert_kept_in(files, secrets, folder, done.stdout + done.stderr)
+
+
+@pytest.mark.server
+@pytest.mark.slow
+def test_outlook_s_plug_in_is_refused_installed_repaired_and_rolled_out(tmp_path: Path) -> None:
+    """All of it under Wine and in Chromium; sixty machines instead of five hundred is all that is small about it."""
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "tools.demo.outlook", "--small", "--folder", str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    told, _, promised = done.stdout.partition("As it was promised, each command by its exit code:\n")
+    forged, _, rest = told.partition("--exe plugin.exe")
+    assert "changed after that" in done.stderr
+    assert "installed:" not in forged
+    assert f"installed: {standin.PROGID} {standin.VERSION}" in rest
+    assert re.search(r"not among the disabled items +FAULT", rest)
+    assert "nothing is in the way" in rest
+    assert "- 60 machines stand in" in promised
+    assert (folder / "pane.png").read_bytes().startswith(b"\x89PNG")
+    assert (folder / "report" / "outlook.csv").read_text("utf-8-sig").count("\nPC") == 60
 
 
 def _assert_secrets_kept(folder: Path, told: str) -> None:
