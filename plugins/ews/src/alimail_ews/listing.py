@@ -25,7 +25,7 @@ from alimail_ews.soap import find_items, sync_items
 _CHANGES: Final = 512
 """The most changes that SyncFolderItems tells at once (MS-OXWSSYNC §3.1.4.2)."""
 _PAGE: Final = 1_000
-_TIMES: Final = 3
+_TIMES: Final = 4
 """So often is what cannot be read asked for."""
 
 _Asked: TypeAlias = tuple[Folder, Cursor | None]
