@@ -173,10 +173,13 @@ class Auditor:
     # the ledger
 
     def forgot(self) -> None:
-        """The ledger was lost, or an old one put back: it takes our undoing and our moves for the user's since."""
+        """The ledger was lost, or an old one put back: it takes what we did since for the user's work.
+
+        That is our undoing, our moves, and our mirrored deletions: of what was moved at the source, by wish, too.
+        """
         self.amnesia = True
-        self.absent += self._of(self.world.deeds.moved)
-        self.absent += self._of(self.world.deeds.undone)
+        for ours in (self.world.deeds.moved, self.world.deeds.undone, self.world.deeds.removed):
+            self.absent += self._of(ours)
         self.adopted |= set(self.limit)
         self.reflagged |= set(self.limit)
 
