@@ -36,7 +36,7 @@ promise of this page.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
@@ -280,6 +280,14 @@ class Provisioner(ABC):
         proof that does not ask the sink. Raises ``Transient`` or ``Denied`` where nobody may go on.
         """
         raise NotImplementedError("traits.counts_mail is false")
+
+    def remarks(self, domains: Collection[str]) -> Iterable[Remark]:
+        """Try with few requests what reading and steps will need, and tell an administrator; nothing is changed.
+
+        ``domains`` are those in which accounts shall be made. What is not allowed is a remark with its remedy and no
+        exception, so that all of it is told at once. ``alimail check`` prints it. Raises ``Transient``.
+        """
+        return ()
 
     @abstractmethod
     def close(self) -> None:

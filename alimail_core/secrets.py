@@ -25,8 +25,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from attrs import evolve, field, frozen
 
@@ -55,6 +56,13 @@ _asked: dict[str, str] = {}
 _asking = threading.Lock()
 
 
+class Given(Protocol):
+    """First passwords that people gave; plain data."""
+
+    def secret(self, address: str) -> Secret:
+        """Return where the one of an address is. Raises ``KeyError``."""
+
+
 @frozen(repr=False)
 class Secret:
     """Where a secret is found. Plain data that may be compared and may cross to another process.
@@ -67,6 +75,8 @@ class Secret:
     """What follows the scheme; the value itself where ``scheme`` is ``"literal"``."""
     label: str = field(default="")
     """Whose secret it is, for the prompt and for messages."""
+    given: Given | None = field(default=None, eq=False)
+    """Of a first password: where it stands if it was not made."""
 
     @classmethod
     def literal(cls, value: str, label: str = "") -> Secret:
@@ -74,9 +84,12 @@ class Secret:
         return cls("literal", value, label)
 
     @classmethod
-    def made(cls, file: Path, address: str, label: str = "") -> Secret:
-        """Refer to the first password of an account in the file where ``provision`` keeps those that it made."""
-        return cls("made", f"{os.path.abspath(file)}#{address}", label)
+    def made(cls, file: Path, address: str, label: str = "", given: Given | None = None) -> Secret:
+        """Refer to the first password of an account in the file where ``provision`` keeps those that it made.
+
+        One that it did not make is looked for among those that are ``given``.
+        """
+        return cls("made", f"{os.path.abspath(file)}#{address}", label, given)
 
     @classmethod
     def missing(cls, label: str = "") -> Secret:
@@ -342,9 +355,14 @@ def _read_made(secret: Secret) -> str:
 
     path, _, address = secret.place.rpartition("#")
     try:
-        return kept_password(Path(path), address)
+        with suppress(KeyError):
+            return kept_password(Path(path), address)
     except InputError as error:
         raise secret._denied(error.message, error.remedy) from None
+    try:
+        if secret.given is not None:
+            return secret.given.secret(address).get()
+        raise KeyError(address)
     except KeyError:
         raise secret._denied(
             "was not made: the file has no such address",

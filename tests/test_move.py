@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from attrs import define, evolve, field
 from alimail_core.cli import main
 from alimail_core.contract import Credentials, ProvisionerKind, SinkKind
 from alimail_core.counts import CountedFolder, compared
-from alimail_core.errors import LoginDenied
+from alimail_core.errors import AlimailError, LoginDenied, Remark
 from alimail_core.hookspec import hookimpl
 from alimail_core.ledger.standing import StandingFolder
 from alimail_core.model import INBOX, FolderCount, MailCount, SpecialUse
@@ -79,6 +79,13 @@ class Counting(MemoryProvisioner):
             yield from super().carry_out([step])
             self.office.countdown.step("answer")
 
+    def remarks(self, domains: Collection[str]) -> Iterator[Remark]:
+        """Tell what the test wishes."""
+        assert domains == {"new.example"}
+        if isinstance(self.office.trouble, AlimailError):
+            raise self.office.trouble
+        yield self.office.trouble
+
     def count_mail(self, addresses: Iterable[str]) -> Iterator[MailCount]:
         """Count what is in the boxes, less what was taken away."""
         for address in addresses:
@@ -96,6 +103,7 @@ class Office:
     late: dict[str, int] = field(factory=dict)
     """How many logins each address refuses at first."""
     taken: int = 0
+    trouble: Remark | AlimailError = field(factory=lambda: Remark("ok", "all may be made"))
 
     @hookimpl
     def alimail_sinks(self) -> list[SinkKind[MemoryOptions]]:
@@ -278,6 +286,47 @@ def test_faults_of_sheets_come_before_any_server(registry: Registry, office: Off
     office.countdown = Countdown(at=10**9)
     assert move(registry, "--yes") == 2
     assert "step" not in office.countdown.operations
+
+
+def test_each_step_by_itself_finds_the_passwords(registry: Registry, office: Office) -> None:
+    """The made one in its file, the given one in the employees' sheet; a sheet that says two things says none."""
+    verb = partial(main, registry=registry, clock=FakeClock())
+    assert verb(["provision", "apply", "--yes"]) == 0
+    assert verb(["migrate", "--yes"]) == 0
+    assert arrived(office) == BOTH
+    assert verb(["verify"]) == 0
+    with Path("employees.csv").open("a") as file:
+        file.write("Bert,bert@new.example,,Another-1\n")
+    assert verb(["check", "--only", "anna@old.example"]) == 0
+    assert verb(["check", "--only", "bert@old.example"]) == 3
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [Remark("fault", "it may not read users", "Allow it."), LoginDenied("wrong secret", remedy="Allow it.")],
+    ids=["remark", "error"],
+)
+def test_check_tries_who_makes_the_accounts(
+    registry: Registry,
+    office: Office,
+    capsys: pytest.CaptureFixture[str],
+    trouble: Remark | AlimailError,
+) -> None:
+    """What is in the way there is a fault beside those of the accounts, and nothing is made."""
+    check = partial(main, registry=registry, clock=FakeClock())
+    assert move(registry, "--yes", "--quiet") == 0
+    steps = office.service.asked
+    capsys.readouterr()
+    assert check(["check"]) == 0
+    assert "[provision] (office): ok" in capsys.readouterr().out
+    office.trouble = trouble
+    assert check(["check"]) == 3
+    assert "Allow it." in capsys.readouterr().out
+    assert check(["check", "--json"]) == 3
+    told = json.loads(capsys.readouterr().out)
+    assert (told["provision"]["side"], told["provision"]["level"]) == ("office", "fault")
+    assert {each["level"] for each in told["accounts"]} == {"ok", "note"}
+    assert office.service.asked == steps
 
 
 # The service's own books.

@@ -85,8 +85,10 @@ def matching(spec: MigrationSpec, search: str) -> list[AccountSpec]:
     ]
 
 
-def ask_secrets(accounts: Sequence[AccountSpec]) -> None:
+def ask_secrets(accounts: Sequence[AccountSpec], *, to_be_made: bool = False) -> None:
     """Tell which secrets cannot be had, all of them, and ask for those that are to be asked for at a prompt.
+
+    ``to_be_made``: first passwords of new mailboxes need not be there yet.
 
     Before any server is asked, and before progress is drawn over a question. Accounts whose secrets cannot be had
     wait, and the others go on. Raises ``InputError`` where no other is left and not all just wait for their people.
@@ -98,7 +100,9 @@ def ask_secrets(accounts: Sequence[AccountSpec]) -> None:
         lost = [
             (secret, remark)
             for secret in secrets
-            if (remark := secret.check()) is not None and remark.level == "fault"
+            if not (to_be_made and secret.is_made)
+            and (remark := secret.check()) is not None
+            and remark.level == "fault"
         ]
         told |= {remark: None for secret, remark in lost if not secret.is_missing}
         ready += not lost

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +18,7 @@ from alimail_core.cli.output import MARKS, count_text, remark_lines, say, write_
 if TYPE_CHECKING:
     from alimail_core.check import CheckResult
     from alimail_core.errors import Remark
+    from alimail_core.spec import MigrationSpec, ProvisionSpec
 
 
 def check(
@@ -30,7 +32,8 @@ def check(
 ) -> int:
     """Read the configuration and the roster, then try every account on both sides. Nothing is written.
 
-    Logins, TLS, folders, what the servers can do, and storage; each fault with what to do about it.
+    Logins, TLS, folders, what the servers can do, and storage; each fault with what to do about it. Where [provision]
+    names who makes accounts, whether that lets us in, and what it may do.
 
     \b
     Examples:
@@ -40,27 +43,37 @@ def check(
       alimail check --json | jq '.accounts[] | select(.level == "fault")'
 
     \b
-    Exit code 0: nothing is in the way; 3: a side of an account has a fault; 2: the configuration has.
+    Exit code 0: nothing is in the way; 3: a side of an account has a fault, or the provisioner; 2: the configuration
+    has.
     JSON: {remarks: [{level, text, remedy}],
-           accounts: [{account, side, address, level, remarks: [{level, text, remedy}]}]}
+           accounts: [{account, side, address, level, remarks: [{level, text, remedy}]}],
+           provision: null | the same as of an account; side is the kind}
     """
     from alimail_core import choice
+    from alimail_core.config.load import load_provision
 
     frame = Frame.of(context)
     spec = choice.some(frame.load(config), only, wave)
-    ask_secrets(matching(spec, search))
+    provisioned = load_provision(config, frame.registry)
+    ask_secrets(matching(spec, search), to_be_made=True)
     results: list[CheckResult] = []
     shown = _Shown()
+    maker = _try_provisioner(frame, provisioned, spec)
     if not json:
         say(*(line for remark in spec.remarks for line in remark_lines(remark)))
     with frame.migration(spec) as migration:
-        for result in migration.check(search):
+        for result in chain(maker, migration.check(search)):
             results.append(result)
             if not (json or (quiet and result.level != "fault")):
                 say(*shown.lines(result))
     faulty = sum(result.level == "fault" for result in results)
     if json:
-        write_json({"remarks": remarks_json(spec.remarks), "accounts": [_json(result) for result in results]})
+        told = {
+            "remarks": remarks_json(spec.remarks),
+            "accounts": [_json(result) for result in results[len(maker) :]],
+            "provision": next((_json(result) for result in maker), None),
+        }
+        write_json(told)
         return 3 if faulty else 0
     if not quiet:
         say(*shown.shared())
@@ -69,6 +82,18 @@ def check(
     if not quiet:
         say(_next_step(bool(faulty), config))
     return 3 if faulty else 0
+
+
+def _try_provisioner(frame: Frame, provisioned: ProvisionSpec, spec: MigrationSpec) -> list[CheckResult]:
+    """Return what is to be told of the provisioner, where there is one."""
+    from alimail_core.check import CheckResult, worst
+    from alimail_core.provisioning.organisation import Organisation
+
+    if provisioned.endpoint is None:
+        return []
+    domains = {each.target_address.rpartition("@")[2] for each in spec.accounts}
+    remarks = tuple(Organisation(provisioned, frame.registry, frame.clock).check(domains))
+    return [CheckResult("[provision]", provisioned.endpoint.kind, worst(remarks), remarks)]
 
 
 def _next_step(faulty: bool, config: Path) -> str:

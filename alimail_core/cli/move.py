@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from attrs import define, evolve
+from attrs import define
 
 from alimail_core.cli import options
 from alimail_core.cli.carry import Looks, ask_secrets, carry
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from alimail_core.provisioning.organisation import Organisation, Planned
     from alimail_core.provisioning.plan import Plan
     from alimail_core.seam import Clock
-    from alimail_core.spec import AccountSpec, MigrationSpec
+    from alimail_core.spec import MigrationSpec
 
 EVERY = 5.0
 """Seconds between two lines that tell how far the making has come."""
@@ -127,15 +127,8 @@ class _Move:
         if provisioned.employees is not None or provisioned.groups is not None:
             organisation.opener()  # so that the want of one is told before the faults of any sheet
             planned = organisation.plan(to_apply=True)
-        ask_secrets([_without_made(each) for each in spec.accounts])
-        return cls(
-            frame,
-            looks,
-            spec if planned is None else _handed_over(spec, planned),
-            organisation,
-            planned,
-            patience,
-        )
+        ask_secrets(spec.accounts, to_be_made=True)
+        return cls(frame, looks, spec, organisation, planned, patience)
 
     def check(self) -> None:
         """Try every old mailbox; one that nobody gets into is told, and the others go on."""
@@ -265,28 +258,6 @@ class _Counter:
         if self._clock.monotonic() - self._told >= EVERY:
             self._told = self._clock.monotonic()
             complain(f"{self._ended:,} of {count_text(self._all, 'step')}")
-
-
-def _handed_over(spec: MigrationSpec, planned: Planned) -> MigrationSpec:
-    """Give accounts whose password stands in the employees' sheet that one, where they have none of their own."""
-    from alimail_core.provisioning.directory import fold
-
-    given = planned.wish.passwords
-
-    return evolve(
-        spec,
-        accounts=tuple(
-            evolve(each, target_secret=given[fold(each.target_address)])
-            if each.target_secret.is_made and fold(each.target_address) in given
-            else each
-            for each in spec.accounts
-        ),
-    )
-
-
-def _without_made(account: AccountSpec) -> AccountSpec:
-    """Leave out of an account the password that will be made, which nobody can have yet."""
-    return evolve(account, target_secret=account.source_secret) if account.target_secret.is_made else account
 
 
 def _confirm() -> None:

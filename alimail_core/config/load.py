@@ -6,6 +6,7 @@ the plug-in that their ``kind`` names. Nothing is touched but these files: no se
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -16,7 +17,6 @@ from attrs import define, field, frozen
 
 from alimail_core.config.file import parse, read_text
 from alimail_core.config.tables import (
-    PASSWORDS,
     TABLES,
     AccountTable,
     EndpointTable,
@@ -32,7 +32,7 @@ from alimail_core.messages import MessageFilter
 from alimail_core.options import TransferOptions
 from alimail_core.registry import Registry
 from alimail_core.sameness import is_own_target
-from alimail_core.secrets import NO_SECRET, Secret
+from alimail_core.secrets import NO_SECRET, Given, Secret
 from alimail_core.sheets.options import SheetOptions
 from alimail_core.sheets.roster import (
     Column,
@@ -409,9 +409,9 @@ class _Reading:
             return NO_SECRET
         if secret is None:
             address = row.source_address if side == "source" else row.target_address
-            made = self.made_passwords() if side == "target" else None
+            first = self.first_passwords if side == "target" else None
             label = f"{side} {address}"
-            return Secret.made(made, address, label) if made else Secret.missing(label)
+            return Secret.made(first[0], address, label, first[1]) if first else Secret.missing(label)
         if executor and not executor.same_process and not secret.leaves_process:
             message = f"the {side} password is asked at a prompt, which executor = {executor.name} cannot do"
             self.roster_faults.append(
@@ -419,13 +419,25 @@ class _Reading:
             )
         return secret
 
-    def made_passwords(self) -> Path | None:
-        """Return where `provision` keeps the passwords that it makes, where [provision] wishes employees."""
-        table = self.document.get("provision")
-        if not isinstance(table, dict) or not table.get("employees"):
+    @functools.cached_property
+    def first_passwords(self) -> tuple[Path, Given] | None:
+        """Return where `provision` keeps passwords, and where others are given; ``None``: it makes no accounts.
+
+        Faults of the table are for who provisions.
+        """
+        from alimail_core.provisioning.roster import EmployeeSheet
+
+        value = self.document.get("provision")
+        if not isinstance(value, dict) or not value.get("employees"):
             return None
-        name = table.get("passwords", str(PASSWORDS))
-        return self.base / name if isinstance(name, str) else None
+        own = {key: item for key, item in value.items() if key in PROVISION_KEYS}
+        try:
+            table = structure(own, ProvisionTable, base=self.base)
+        except Misfits:
+            return None
+        assert table.employees is not None
+        headings = tuple(table.employee_headings.items())
+        return self.base / table.passwords, EmployeeSheet(table.employees, table.domain, headings)
 
     def where(self, path: KeyPath) -> str:
         return f"{self.name}:{nearest(self.lines, path)}"

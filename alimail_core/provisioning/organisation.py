@@ -5,14 +5,16 @@ What the command line calls, and a program may: it reads, plans, exports and app
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+import attrs
 from attrs import evolve, field, frozen
 
+from alimail_core.check import fault_of, worst
 from alimail_core.contract import Provisioner
-from alimail_core.errors import InputError, Remark
+from alimail_core.errors import AlimailError, InputError, Interrupted, Remark
 from alimail_core.ledger import Ledger
 from alimail_core.ledger.steps import StepBook, StepRow, StepState
 from alimail_core.provisioning.apply import Provisioned, Reading, provision
@@ -34,6 +36,7 @@ from alimail_core.provisioning.plan import Plan, Wish, plan
 from alimail_core.provisioning.roster import read_directory
 from alimail_core.registry import Registry
 from alimail_core.seam import Clock, Stop
+from alimail_core.secrets import Secret
 from alimail_core.sheets.templates import Language
 from alimail_core.spec import ProvisionSpec
 
@@ -72,6 +75,24 @@ class Organisation:
     spec: ProvisionSpec
     registry: Registry
     clock: Clock = field(factory=Clock)
+
+    def check(self, domains: Collection[str]) -> Iterator[Remark]:
+        """Try the provisioner, where there is one: its secrets, whether it lets us in, and what it may do.
+
+        ``domains``: those in which accounts shall be made. Raises nothing but bugs and ``Interrupted``.
+        """
+        options = attrs.astuple(self.spec.endpoint.options, recurse=False) if self.spec.endpoint else ()
+        remarks = [remark for each in options if isinstance(each, Secret) and (remark := each.check())]
+        yield from remarks
+        if worst(remarks) == "fault":
+            return
+        try:
+            with self.opener()() as provisioner:
+                yield from provisioner.remarks(domains)
+        except Interrupted:
+            raise
+        except AlimailError as error:
+            yield from fault_of(error)
 
     def plan(
         self,

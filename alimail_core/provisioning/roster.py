@@ -6,7 +6,9 @@ be csv or xlsx, and one workbook may hold both sheets. No message repeats what s
 
 from __future__ import annotations
 
+import functools
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -182,6 +184,35 @@ def read_directory(
             f"the employees and groups have {count(roster.faults)}", roster.faults, remarks=roster.remarks
         )
     return roster
+
+
+@frozen
+class EmployeeSheet:
+    """Where employees stand, and how that is read, for who wants no more than a first password."""
+
+    path: Path
+    domain: str = ""
+    headings: tuple[tuple[str, EmployeeColumn], ...] = ()
+
+    def secret(self, address: str) -> Secret:
+        """Return the first password that the sheet gives for an address. Raises ``KeyError`` for none.
+
+        Other faults of the sheet are no matter here; of an account that stands there twice nobody knows the password.
+        """
+        try:
+            told = self.path.stat()
+        except OSError:
+            raise KeyError(address) from None
+        return _given(self, told.st_mtime_ns, told.st_size)[fold(address)]
+
+
+@functools.lru_cache(maxsize=2)
+def _given(sheet: EmployeeSheet, _changed: int, _size: int) -> Mapping[str, Secret]:
+    """Read once for all accounts of a run."""
+    rows = scan_directory(sheet.path, None, sheet.domain, SheetOptions(dict(sheet.headings))).employees
+    times = Counter(fold(row.employee.address) for row in rows)
+    keys = ((fold(row.employee.address), row.secret) for row in rows)
+    return {key: secret for key, secret in keys if secret is not None and times[key] == 1}
 
 
 def scan_directory(

@@ -135,6 +135,18 @@ class ProvisionerContract:
         with open() as provisioner:
             assert provisioner.traits.employee_fields <= EMPLOYEE_FIELDS
 
+    def test_a_check_changes_nothing(self, open: Callable[[], Provisioner]) -> None:
+        """What is sound has no fault, whether people are there or not."""
+        nobody: list[Thing] = []
+        for there in (nobody, [self.employee("anna"), WEST]):
+            before = self.have(open, *there)
+            with open() as provisioner:
+                for remark in provisioner.remarks({self.domain}):
+                    assert remark.level in ("ok", "note"), (
+                        f"a sound organisation MUST have no fault: {remark}"
+                    )
+                assert provisioner.read() == before
+
     # Making.
 
     def test_departments_are_made_within_others(self, open: Callable[[], Provisioner]) -> None:

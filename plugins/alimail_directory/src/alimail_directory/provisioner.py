@@ -6,7 +6,7 @@ to the call that makes or changes the thing. A step of several calls that stops 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import partial
 from typing import TypeVar
@@ -26,6 +26,7 @@ from alimail_core import (
     Provisioner,
     ProvisionerTraits,
     Refused,
+    Remark,
     SpecialUse,
     Step,
     StepDone,
@@ -68,6 +69,7 @@ from alimail_directory.mapping import (
     user_fields,
 )
 from alimail_directory.options import ApiOptions
+from alimail_directory.trying import remarks_of
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -204,6 +206,10 @@ class ApiProvisioner(Provisioner):
             special = SPECIAL_FOLDERS.get(id)
             use = None if special is None else SpecialUse[special]
             yield FolderCount(text_of(folder, "displayName"), messages, use, id == INBOX_ID)
+
+    def remarks(self, domains: Collection[str]) -> Iterator[Remark]:
+        """Tell what the application may read, and whose organisation it is in."""
+        return remarks_of(self._client, domains)
 
     # Carrying out.
 
