@@ -29,7 +29,7 @@ from alimail_core.governor import Governor
 from alimail_core.ledger import Ledger
 from alimail_core.listening import Heard, listen
 from alimail_core.model import INBOX
-from alimail_core.plan import AccountPlan, override_of, plan_account
+from alimail_core.plan import AccountPlan, Known, known_of, override_of, plan_account
 from alimail_core.registry import Registry
 from alimail_core.running import ORDINARY, Running, Wish
 from alimail_core.seam import Clock, Stop
@@ -284,24 +284,19 @@ class Migration:
         and ``Interrupted``; never for one account.
         """
         ledger = self._found_ledger()
-        ids = _ids(ledger)
 
-        def one(account: AccountSpec) -> AccountPlan:
-            account_id = ids.get((account.source_address, account.target_address))
-            with ExitStack() as stack:
-                book = None
-                if ledger is not None and account_id is not None:
-                    book = stack.enter_context(closing(ledger.read(account_id)))
-                return plan_account(
-                    self._ends(account),
-                    book,
-                    self.spec.policy_of(account),
-                    self.spec.messages,
-                    tell_bug=self._bug_teller(account),
-                )
+        def one(of: tuple[AccountSpec, Known | None]) -> AccountPlan:
+            account, known = of
+            return plan_account(
+                self._ends(account),
+                known,
+                self.spec.policy_of(account),
+                self.spec.messages,
+                tell_bug=self._bug_teller(account),
+            )
 
         total = ledger.total_octets() if ledger else 0
-        for planned in in_order(one, self._matching(search), self.spec.workers):
+        for planned in in_order(one, known_of(self._matching(search), ledger), self.spec.workers):
             total += planned.octets
             yield self._within_limit(planned, total)
 

@@ -8,6 +8,8 @@ instead of copied, is counted as travelling: to find it costs a look at every me
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from functools import cached_property
 
 from attrs import define, frozen
 
@@ -17,7 +19,8 @@ from alimail_core.ends import Ends
 from alimail_core.errors import AlimailError, Interrupted, Remark
 from alimail_core.folders.mapping import Mapped, Skipped, map_folders, places_kept
 from alimail_core.folders.policy import FolderPolicy
-from alimail_core.ledger import Book, Row, State
+from alimail_core.ledger import Book, Ledger, Row, State
+from alimail_core.ledger.earlier import LEFT, Earlier, earlier
 from alimail_core.ledger.rows import FolderRow, contradicts
 from alimail_core.messages import MessageFilter
 from alimail_core.model import Changes, Cursor, Entry, Folder, FolderPath, SpecialUse, Unusable
@@ -27,7 +30,9 @@ from alimail_core.spec import AccountSpec
 NOT_MOVED = ("rules", "forwards and auto-replies", "signatures", "contacts", "calendars", "rights and shares")
 """What people take for mail and what no mail protocol carries."""
 
-_TRAVELS = frozenset({State.PENDING, State.SENT, State.UNREADABLE, State.VANISHED, State.LEFT_OUT})
+_TRAVELS = frozenset({*LEFT, State.VANISHED})
+_ASKED_TOGETHER = 200
+"""Accounts of which the ledger is asked at once, before their plans begin: threads that ask wait for one another."""
 
 
 @frozen
@@ -80,19 +85,48 @@ class AccountPlan:
         return worst(self.remarks)
 
 
+@frozen
+class Known:
+    """What the ledger knows of an account that ran before."""
+
+    ledger: Ledger
+    earlier: Earlier
+
+    def read(self) -> Book:
+        """Open its book, for the messages. It must be closed."""
+        return self.ledger.read(self.earlier.account_id)
+
+
+def known_of(
+    accounts: Sequence[AccountSpec], ledger: Ledger | None
+) -> Iterator[tuple[AccountSpec, Known | None]]:
+    """Give each account with what the ledger knows of it, which is asked for many at once. Raises ``LedgerError``."""
+    rows = ledger.accounts() if ledger else []
+    ids = {(row.source_address, row.target_address): row.id for row in rows}
+    for start in range(0, len(accounts), _ASKED_TOGETHER):
+        some = [
+            (account, ids.get((account.source_address, account.target_address)))
+            for account in accounts[start : start + _ASKED_TOGETHER]
+        ]
+        found = earlier(ledger, [each for _, each in some if each is not None]) if ledger else {}
+        for account, account_id in some:
+            yield account, Known(ledger, found[account_id]) if ledger and account_id is not None else None
+
+
 def plan_account(
     ends: Ends,
-    book: Book | None,
+    known: Known | None,
     policy: FolderPolicy,
     messages: MessageFilter,
     *,
     tell_bug: Callable[[Exception], None],
 ) -> AccountPlan:
-    """Plan one account; ``book`` of ``None``: it never ran. Raises ``Interrupted`` and nothing else."""
+    """Plan one account; ``known`` of ``None``: it never ran. Raises ``Interrupted`` and nothing else."""
     account = ends.account
     try:
-        with ends.source() as source, ends.sink() as sink:
-            return _Planner(ends, book, policy, messages, source, sink).plan()
+        with ExitStack() as stack:
+            source, sink = stack.enter_context(ends.source()), stack.enter_context(ends.sink())
+            return _Planner(ends, known, policy, messages, source, sink, stack).plan()
     except Interrupted:
         raise
     except AlimailError as error:
@@ -160,21 +194,25 @@ class _Planner:
     def __init__(
         self,
         ends: Ends,
-        book: Book | None,
+        known: Known | None,
         policy: FolderPolicy,
         messages: MessageFilter,
         source: Source,
         sink: Sink,
+        stack: ExitStack,
     ) -> None:
         self._ends = ends
-        self._book = book
+        self._known = known
         self._policy = policy
         self._messages = messages
         self._source = source
         self._sink = sink
-        self._rows: dict[FolderPath, FolderRow] = {}
-        self._previous: dict[FolderPath, FolderPath] = {}
-        self._placed_by = ""
+        self._stack = stack
+        before = known.earlier if known else Earlier(0)
+        self._rows = {row.path: row for row in before.sources}
+        self._previous = previous_places(before.sources, before.targets)
+        self._left = before.left
+        self._placed_by = before.placed_by
         self._remarks: list[Remark] = []
         self._too_large = 0
 
@@ -182,8 +220,6 @@ class _Planner:
         """Map the folders, count what travels, and see whether it fits."""
         sources = list(self._source.folders())
         targets = list(self._sink.folders())
-        if self._book is not None:
-            self._ask(self._book)
         mapped, skipped = map_account(self._ends, self._previous, self._policy, self._sink, sources, targets)
         self._see_what_keeps_its_place(sources, targets)
         loads = self._loads(
@@ -196,14 +232,6 @@ class _Planner:
         return AccountPlan(
             account.source_address, account.target_address, folders, tuple(skipped), tuple(self._remarks)
         )
-
-    def _ask(self, book: Book) -> None:
-        """Ask the ledger, once, what earlier passes have made of the folders: there may be thousands of accounts."""
-        with book.reading():
-            known, theirs = book.folders("source"), book.folders("target")
-            self._placed_by = book.placed_by()
-        self._rows = {row.path: row for row in known}
-        self._previous = previous_places(known, theirs)
 
     def _loads(self, sources: Sequence[Folder], moving: set[FolderPath]) -> dict[FolderPath, _Load]:
         """List what changed in each folder since its last pass, and count what travels."""
@@ -232,6 +260,12 @@ class _Planner:
                 load.octets += folder.octets * min(load.unsized, folder.messages) // folder.messages
         return loads
 
+    @cached_property
+    def _book(self) -> Book:
+        """The account's messages in the ledger, opened where one must be looked up: of many accounts none must."""
+        assert self._known is not None, "no row without it"
+        return self._stack.enter_context(closing(self._known.read()))
+
     def _cursor(self, folder: Folder) -> Cursor | None:
         row = self._rows.get(folder.path)
         return row.cursor if row else None
@@ -239,15 +273,14 @@ class _Planner:
     def _begun(self, page: Changes) -> _Load:
         """Begin with what an earlier pass left to do, where the listing tells only what changed since."""
         row = self._rows.get(page.folder.path)
-        if page.complete or row is None or self._book is None:
+        if page.complete or row is None or row.id not in self._left:
             return _Load()
-        load, left = _Load(), tuple(_TRAVELS - {State.VANISHED})
-        if str(self._messages):
-            for known in self._book.walk(row.id, left):
-                self._count(load, known.entry, known.known_flags(self._source.traits.lists_flags))
-        else:
-            load.messages, load.octets = self._book.count(row.id, left)
-            load.unsized = 0 if load.octets else load.messages
+        if not str(self._messages):
+            messages, octets = self._left[row.id]
+            return _Load(messages, octets, unsized=0 if octets else messages)
+        load = _Load()
+        for known in self._book.walk(row.id, LEFT):
+            self._count(load, known.entry, known.known_flags(self._source.traits.lists_flags))
         return load
 
     def _count(self, load: _Load, entry: Entry, flags: frozenset[str] | None) -> None:
@@ -266,7 +299,7 @@ class _Planner:
         listed = self._source.traits.lists_flags
         row = self._rows.get(page.folder.path)
         known = {}
-        if self._book is not None and row is not None and row.epoch == page.epoch:
+        if page.entries and row is not None and row.epoch == page.epoch:
             known = self._book.by_keys(row.id, [entry.key for entry in page.entries])
         for entry in page.entries:
             found = known.get(entry.key)

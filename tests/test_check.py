@@ -12,6 +12,7 @@ from alimail_core.check import CheckResult, worst
 from alimail_core.errors import Interrupted, Remark
 from alimail_core.folders.policy import FolderPolicy, FolderRule
 from alimail_core.hookspec import hookimpl
+from alimail_core.ledger import Ledger
 from alimail_core.model import INBOX, Changes, Cursor, Folder, FolderPath, SpecialUse, Unusable
 from alimail_core.plan import AccountPlan
 from alimail_core.secrets import Secret
@@ -231,6 +232,34 @@ def test_what_an_earlier_pass_left_still_travels(tmp_path: Path, delta: bool) ->
     assert plan(office).messages == 1
     office.sources["anna"].set_flags(INBOX, uid, {"\\Seen"})
     assert plan(office).messages == 1
+
+
+def test_many_accounts_are_each_told_what_is_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger is asked for several at once; one that ran, one that did not and one with a rest do not mix."""
+    monkeypatch.setattr("alimail_core.plan._ASKED_TOGETHER", 2)
+    names = ("anna", "bob", "carl", "dora", "eve")
+    office = Organisation(tmp_path, names, source=MemoryTraits(delta=True))
+    for number, name in enumerate(names, 1):
+        office.give(name, *(message(f"{name} {each}") for each in range(number)))
+    office.sources["dora"].spoil(INBOX, 2, "NO corrupt")
+    with office.migration() as migration:
+        for name in ("eve", "dora", "bob"):
+            migration.run(name)
+        assert [each.messages for each in migration.plan()] == [1, 0, 3, 1, 0]
+
+
+def test_a_plan_looks_no_message_up_where_nothing_is_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of thousands of accounts most have nothing: to open the ledger for each would take most of the time."""
+    office = Organisation(tmp_path, source=MemoryTraits(delta=True))
+    office.give("anna", message("one"))
+    with office.migration() as migration:
+        migration.run()
+    monkeypatch.delattr(Ledger, "read")
+    assert plan(office).level == "ok"
 
 
 def test_a_plan_is_what_a_pass_does(tmp_path: Path) -> None:

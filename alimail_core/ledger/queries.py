@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -54,10 +53,11 @@ def _pending_for(target_id: int) -> sa.ColumnElement[bool]:
     return sa.and_(message.c.folder_id.in_(comes_there), message.c.state == State.PENDING)
 
 
+FOLDER_COLUMNS = [
+    folder.c[name] for name in ("id", "path", "special_use", "epoch", "cursor", "target_id", "rule")
+]
 _FOLDERS = (
-    sa.select(
-        *(folder.c[name] for name in ("id", "path", "special_use", "epoch", "cursor", "target_id", "rule"))
-    )
+    sa.select(*FOLDER_COLUMNS)
     .where(folder.c.account_id == sa.bindparam("_id"), folder.c.side == sa.bindparam("_side"))
     .order_by(folder.c.id)
 )
@@ -85,6 +85,20 @@ def execute_many(connection: sa.Connection, statement: sa.UpdateBase, rows: Sequ
         connection.exec_driver_sql(compiled.string, list(map(in_order, rows)))
     else:
         connection.exec_driver_sql(compiled.string, rows)
+
+
+def folder_row(columns: Sequence[Any]) -> FolderRow:
+    """Make a folder of ``FOLDER_COLUMNS``."""
+    row_id, path, special_use, epoch, cursor, target_id, rule = columns
+    return FolderRow(
+        row_id,
+        tuple(json.loads(path)),
+        SpecialUse(special_use) if special_use else None,
+        epoch,
+        json.loads(cursor) if cursor else None,
+        target_id,
+        rule,
+    )
 
 
 def _in_order(rows: Iterable[Row]) -> list[Row]:
@@ -129,18 +143,6 @@ class Queries:
                 return list(self._connection.execute(query, values))
             finally:
                 self._connection.rollback()  # the read's own transaction, which SQLAlchemy began by itself
-                self._connection.execution_options(alimail_reading=False)
-
-    @contextmanager
-    def reading(self) -> Iterator[None]:
-        """Let several questions be of one moment, and cost one transaction."""
-        with self._lock, self._ledger.told_plainly():
-            self._connection.execution_options(alimail_reading=True)
-            transaction = self._connection.begin()
-            try:
-                yield
-            finally:
-                transaction.rollback()
                 self._connection.execution_options(alimail_reading=False)
 
     def _rows(
@@ -201,18 +203,7 @@ class Queries:
 
     def folders(self, side: str) -> list[FolderRow]:
         """List the folders of a side in order of their making."""
-        return [
-            FolderRow(
-                id=row.id,
-                path=tuple(json.loads(row.path)),
-                special_use=SpecialUse(row.special_use) if row.special_use else None,
-                epoch=row.epoch,
-                cursor=json.loads(row.cursor) if row.cursor else None,
-                target_id=row.target_id,
-                rule=row.rule,
-            )
-            for row in self._read(_FOLDERS, {"_id": self.account_id, "_side": side})
-        ]
+        return [folder_row(row) for row in self._read(_FOLDERS, {"_id": self.account_id, "_side": side})]
 
     # messages, by where they stand
 
@@ -273,13 +264,6 @@ class Queries:
             for row in self._rows(c.target_id == target_id, c.target_key.in_(chunk), c.state.in_(IN_TARGET)):
                 found.setdefault(row.target_key or "", []).append(row)
         return found
-
-    def count(self, folder_id: int, states: Sequence[State]) -> tuple[int, int]:
-        """Return messages and octets of a source folder that stand in one of these states."""
-        c = message.c
-        query = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(c.size), 0))
-        row = self._read(query.where(c.folder_id == folder_id, c.state.in_(states)))[0]
-        return int(row[0]), int(row[1])
 
     def count_all(self, state: State) -> int:
         """Count the account's messages that the source has and that stand in a state."""
