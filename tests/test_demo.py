@@ -157,6 +157,8 @@ def test_outlook_s_plug_in_is_refused_installed_repaired_and_rolled_out(tmp_path
     assert f"installed: {standin.PROGID} {standin.VERSION}" in rest
     assert re.search(r"not among the disabled items +FAULT", rest)
     assert "nothing is in the way" in rest
+    assert "found: 王小明 <wang@new.example>" in rest
+    assert (folder / "contacts.csv").read_text("utf-8-sig").count("@new.example,SMTP") == 2
     assert "- 60 machines stand in" in promised
     assert (folder / "pane.png").read_bytes().startswith(b"\x89PNG")
     assert (folder / "report" / "outlook.csv").read_text("utf-8-sig").count("\nPC") == 60

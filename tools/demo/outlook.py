@@ -1,8 +1,9 @@
 """``make demo-outlook``: the plug-in for Outlook, from a forged installer that is refused to 500 machines in a table.
 
 A stand-in for the plug-in's installer is built and signed, and runs under Wine in a prefix of its own: refused where
-one bit is another, installed, disabled as Outlook disables an add-in, found by ``verify``, repaired. Then the files
-of a roll-out, what 500 machines would tell, and the add-in for new Outlook in a real browser. No Outlook takes part.
+one bit is another, installed, disabled as Outlook disables an add-in, found by ``verify``, repaired. Then a colleague
+in the organisation's address book, the files of a roll-out, what 500 machines would tell, and the add-in for new
+Outlook in a real browser. No Outlook takes part.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ from attrs import define, field
 from rich.console import Console
 from rich.text import Text
 
-from alimail_core import Clock
+from alimail_core import Clock, Employee, Step
+from alimail_directory.provisioner import open_provisioner
+from alimail_directory.testing import OpenPlatformServer
 from alimail_outlook import rules
 from alimail_outlook.addin.building import Site
 from alimail_outlook.addin.server import application
@@ -42,6 +45,14 @@ from tools.demo.stage import BrokenPromise, environment, make_empty
 MACHINES, SMALL_MACHINES = 500, 60
 _OFFICE = r"HKCU\Software\Microsoft\Office\16.0\Outlook"
 _DLL = r"c:\program files\alimail stand-in\standin.dll"
+_CONFIG = """[migration]
+name = "demo"
+[provision]
+kind = "alimail"
+url = "{url}"
+application_id = "file:application.id"
+application_secret = "file:application.secret"
+"""
 _TROUBLES = (
     {"load_behavior": "fault"},
     {"disabled_items": "fault", "load_behavior": "fault"},
@@ -81,12 +92,14 @@ class Demo:
         """Play all of it."""
         self.refuse_and_install()
         self.break_and_repair()
+        self.find_a_colleague()
         self.roll_out(machines)
         picture = self.open_the_pane()
         self.tell("As it was promised, each command by its exit code:")
         for line in (
             "- An installer with one bit turned was refused, and the right one installed.",
             "- What keeps Outlook from loading it was found, and put right; then it was uninstalled.",
+            "- A colleague was found in the organisation's address book, and nobody was not.",
             f"- {machines} machines stand in {self.folder / 'report' / 'outlook.html'}",
             f"- The pane for new Outlook: {picture}",
             f"It took {time.monotonic() - self.begun:.0f} seconds.",
@@ -118,6 +131,29 @@ class Demo:
         self.tell("What the registry can put right is:")
         self.run("repair", "--yes")
         self.run("uninstall")
+
+    def find_a_colleague(self) -> None:
+        """Ask an Open Platform API on loopback for what the plug-in is for."""
+        self.tell(
+            "What the plug-in is for: does the mail service offer the address book, and is a colleague found?"
+        )
+        people = [
+            Step(each)
+            for each in (Employee("anna@new.example", "Anna Smith"), Employee("wang@new.example", "王小明"))
+        ]
+        with OpenPlatformServer() as server:
+            with open_provisioner(server.options(), Clock()) as provisioner:
+                list(provisioner.carry_out(people))
+            for name, word in (
+                ("id", server.platform.application_id),
+                ("secret", server.platform.application_secret),
+            ):
+                (self.folder / f"application.{name}").write_text(word)
+                (self.folder / f"application.{name}").chmod(0o600)
+            (self.folder / "alimail.toml").write_text(_CONFIG.format(url=server.url))
+            self.run("addressbook", "check", "--colleague", "王小明")
+            self.run("addressbook", "check", "--colleague", "nobody@new.example", expect=3)
+            self.run("addressbook", "export", "--format", "outlook", "-o", "contacts.csv")
 
     def roll_out(self, machines: int) -> None:
         """Write what brings it to many machines, and let them tell how they stand."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from alimail_core import InputError
 from alimail_core.text import cell
-from alimail_outlook.addressbook.book import Person
+from alimail_outlook.addressbook.book import Person, read_people
 from alimail_outlook.addressbook.contacts import exported, parts
 from alimail_outlook.addressbook.verbs import COMMAND
 
@@ -70,6 +70,16 @@ def test_no_cell_is_a_formula(person: Person) -> None:
         .split("\r\n")
     )
     assert row[1] == ",a@b.example,,,+86 10 1234"
+
+
+def test_what_is_exported_is_a_book_again(tmp_path: Path) -> None:
+    """``addin serve`` reads the sheet that ``export`` writes."""
+    people = [
+        Person("anna@new.example", "Anna Smith", "Sales/East", "Buyer", "+86 10"),
+        Person("b@c.example", "王小明"),
+    ]
+    (tmp_path / "people.csv").write_bytes(exported(people, "csv", "utf-8"))
+    assert list(read_people(tmp_path / "people.csv").values()) == people
 
 
 def test_names_have_parts() -> None:
