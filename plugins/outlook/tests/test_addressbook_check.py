@@ -235,6 +235,8 @@ PRINCIPAL = (
         ((302, "https://elsewhere.example/"), "no password is sent there"),
         ((302, "http://localhost/"), "no password is sent there"),
         ((302, "/"), "in circles"),
+        ((302, "https://localhost:99999/"), "is no address"),
+        ((207, PRINCIPAL.format("<href>https://[no/</href>")), "is no address"),
         ((207, '<!DOCTYPE a [<!ENTITY b "c">]><multistatus xmlns="DAV:"/>'), "document type"),
         ((207, "<html>"), "is no WebDAV"),
         ((200, "hello"), "answers 200"),
@@ -249,7 +251,20 @@ PRINCIPAL = (
         ),
         ((207, "a" * (8 * 1024 * 1024 + 1)), "without an end"),
     ],
-    ids=["other host", "clear", "circle", "entities", "html", "200", "404", "nobody", "no book", "endless"],
+    ids=[
+        "other host",
+        "clear",
+        "circle",
+        "no port",
+        "no host",
+        "entities",
+        "html",
+        "200",
+        "404",
+        "nobody",
+        "no book",
+        "endless",
+    ],
 )
 def test_whatever_answers_is_no_address_book(
     check: Any, certificate: Certificate, answer: tuple[int, str], words: str

@@ -101,7 +101,7 @@ class CardDav(Directory):
         )
         principal = self._principal(url)
         self._homes = [
-            urljoin(principal, href)
+            _joined(principal, href)
             for each in self._properties(principal, 0, "<c:addressbook-home-set/>")
             for href in each.hrefs(f"{CARD}addressbook-home-set")
         ]
@@ -117,7 +117,7 @@ class CardDav(Directory):
                 continue
             for each in told:
                 for href in each.hrefs(f"{DAV}current-user-principal"):
-                    return urljoin(path, href)
+                    return _joined(path, href)
         raise Denied(
             f"{printable(url)} offers no CardDAV to {printable(self.login)}",
             remedy="Name the address for CardDAV that the mail service documents, with its path.",
@@ -126,7 +126,7 @@ class CardDav(Directory):
     def offer(self) -> Remark:
         """List the address books."""
         listed = [
-            (urljoin(home, each.href), each.text(f"{DAV}displayname") or each.href)
+            (_joined(home, each.href), each.text(f"{DAV}displayname") or each.href)
             for home in self._homes
             for each in self._properties(home, 1, "<resourcetype/><displayname/>")
             if each.is_book
@@ -158,7 +158,7 @@ class CardDav(Directory):
         for _ in range(_REDIRECTIONS):
             status, leads_to, octets = self._sent(method, url, depth, body)
             if status in (301, 302, 303, 307, 308) and leads_to:
-                url = urljoin(url, leads_to)
+                url = _joined(url, leads_to)
                 continue
             if status == 401:
                 remedy = (
@@ -249,6 +249,19 @@ def _checked(url: str) -> str:
 def _origin(url: str) -> tuple[str, str, int]:
     parts = urlsplit(url)
     return parts.scheme, (parts.hostname or "").lower(), parts.port or 443
+
+
+def _joined(url: str, href: str) -> str:
+    """Return where a server leads. Raises ``Denied`` where that is no address."""
+    try:
+        leads_to = urljoin(url, href)
+        _origin(leads_to)
+    except ValueError:
+        remedy = "Ask who runs the server."
+        raise Denied(
+            f"{printable(url)} leads to {printable(href[:200])}, which is no address", remedy=remedy
+        ) from None
+    return leads_to
 
 
 def _ask(name: str, kind: str) -> list[Any]:

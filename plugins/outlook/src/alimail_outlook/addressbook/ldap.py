@@ -83,9 +83,8 @@ class Ldap(Directory):
     def log_in(self) -> Remark:
         """Connect, encrypt and bind."""
         dial(self.server).close()  # says best why nobody is there
-        password = (
-            self.secret.get()
-        )  # never empty: a bind without one succeeds everywhere, and proves nothing
+        # Never empty: a bind without a password succeeds everywhere, and proves nothing (RFC 4513 §5.1.2).
+        password = self.secret.get()
         self._session = self._opened()
         self._bind(self.login, password)
         if self._code == _INVALID_DN:
