@@ -285,7 +285,10 @@ def test_accounts_without_a_password_wait_and_the_others_go_on(
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WRONG", "not it")
         assert run("check", "--search", "bert") == 3
-        assert "FAULT: the secret of source bert@old.example is missing: it is neither in" in capsys.readouterr().out
+        assert (
+            "FAULT: the secret of source bert@old.example is missing: it is neither in"
+            in capsys.readouterr().out
+        )
         assert run("status", "--pending", "--json") == 0
         told = json.loads(capsys.readouterr().out)["accounts"]
         assert [each["source_address"] for each in told] == ["bert@old.example"]
@@ -297,7 +300,7 @@ def test_accounts_without_a_password_wait_and_the_others_go_on(
     out = capsys.readouterr().out
     assert "anna@old.example" not in out
     assert "bert@old.example: the secret of source bert@old.example" in out
-    assert "carl@old.example: login of carl@old.example refused" in out
+    assert "carl@old.example: source: login of carl@old.example refused" in out
     Path("roster.csv").write_text(
         Path("roster.csv").read_text().replace("WRONG", "OLD").replace(",,", ",env:OLD,")
     )
@@ -560,6 +563,24 @@ def test_copy_asks_for_no_password_off_a_terminal(
     error = capsys.readouterr().err
     assert "target carl@new.example: there is no password, and no terminal to ask on" in error
     assert "--target-secret env:NAME" in error
+
+
+@pytest.mark.parametrize(
+    ("url", "opener"),
+    [
+        ("imap://anna@mail.old.example?master_user=boss", "boss"),
+        ("ews://svc%40old.example@mail.old.example?mailbox=anna@mail.old.example", "svc@old.example"),
+    ],
+)
+def test_copy_asks_for_the_password_of_who_opens_the_mailbox(
+    url: str, opener: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where somebody else opens a mailbox, it is said whose password is wanted."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    assert main(["copy", url, "alimail://anna@new.example"]) == 2
+    assert (
+        f"source anna@mail.old.example, opened by {opener}: there is no password" in capsys.readouterr().err
+    )
 
 
 def test_password_in_a_url_is_refused_and_not_repeated(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

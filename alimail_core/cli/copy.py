@@ -109,8 +109,12 @@ def one_mailbox(
     source_address, target_address = _address(source, source_user), _address(target, target_user)
     reads, writes = frame.registry.source(source.kind), frame.registry.sink(target.kind)
     source_secret, target_secret = _both(
-        lambda: _secret(secrets[0], "source", source_address, needed=reads.needs_secret),
-        lambda: _secret(secrets[1], "target", target_address, needed=writes.needs_secret),
+        lambda: _secret(
+            secrets[0], f"source {source_address}{_opener(source, source_user)}", needed=reads.needs_secret
+        ),
+        lambda: _secret(
+            secrets[1], f"target {target_address}{_opener(target, target_user)}", needed=writes.needs_secret
+        ),
     )
     account = AccountSpec(
         source_address,
@@ -168,13 +172,21 @@ def _address(endpoint: Endpoint, user: str) -> str:
     return f"{local}@{domain.lower()}"
 
 
-def _secret(reference: str | None, side: str, address: str, *, needed: bool) -> Secret:
+def _opener(endpoint: Endpoint, user: str) -> str:
+    """Say who opens a mailbox that is not their own: it is their password that is asked for."""
+    master: str | None = getattr(endpoint.options, "master_user", None)
+    opener = master or (user if getattr(endpoint.options, "mailbox", None) else "")
+    return f", opened by {opener}" if opener else ""
+
+
+def _secret(reference: str | None, whose: str, *, needed: bool) -> Secret:
     from alimail_core.secrets import NO_SECRET, parse_secret
 
     if reference is None and not needed:
         return NO_SECRET
     if reference is None and not sys.stdin.isatty():
         what = "there is no password, and no terminal to ask on"
-        remedy = f"say where it is, such as --{side}-secret env:NAME or --{side}-secret file:PATH"
-        raise InputError("not every password can be had", [Fault(f"{side} {address}", what, remedy)])
-    return parse_secret(reference or "prompt", label=f"{side} {address}")
+        option = f"--{whose.partition(' ')[0]}-secret"
+        remedy = f"say where it is, such as {option} env:NAME or {option} file:PATH"
+        raise InputError("not every password can be had", [Fault(whose, what, remedy)])
+    return parse_secret(reference or "prompt", label=whose)

@@ -140,7 +140,7 @@ def test_kinds_are_told_and_what_cannot_be_moved_is_left_out(
     listed.write_text(exported(rows))
     assert run(listed, "--target-domain", "new.example", "-o", tmp_path / "a.csv") == 0
     said = capsys.readouterr().out
-    assert "3 of them belong to nobody" in said
+    assert "without an owner: 3 of them" in said
     assert said.count("left out:") == 3
     assert "Exchange Online" in said
     words = ("--target-domain", "new.example", "--without", "room", "--without", "equipment")

@@ -84,7 +84,7 @@ def _show(found: Outcome, output: Path) -> None:
         )
     if others := len(found.accounts) - found.count("person"):
         say(
-            f"{others:,} of them belong to nobody: each needs an account of its own at the target. --without "
+            f"without an owner: {others:,} of them; each needs an account of its own at the target. --without "
             "leaves them out."
         )
     say(f"written: {output}, {len(found.accounts):,} accounts" if found.accounts else "no roster was written")
