@@ -20,7 +20,7 @@ from alimail_core.spec import MigrationSpec
 from alimail_core.structure import describe_options
 
 ROOT = Path(__file__).parent.parent
-REGISTRY = Registry.load(["imap", "pop3", "alimail"])
+REGISTRY = Registry.load(["imap", "pop3", "alimail", "directory"])
 
 Init = Callable[..., int]
 
@@ -68,6 +68,11 @@ ANSWERS = {
     "How many octets": "500 GB",
     "The spreadsheet": "people.csv",
     "  its headings": "zh",
+    "Who makes the new mailboxes": "alimail",
+    "  application_id": "env:APP_ID",
+    "  application_secret": "file:app.secret",
+    "  the spreadsheet of the employees": "staff.csv",
+    "  the spreadsheet of the mail groups": "lists.xlsx",
 }
 """The questions by their first words, in their order, and what is typed."""
 
@@ -86,6 +91,15 @@ FLAGS = (
     ),
     *("--history", "folder", "--folder", "Archive/Old mail", "--limit", "500 GB"),
     *("--roster", "people.csv", "--language", "zh"),
+    *(
+        "--provisioner",
+        "alimail",
+        "--application-id",
+        "env:APP_ID",
+        "--application-secret",
+        "file:app.secret",
+    ),
+    *("--employees", "staff.csv", "--groups", "lists.xlsx"),
 )
 
 WRITTEN = {
@@ -103,6 +117,12 @@ WRITTEN = {
     "folders.history": '"folder"',
     "folders.folder": '"Archive/Old mail"',
     "transfer.limit_octets": '"500 GB"',
+    "provision.kind": '"alimail"',
+    "provision.employees": '"staff.csv"',
+    "provision.groups": '"lists.xlsx"',
+    "provision.application_id": '"env:APP_ID"',
+    "provision.application_secret": '"file:app.secret"',
+    "provision.region": '"hk"',
 }
 
 
@@ -111,6 +131,20 @@ def test_flags_answer_everything(init: Init) -> None:
     assert init("--yes", *FLAGS) == 0
     assert written() == WRITTEN
     assert "原邮箱地址" in Path("people.csv").read_text("utf-8-sig")
+    assert "邮箱帐号" in Path("staff.csv").read_text("utf-8-sig")
+    assert Path("lists.xlsx").exists()
+
+
+def test_who_makes_the_mailboxes_is_asked_for_by_one_flag(
+    init: Init, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What it needs is to be filled in; a sheet that is there already stays as it is."""
+    Path("staff.csv").write_text("mine")
+    assert init("--yes", "--source-host", "h", "--region", "personal", "--employees", "staff.csv") == 0
+    assert (written()["provision.kind"], written()["provision.application_id"]) == ('"alimail"', '""')
+    assert "provision.region" not in written()
+    assert ": application_secret of [provision]" in capsys.readouterr().out
+    assert Path("staff.csv").read_text() == "mine"
 
 
 @pytest.mark.slow
@@ -171,7 +205,7 @@ def test_defaults_are_those_of_the_configuration(init: Init) -> None:
 
 def test_what_is_written_is_read(init: Init) -> None:
     """What the flags say is what the migration does."""
-    assert init("--yes", *FLAGS[:-4], "--roster", "accounts.csv") == 0
+    assert init("--yes", *FLAGS, "--roster", "accounts.csv", "--language", "en") == 0
     made = spec("anna@a.example,,,anna@new.example,,,", "bert@b.example,,,bert@new.example,,,")
     assert [account.source_user for account in made.accounts] == ["anna", "bert@b.example"]
     assert made.policy.folder == ("Archive", "Old mail")
@@ -195,6 +229,9 @@ def test_what_is_written_is_read(init: Init) -> None:
         (("--target-host", "mail.new.example:993"), "[target] host has a port in it"),
         (("--region", "mars"), "[target] region must be"),
         (("--source-kind", "nonsense"), "nonsense"),
+        (("--provisioner", "nonsense"), "there is no provisioner called nonsense"),
+        (("--application-secret", "Sw0rdf1sh"), "application_secret is not a reference"),
+        (("--employees", "staff.ods"), "--employees: staff.ods is neither csv nor xlsx"),
     ],
 )
 def test_a_flag_that_does_not_fit_is_refused(
@@ -202,7 +239,9 @@ def test_a_flag_that_does_not_fit_is_refused(
 ) -> None:
     """It is named by its place in the configuration, and no file is written."""
     assert init("--yes", "--source-host", "mail.old.example", *words) == 2
-    assert told in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert told in err
+    assert "Sw0rdf1sh" not in err
     assert not list(Path().iterdir())
 
 
@@ -222,6 +261,13 @@ def test_the_guide_sets_the_consoles_words_beside_ours(capsys: pytest.CaptureFix
     flags = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
     shown = {flag for line in lines for flag in re.findall(r"--[a-z-]+", line.split("|")[3])}
     not_of_the_form = {"--name", "--target-kind", "--target-host", "--region", "--config", "--yes", "--help"}
+    not_of_the_form |= {
+        "--provisioner",
+        "--employees",
+        "--groups",
+        "--application-id",
+        "--application-secret",
+    }
     assert shown <= flags
     assert flags - shown - not_of_the_form == set()
     options = {name: {row.name for row in describe_options(table)} for name, table in TABLES.items()}
@@ -255,7 +301,7 @@ def test_wrong_flags_are_told_together(init: Init, capsys: pytest.CaptureFixture
 @pytest.mark.slow
 def test_a_wrong_flag_is_asked_for_on_a_terminal(tmp_path: Path) -> None:
     """There the right answer can be typed, and nothing else is lost."""
-    code, shown = on_a_terminal(tmp_path, ["1110"] + [""] * 9, *FLAGS[:6], "--source-port", "eleven")
+    code, shown = on_a_terminal(tmp_path, ["1110"] + [""] * 10, *FLAGS[:6], "--source-port", "eleven")
     assert code == 0, shown
     os.chdir(tmp_path)
     assert written()["source.port"] == "1110"

@@ -85,6 +85,21 @@ def init(
         options.Language | None,
         typer.Option(help="The language of the spreadsheet's headings. Default: en.", show_default=False),
     ] = None,
+    provisioner: Annotated[
+        str | None,
+        _given("The plug-in that makes the new mailboxes, such as alimail. Default: none, they are there."),
+    ] = None,
+    employees: Annotated[
+        str | None,
+        _given("With a provisioner: the employees' spreadsheet. Default: employees.xlsx.", "FILE"),
+    ] = None,
+    groups: Annotated[str | None, _given("The same of the mail groups. Default: none.", "FILE")] = None,
+    application_id: Annotated[
+        str | None, _given("Of alimail: where the application's id is, such as env:NAME.", "REFERENCE")
+    ] = None,
+    application_secret: Annotated[
+        str | None, _given("The same of its secret, such as file:PATH.", "REFERENCE")
+    ] = None,
     yes: options.Yes = False,
 ) -> int:
     """Write a configuration in which every option is explained, and an empty roster. Asks for what is not given.
@@ -97,6 +112,7 @@ def init(
       alimail init --yes --source-host mail.old.example --region sg --roster accounts.xlsx
       alimail init --source-kind pop3 --source-host pop.old.example --login local-part --login-domain b.example
       alimail init --history folder --folder "Archive/Old mail"
+      alimail init --provisioner alimail --application-id env:APP_ID --application-secret file:app.secret
       alimail init -c branch.toml --target-kind imap --target-host mail.new.example --language zh
     """
     given = {
@@ -117,6 +133,11 @@ def init(
         ("folders", "history"): _Flag("--history", history),
         ("folders", "folder"): _Flag("--folder", folder),
         ("transfer", "limit_octets"): _Flag("--limit", limit),
+        ("provision", "kind"): _Flag("--provisioner", provisioner),
+        ("provision", "employees"): _Flag("--employees", employees),
+        ("provision", "groups"): _Flag("--groups", groups),
+        ("provision", "application_id"): _Flag("--application-id", application_id),
+        ("provision", "application_secret"): _Flag("--application-secret", application_secret),
         ("roster", "language"): _Flag("--language", language.value if language else None),
     }
     from alimail_core.config.toml_lines import locate
@@ -131,13 +152,15 @@ def init(
     interview.raise_faults()
     sheet = config.parent / str(interview.answers["migration"]["roster"])
     lines = locate(_write(registry, config, interview.answers, sheet))
+    written = [config, sheet, *_write_employees(config.parent, interview.answers)]
     say(
-        f"written: {config} and {sheet}",
+        f"written: {', '.join(str(each) for each in written[:-1])} and {written[-1]}",
         *(
             f"To be filled in: {config}:{lines[place]}: {place[1]} of [{place[0]}]"
             for place in interview.unanswered
         ),
-        "Next: fill in the roster, look through the configuration, then `alimail check`.",
+        f"Next: fill in the {'roster' if len(written) == 2 else 'sheets'}, look through the configuration, then "
+        "`alimail check`.",
     )
     return 0
 
@@ -177,6 +200,7 @@ def _hold(interview: _Interview, registry: Registry, config: Path) -> None:
     question = "The spreadsheet of the accounts (csv or xlsx)"
     take("migration", "roster", MigrationTable, question, sheet, silent=sheet, fits=interview.sheet_fits)
     take("roster", "language", _Sheet, "  its headings: en or zh", "en", silent="en")
+    _provisioner(interview, registry)
 
 
 def _end(
@@ -219,6 +243,45 @@ def _end(
     if "allow_plaintext_login" in rows and (wanted or interview.answers[side].get("tls") in ("auto", "none")):
         question = "  log in without encryption where the server has none: true or false"
         interview.take(side, "allow_plaintext_login", kind.options, question, "false")
+
+
+def _provisioner(interview: _Interview, registry: Registry) -> None:
+    """Ask who makes the new mailboxes, and what that needs."""
+    from alimail_core.config.tables import ProvisionTable
+    from alimail_core.registry import describe_options
+
+    kinds = [kind.name for role, kind in registry.kinds() if role == "provisioner"]
+    wished = any(table == "provision" for table, _ in interview.given)
+    if not kinds and not wished:
+        return
+    question = f"Who makes the new mailboxes: {', '.join(kinds)} (empty: they are there, or the console does)"
+    silent = "alimail" if wished else ""
+    interview.take("provision", "kind", ProvisionTable, question, silent=silent, fits=registry.provisioner)
+    name = str(interview.answers["provision"].get("kind", ""))
+    if not name:
+        return
+    kind = registry.provisioner(name)
+    rows = {row.name: row for row in describe_options(kind.options)}
+    known = rows.keys() | {row.name for row in describe_options(ProvisionTable)}
+    for place in interview.given:
+        if place[0] == "provision" and place[1] not in known:
+            interview.refuse(
+                place, f"a provisioner of the kind {name} has no option {place[1]}", "Leave it out."
+            )
+    region = str(interview.answers["target"].get("region", ""))
+    if "region" in rows and f'"{region}"' in rows["region"].type:
+        interview.answers["provision"]["region"] = region
+    for row in rows.values():
+        if row.required:
+            first = row.help.partition(", as a reference")[0].rstrip(".")
+            interview.take("provision", row.name, kind.options, f"  {row.name}: {first}")
+            if row.name not in interview.answers["provision"]:
+                interview.unanswered.append(("provision", row.name))
+    sheet, fits = "employees.xlsx", interview.is_sheet
+    question = "  the spreadsheet of the employees (csv or xlsx)"
+    interview.take("provision", "employees", ProvisionTable, question, sheet, silent=sheet, fits=fits)
+    question = "  the spreadsheet of the mail groups (empty: none)"
+    interview.take("provision", "groups", ProvisionTable, question, fits=fits)
 
 
 @define
@@ -308,10 +371,14 @@ class _Interview:
         is_number = isinstance(made, int) and str(value).lstrip("+-").isdecimal()
         self.answers[table][key] = made if isinstance(made, bool | tuple) or is_number else value
 
-    def sheet_fits(self, name: str) -> None:
-        """Raise ``InputError`` for a roster that cannot be written."""
+    def is_sheet(self, name: str) -> None:
+        """Raise ``InputError`` for what is no spreadsheet by its name."""
         if Path(name).suffix.lower() not in (".csv", ".xlsx"):
             raise InputError(f"{name} is neither csv nor xlsx", remedy="End its name with one of them.")
+
+    def sheet_fits(self, name: str) -> None:
+        """Raise ``InputError`` for a roster that cannot be written."""
+        self.is_sheet(name)
         _refuse_existing(self.folder / name)
 
 
@@ -333,3 +400,18 @@ def _write(registry: Registry, config: Path, answers: dict[str, Table], sheet: P
         raise InputError(f"{config} cannot be written: {error.strerror}") from None
     write_template(sheet, cast(Literal["en", "zh"], answers["roster"]["language"]))
     return text
+
+
+def _write_employees(folder: Path, answers: dict[str, Table]) -> list[Path]:
+    """Write sheets of employees and groups that are wished and not there yet; return their names."""
+    from alimail_core.sheets.templates import write_template
+
+    sheets: dict[Literal["employees", "groups"], Path] = {
+        name: folder / str(answers["provision"][name])
+        for name in ("employees", "groups")
+        if name in answers["provision"]
+    }
+    new = {name: path for name, path in sheets.items() if not path.exists()}
+    for name, path in new.items():
+        write_template(path, cast(Literal["en", "zh"], answers["roster"]["language"]), name)
+    return [*new.values()]

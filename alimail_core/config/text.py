@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -130,13 +130,15 @@ def _table(name: str, registry: Registry, given: Mapping[str, object]) -> Iterat
 
 
 def _plugin_rows(name: str, registry: Registry, given: Mapping[str, object]) -> list[OptionRow]:
-    if name not in ("source", "target") or "kind" not in given:
+    finders: Mapping[str, Callable[[str], _Kind]] = {
+        "source": registry.source,
+        "target": registry.sink,
+        "provision": registry.provisioner,
+    }
+    if name not in finders or "kind" not in given:
         return []
-    kind = str(given["kind"])
     try:
-        found: SourceKind[Any] | SinkKind[Any] = (
-            registry.source(kind) if name == "source" else registry.sink(kind)
-        )
+        found = finders[name](str(given["kind"]))
     except PluginError:  # not installed here; `check` will say what to install
         return []
     return describe_options(found.options)
