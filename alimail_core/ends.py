@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Any
 
 from attrs import Attribute, evolve, field, fields, frozen
 
 from alimail_core.contract import Credentials, Sink, SinkKind, Source, SourceKind
-from alimail_core.errors import Remark
+from alimail_core.errors import AlimailError, Interrupted, Remark
 from alimail_core.governor import GovernedSink, GovernedSource, Governor
 from alimail_core.network import NobodyThere, NoTls
 from alimail_core.registry import Registry
@@ -43,6 +44,25 @@ def written_in_order(endpoint: Endpoint) -> Endpoint:
     if not hasattr(endpoint.options, "append_connections"):
         return endpoint
     return evolve(endpoint, options=evolve(endpoint.options, append_connections=1))
+
+
+def _place(side: str, endpoint: Endpoint) -> str:
+    """Name a side and its server for a person, such as ``source mail.old.example``; nothing for no side."""
+    address = getattr(endpoint.options, "address", None)
+    host = address[0] if isinstance(address, tuple) else getattr(endpoint.options, "host", endpoint.kind)
+    return f"{side} {host}" if side else ""
+
+
+@contextmanager
+def _named(place: str) -> Iterator[None]:
+    """Let the errors within say first where they come from."""
+    try:
+        yield
+    except Interrupted:
+        raise
+    except AlimailError as error:
+        error.name_side(place)
+        raise
 
 
 class _Coming:
@@ -115,20 +135,20 @@ class Ends:
         return self.account.source_secret.leaves_process and self.account.target_secret.leaves_process
 
     def source_alone(self) -> Source:
-        """Open the source, where the sink is not wanted."""
+        """Open the source, where the sink is not wanted; its errors do not say which side it is."""
         self.account.source_secret.require()
         self.governor.take([self._of_source])
-        return self._open_source()
+        return self._open_source("")
 
     def spare_source(self, keep: int) -> Source | None:
         """Open the source where its server bears so many connections more besides; else ``None``, at once."""
         return self._open_source() if self.governor.take_spare(self._of_source, keep) else None
 
     def sink_alone(self) -> Sink:
-        """Open the sink, where the source is not wanted."""
+        """Open the sink, where the source is not wanted; its errors do not say which side it is."""
         self.account.target_secret.require()
         self.governor.take([self._of_sink])
-        return self._open_sink()
+        return self._open_sink("")
 
     def check_in(self) -> None:
         """Raise ``Interrupted`` where somebody asks to stop; called between two pages of long work."""
@@ -150,19 +170,32 @@ class Ends:
         """Tell what was found out to open the sink."""
         return self.ways.remarks(self.account.target.kind, self.account.target.options)
 
-    def _open_source(self) -> Source:
+    def _open_source(self, side: str = "source") -> Source:
         account, kind = self.account, self.registry.source(self.account.source.kind)
         login = Credentials(account.source_user, account.source_secret.get)
-        side = self.governor.open(self._of_source, lambda: self._opened(kind, account.source, login))
-        return GovernedSource(side, self.governor, self._of_source, self.tell)
+        with _named(place := _place(side, account.source)):
+            opened = self.governor.open(
+                self._of_source, lambda: self._opened(kind, account.source, login, place)
+            )
+        return GovernedSource(opened, self.governor, self._of_source, self.tell, place)
 
-    def _open_sink(self) -> Sink:
+    def _open_sink(self, side: str = "target") -> Sink:
         account, kind = self.account, self.registry.sink(self.account.target.kind)
         login = Credentials(account.target_user, account.target_secret.get)
-        side = self.governor.open(self._of_sink, lambda: self._opened(kind, account.target, login))
-        return GovernedSink(side, self.governor, self._of_sink, self.tell)
+        with _named(place := _place(side, account.target)):
+            opened = self.governor.open(
+                self._of_sink, lambda: self._opened(kind, account.target, login, place)
+            )
+        return GovernedSink(opened, self.governor, self._of_sink, self.tell, place)
 
-    def _opened(self, kind: SourceKind[Any] | SinkKind[Any], endpoint: Endpoint, login: Credentials) -> Any:
+    def _opened(
+        self, kind: SourceKind[Any] | SinkKind[Any], endpoint: Endpoint, login: Credentials, place: str
+    ) -> Any:
+        # Named here too: the governor keeps what was said, for the others who wait for this server.
+        with _named(place):
+            return self._open(kind, endpoint, login)
+
+    def _open(self, kind: SourceKind[Any] | SinkKind[Any], endpoint: Endpoint, login: Credentials) -> Any:
         options = self.ways.options_for(kind, endpoint.options, self.tell, keep=self.writes)
         try:
             return kind.open(options, login, self.clock)

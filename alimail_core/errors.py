@@ -37,6 +37,16 @@ class AlimailError(Exception):
         self.message = message
         self.remedy = remedy
 
+    def name_side(self, side: str) -> None:
+        """Say first, once, which side of an account it was: both have a server, and often the same user.
+
+        ``side`` is such as ``source mail.old.example``; a host that is told anyhow is not told twice.
+        """
+        word, _, host = side.partition(" ")
+        if side and not self.message.startswith((f"{side}: ", f"{word}: ")):
+            self.message = f"{word if host in self.message else side}: {self.message}"
+            self.args = (self.message,)
+
     def __reduce__(self) -> tuple[object, ...]:
         # Errors cross process borders with executors; keyword-only arguments need this to survive pickling.
         return (_rebuild, (type(self), self.message, self.__dict__))

@@ -26,7 +26,15 @@ from typing import TypeVar
 from attrs import Factory, define
 
 from alimail_core.contract import Sink, Source
-from alimail_core.errors import Denied, Interrupted, Remark, Throttled, Transient, Unreached
+from alimail_core.errors import (
+    AlimailError,
+    Denied,
+    Interrupted,
+    Remark,
+    Throttled,
+    Transient,
+    Unreached,
+)
 from alimail_core.model import (
     Batch,
     Changes,
@@ -315,13 +323,19 @@ def _open(opener: Callable[[], _Side]) -> tuple[_Side, Traits]:
 class GovernedSource(Source):
     """A source around a source: holds a slot until it is closed, and tells the governor when it is throttled.
 
-    ``tell`` is told in words what pace holds, when that changes.
+    ``tell`` is told in words what pace holds, when that changes. ``side`` names it in what its errors say.
     """
 
     def __init__(
-        self, source: Source, governor: Governor, endpoint: str, tell: Callable[[str], None] = lambda _: None
+        self,
+        source: Source,
+        governor: Governor,
+        endpoint: str,
+        tell: Callable[[str], None] = lambda _: None,
+        side: str = "",
     ) -> None:
         self._source = source
+        self._side = side
         self._tell = tell
         self._told = ""
         self._governor = governor
@@ -395,9 +409,13 @@ class GovernedSource(Source):
     def _watched(self) -> Iterator[None]:
         try:
             yield
-        except Throttled as error:
-            self._throttled = True
-            self._governor.slow_down(self._endpoint, error.retry_after)
+        except Interrupted:
+            raise
+        except AlimailError as error:
+            error.name_side(self._side)
+            if isinstance(error, Throttled):
+                self._throttled = True
+                self._governor.slow_down(self._endpoint, error.retry_after)
             raise
 
 
@@ -405,9 +423,14 @@ class GovernedSink(GovernedSource, Sink):
     """A sink around a sink; see ``GovernedSource``."""
 
     def __init__(
-        self, sink: Sink, governor: Governor, endpoint: str, tell: Callable[[str], None] = lambda _: None
+        self,
+        sink: Sink,
+        governor: Governor,
+        endpoint: str,
+        tell: Callable[[str], None] = lambda _: None,
+        side: str = "",
     ) -> None:
-        super().__init__(sink, governor, endpoint, tell)
+        super().__init__(sink, governor, endpoint, tell, side)
         self._sink = sink
 
     @property

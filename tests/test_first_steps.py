@@ -119,7 +119,7 @@ def test_an_account_without_its_secret_asks_no_server(run: Run, capsys: pytest.C
     assert run("migrate", "--yes", "--plain") == 1
     out = capsys.readouterr().out
     assert "anna@old.example: the secret of source anna@old.example (env:NOPE) is not set" in out
-    assert "bert@old.example: there is no server of the name old.example" in out
+    assert "bert@old.example: source: there is no server of the name old.example" in out
 
 
 @pytest.mark.parametrize(("rows", "code"), [(["anna"], 1), (["anna", "bert"], 3)])
@@ -174,6 +174,24 @@ def test_a_copy_that_failed_does_not_advise_as_if_it_had_not(
     assert last.startswith("It could not go on; see above.")
 
 
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_a_copy_that_is_not_let_in_says_on_which_side(
+    run: Run,
+    plugin: MemoryPlugin,
+    side: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Both have a server and a password, and often the same user: else the right one of two is mended."""
+    monkeypatch.setenv("WRONG", "wrong")
+    words = ("--source-secret", "env:OLD", "--target-secret", "env:NEW", f"--{side}-secret", "env:WRONG")
+    assert run("copy", "mem://anna@one.example", "mem://anna@two.example", *words) == 1
+    told = capsys.readouterr()
+    host = {"source": "one.example", "target": "two.example"}[side]
+    assert f": {side} {host}: login of anna refused" in told.out
+    assert f": {side} {host}: login of anna refused" in told.err
+
+
 def test_a_copy_with_problems_says_that_not_all_of_it_went(
     run: Run, plugin: MemoryPlugin, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -214,6 +232,6 @@ def test_a_plan_of_servers_that_are_away_is_their_faults_alone(
     configure("away")
     assert run("plan") == 3
     out = capsys.readouterr().out
-    assert "FAULT: there is no server of the name old.example" in out
+    assert "FAULT: source: there is no server of the name old.example" in out
     assert "Folder" not in out
     assert "Octets" not in out

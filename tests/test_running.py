@@ -95,12 +95,12 @@ def test_a_server_that_nobody_reaches_is_given_up_soon(tmp_path: Path) -> None:
     with office.migration() as migration:
         [summary] = migration.run().accounts
         [status] = migration.status()
-    assert (summary.state, summary.reason, summary.remedy) == ("failed", AWAY, REMEDY)
-    assert (status.state, status.reason) == ("failed", AWAY)
+    assert (summary.state, summary.reason, summary.remedy) == ("failed", f"source: {AWAY}", REMEDY)
+    assert (status.state, status.reason) == ("failed", f"source: {AWAY}")
     assert LITTLE_PATIENCE <= office.clock.monotonic() < PATIENCE / 4
     waits = [each for each in office.events if isinstance(each, Waiting)]
     assert len(waits) > 2
-    assert {each.reason for each in waits} == {AWAY}
+    assert {each.reason for each in waits} == {f"source: {AWAY}"}
     assert office.ends() == [("away", "failed")]
 
 
@@ -154,7 +154,7 @@ def test_a_watch_gets_its_worker_back_at_once(tmp_path: Path) -> None:
     office = Office(tmp_path, ["away"], lambda: True)
     with office.migration() as migration:
         summary = migration.run_account(migration.spec.accounts[0])
-    assert (summary.state, summary.reason) == ("failed", AWAY)
+    assert (summary.state, summary.reason) == ("failed", f"source: {AWAY}")
     assert office.clock.monotonic() == 0.0
 
 
