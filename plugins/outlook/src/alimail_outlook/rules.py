@@ -246,14 +246,15 @@ RULES: Final = (
     Rule(
         "account",
         "an account of Alibaba Mail is set up",
-        "no account of Alibaba Mail was found in Outlook's profiles",
-        "Add one: `alimail outlook settings --check DOMAIN` tells the servers.",
+        "no account with a server of Alibaba Mail's own name was found in Outlook's profiles",
+        "Unless your domain has a name of its own for the server: add one; `alimail outlook settings --check DOMAIN` "
+        "tells the servers.",
         ServerIs(
             PROFILES,
             ("IMAP Server", "POP3 Server", "SMTP Server"),
             ("aliyun.com", "mxhichina.com", "alibabacloud.com", "alimail.com"),
         ),
-        level="warning",
+        level="note",
     ),
 )
 """In the order in which they are shown."""

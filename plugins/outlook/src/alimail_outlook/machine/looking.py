@@ -78,7 +78,7 @@ class Finding:
     @property
     def remedy(self) -> str:
         """What to do, where something is to be done."""
-        return self.rule.remedy if self.level in ("fault", "warning") else ""
+        return self.rule.remedy if self.level in ("fault", "warning", "note") else ""
 
 
 def look(windows: Windows, progid: str = "") -> Sight:
