@@ -150,7 +150,7 @@ def _write_roster(path: Path, accounts: int) -> None:
     sheet.append(["source address", "source password", "target address", "target password", "wave"])
     for number in range(accounts):
         old, new = f"person{number:05}@old.example", f"person{number:05}@new.example"
-        sheet.append([old, f"old-{number}", new, f"new-{number}", str(number % 5 + 1)])
+        sheet.append([old, f"old-{number}", new, f"new-{number}", number % 5 + 1])
     book.save(path)
 
 

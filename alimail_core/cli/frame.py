@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -59,7 +60,8 @@ class Frame:
                 f"there is no {config}",
                 remedy="`alimail init` writes one; `--config FILE` names another; `alimail copy` needs none.",
             )
-        return load(config, self.registry)
+        with _all_of_it_stays():
+            return load(config, self.registry)
 
     @contextmanager
     def migration(
@@ -79,6 +81,18 @@ class Frame:
             migration = Migration(spec, self.registry, observers=observers, clock=self.clock, stop=self.stop)
             stack.callback(migration.close)
             yield migration
+
+
+@contextmanager
+def _all_of_it_stays() -> Iterator[None]:
+    """Look for no garbage in what is made: with thousands of accounts that takes a tenth of `alimail status`."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 @contextmanager

@@ -85,13 +85,14 @@ def table_lines(
 
     cells = [list(headings), *([_cell(value) for value in row] for row in rows)]
     right = {n for n in range(len(headings)) if any(_is_number(row[n]) for row in cells[1:])}
-    widths = _fitted([max(_width(row[n]) for row in cells) for n in range(len(headings))], right, width)
+    widest = [max(_width(row[n]) for row in cells) for n in range(len(headings))]
+    widths = _fitted(widest, right, width)
     for row in cells:
         parts = []
         for n, text in enumerate(row):
-            shown = f"{set_cell_size(text, widths[n] - 1)}…" if _width(text) > widths[n] else text
-            gap = " " * (widths[n] - _width(shown))
-            parts.append(gap + shown if n in right else shown + gap)
+            gap = widths[n] - _width(text)
+            shown = text if gap >= 0 else f"{set_cell_size(text, widths[n] - 1)}…"
+            parts.append(" " * gap + shown if n in right else shown + " " * gap)
         yield "  ".join(parts).rstrip()
 
 

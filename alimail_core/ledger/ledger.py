@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from attrs import frozen
+from attrs import field, frozen
 from sqlalchemy.pool import StaticPool
 
 from alimail_core.errors import LeaseHeld, LedgerError
@@ -36,7 +36,7 @@ class AccountRow:
     id: int
     source_address: str
     target_address: str
-    enabled: bool
+    enabled: bool = field(converter=bool)
     state: str
     reason: str
     remedy: str
@@ -201,8 +201,7 @@ class Ledger:
             either = account.c.source_address.icontains(search, autoescape=True)
             query = query.where(either | account.c.target_address.icontains(search, autoescape=True))
         with self.reading() as connection:
-            rows = connection.execute(query).mappings()
-            return [AccountRow(**{**row, "enabled": bool(row["enabled"])}) for row in rows]
+            return [AccountRow(*row) for row in connection.execute(query)]
 
     def enable(self, account_ids: Sequence[int], enabled: bool = True) -> None:
         """Let accounts run, or stop them: a running pass sees it before its next batch."""

@@ -13,6 +13,7 @@ import os
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 from xml.etree import ElementTree
@@ -21,7 +22,7 @@ from xml.parsers import expat
 from attrs import field, frozen
 
 from alimail_core.errors import Remark
-from alimail_core.sheets.text_workbook import NotPlain, text_sheets
+from alimail_core.sheets.text_workbook import NotPlain, Value, plain_sheets
 from alimail_core.text import cell as safe_cell
 from alimail_core.text import printable
 
@@ -32,6 +33,14 @@ MAX_OCTETS: Final = 64 * 1024 * 1024
 
 _TEXT_FORMAT: Final = "@"
 _RETYPE: Final = "format the column as text, then type it again"
+_FAULTS: Final[Mapping[str, tuple[str, str]]] = {
+    "f": ("is a formula", "paste its value instead"),
+    "n": ("was turned into a number", _RETYPE),
+    "d": ("was turned into a date", _RETYPE),
+    "b": ("was turned into TRUE or FALSE", _RETYPE),
+    "e": ("is an error of the spreadsheet", "mend the cell"),
+}
+"""What is wrong with a cell that is no text, and what to do, by its type in the file."""
 
 
 class SheetError(Exception):
@@ -123,6 +132,7 @@ def write_sheet(path: Path, rows: Iterable[Sequence[str]], checks: Mapping[int, 
             file.write(_csv_text(rows).encode())
 
 
+@lru_cache(maxsize=MAX_COLUMNS)
 def column_letters(index: int) -> str:
     """Return a column's name as a spreadsheet program shows it; 0 is A."""
     letters = ""
@@ -263,20 +273,22 @@ def _refuse_document_type(file: Any) -> None:
 
 
 def _plain_worksheets(path: Path) -> list[list[Row]]:
-    """Return the sheets of a workbook of nothing but text; nothing where openpyxl has to look."""
+    """Return the sheets of a workbook of text and whole numbers; nothing where openpyxl has to look."""
     try:
-        sheets = list(text_sheets(path, MAX_ROWS, MAX_COLUMNS))
+        sheets = list(plain_sheets(path, MAX_ROWS, MAX_COLUMNS))
     except (NotPlain, ElementTree.ParseError, KeyError, IndexError, ValueError):
         return []
     return [_plain_rows(_sheet_name(path, title), rows) for title, rows in sheets]
 
 
-def _plain_rows(name: str, rows: Iterable[tuple[int, list[str | None]]]) -> list[Row]:
-    return [
-        Row(name, number, [_EMPTY if text is None else Cell(text) for text in cells])
-        for number, cells in rows
-        if cells
-    ]
+def _plain_rows(name: str, rows: Iterable[tuple[int, list[Value]]]) -> list[Row]:
+    return [Row(name, number, [_plain_cell(value) for value in cells]) for number, cells in rows if cells]
+
+
+def _plain_cell(value: Value) -> Cell:
+    if isinstance(value, str):
+        return Cell(value)
+    return _EMPTY if value is None else Cell("", *_FAULTS["n"], str(value))
 
 
 def _sheet_name(path: Path, title: str) -> str:
@@ -322,14 +334,7 @@ def _cell(cell: Any) -> Cell:
     kind = cell.data_type
     if kind == "s" and isinstance(cell.value, str):
         return Cell(cell.value)
-    faults = {
-        "f": ("is a formula", "paste its value instead"),
-        "n": ("was turned into a number", _RETYPE),
-        "d": ("was turned into a date", _RETYPE),
-        "b": ("was turned into TRUE or FALSE", _RETYPE),
-        "e": ("is an error of the spreadsheet", "mend the cell"),
-    }
-    fault, remedy = faults.get(kind, ("is not text", _RETYPE))
+    fault, remedy = _FAULTS.get(kind, ("is not text", _RETYPE))
     return Cell("", fault, remedy, _raw(cell.value))
 
 

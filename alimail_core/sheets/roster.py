@@ -217,8 +217,8 @@ class _Reader:
         literal = False
         for row in rows:
             before = len(self.roster.faults)
-            values = self._values(row)
             cells = {column: row.at(index) for index, column in self.table.columns.items()}
+            values = self._values(row, cells)
             if len(self.roster.faults) > before:
                 if all(column in values for column in _REQUIRED):
                     self.roster.faulty.append(self._made(row, values, cells))
@@ -230,11 +230,11 @@ class _Reader:
         if literal and (remark := file_remark(self.path, "passwords")):
             self.roster.remarks.append(remark)
 
-    def _values(self, row: Row) -> dict[Column, str | Secret]:
+    def _values(self, row: Row, places: Mapping[Column, str]) -> dict[Column, str | Secret]:
         """Return what a row holds and is right."""
         values: dict[Column, str | Secret] = {}
-        for index, column in self.table.columns.items():
-            cell, where = self.table.cell(row, column), row.at(index)
+        for column, where in places.items():
+            cell = self.table.cell(row, column)
             if column == "wave" and _NUMBER.fullmatch(cell.raw):  # here what a program made of it is as good
                 self._plain_value(values, where, column, cell.raw)
             elif fault := cell.fault or unfit(cell.text, MAX_PASSWORD if column in _PASSWORDS else MAX_FIELD):
