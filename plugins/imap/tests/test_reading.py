@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import count
 
 import pytest
 from attrs import evolve
 
 from alimail_core.errors import Throttled, Transient
-from alimail_core.model import BATCH_OCTETS, Entry, Folder, Gone, Message, Unreadable
+from alimail_core.model import BATCH_OCTETS, Changes, Entry, Folder, Gone, Message, Unreadable
 from alimail_imap.reading import Answer
 from alimail_imap.source import ImapSource
 from alimail_imap.testing import CannedServer, Reply
@@ -133,6 +134,22 @@ def test_keys_that_cannot_be_here_are_gone(key: str) -> None:
         list(source.changes([(BOX, None)]))
         assert list(source.fetch([(BOX, [Entry(key)])])) == [Gone(BOX.path, key)]
         assert list(source.look(BOX, [key])) == []
+
+
+def test_what_was_renumbered_since_it_was_listed_is_not_gone() -> None:
+    """A server that gives a folder a new UIDVALIDITY whenever it opens it must not make its messages look deleted."""
+    opened = count(1)
+
+    def examine(_: bytes) -> bytes:
+        return b"* 1 EXISTS\r\n* OK [UIDVALIDITY %d] ok\r\n" % next(opened)
+
+    replies: dict[bytes, Reply] = {b"EXAMINE": examine, b"FETCH": LISTED % 1, b"UID FETCH": body(1)}
+    with CannedServer(replies) as server, ImapSource.open(server.options, server.credentials) as source:
+        [changes] = source.changes([(BOX, None)])
+        assert isinstance(changes, Changes)
+        [answer] = source.fetch([(BOX, list(changes.entries))])
+    assert isinstance(answer, Unreadable)
+    assert "UIDVALIDITY" in answer.reason
 
 
 def test_an_old_and_a_new_key_of_one_uid_are_answered_each() -> None:

@@ -38,6 +38,8 @@ IN_FLIGHT_OCTETS = 3 * COMMAND_OCTETS
 """One more may be in flight while not more than this is owed, to fill a far line. It costs us no memory, as a server
 waits for us to read."""
 
+RENUMBERED = "the server gave the folder another UIDVALIDITY after it had listed it"
+
 _MESSAGE = b" (UID RFC822.SIZE INTERNALDATE BODY.PEEK[])"
 _HEADERS = b" (UID BODY.PEEK[HEADER.FIELDS (MESSAGE-ID DATE FROM SUBJECT)])"
 
@@ -131,7 +133,7 @@ class Reader:
         if job.opened:
             known = self._session.uids(job.folder, (entry.key for entry in job.entries.values()))
             for uid in [uid for uid in job.entries if uid not in known]:
-                yield Gone(job.folder.path, job.entries.pop(uid).key)
+                yield self._unknown(job.folder, job.entries.pop(uid).key)
         for tag in job.tags:
             yield from self._read(job, tag, later)
         unanswered += [_Left(entry, job.reason) for entry in job.entries.values()]
@@ -188,10 +190,18 @@ class Reader:
         there = {entry.key: entry for entry in self.listed(folder, [one.entry.key for one in left])}
         for one in left:
             now = there.get(one.entry.key)
-            if now is None or _differs(one.entry, now.size, now.internal_date):
+            if now is None:
+                yield self._unknown(folder, one.entry.key)
+            elif _differs(one.entry, now.size, now.internal_date):
                 yield Gone(folder.path, one.entry.key)
             else:
                 yield self._fetch_alone(folder, one)
+
+    def _unknown(self, folder: Folder, key: str) -> Answer:
+        """Answer for a key that the open folder does not have: where all keys have changed, nothing is gone."""
+        if self._session.was_renumbered(folder, key):
+            return Unreadable(folder.path, key, RENUMBERED)
+        return Gone(folder.path, key)
 
     def _fetch_alone(self, folder: Folder, one: _Left) -> Answer:
         key = Key.parse(one.entry.key)

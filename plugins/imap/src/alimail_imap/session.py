@@ -199,6 +199,13 @@ class Session:
         known = self.epochs.get(self.names.wire(folder), "")
         return known if known.partition(".")[0] == str(uidvalidity) else str(uidvalidity)
 
+    def was_renumbered(self, folder: Folder, key: str) -> bool:
+        """Tell whether a key was good as this session listed the folder, which has another UIDVALIDITY now."""
+        known, parsed = self.epochs.get(self.names.wire(folder)), Key.parse(key)
+        if known is None or parsed is None or parsed.epoch != known:
+            return False
+        return not _same(known, str(self.state.uidvalidity))
+
     def new_key(self, name: bytes, uidvalidity: int, uid: int) -> Key | None:
         """Return the key of a UID that the server just gave; ``None`` where it may name another message.
 
