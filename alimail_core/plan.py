@@ -10,25 +10,42 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from functools import cached_property
+from typing import Final
 
 from attrs import define, frozen
 
 from alimail_core.check import fault_of, worst
 from alimail_core.contract import MapContext, Sink, Source
 from alimail_core.ends import Ends
-from alimail_core.errors import AlimailError, Interrupted, Remark
+from alimail_core.errors import AlimailError, Interrupted, LoginDenied, Remark
 from alimail_core.folders.mapping import Mapped, Skipped, map_folders, places_kept
 from alimail_core.folders.policy import FolderPolicy
 from alimail_core.ledger import Book, Ledger, Row, State
 from alimail_core.ledger.earlier import LEFT, Earlier, earlier
 from alimail_core.ledger.rows import FolderRow, contradicts
 from alimail_core.messages import MessageFilter
-from alimail_core.model import Changes, Cursor, Entry, Folder, FolderPath, SpecialUse, Unusable
+from alimail_core.model import (
+    Changes,
+    Cursor,
+    Entry,
+    Folder,
+    FolderPath,
+    PathRules,
+    SinkTraits,
+    SpecialUse,
+    Unusable,
+)
 from alimail_core.registry import Registry
 from alimail_core.spec import AccountSpec
 
 NOT_MOVED = ("rules", "forwards and auto-replies", "signatures", "contacts", "calendars", "rights and shares")
 """What people take for mail and what no mail protocol carries."""
+
+TO_BE_MADE: Final = Remark(
+    "warning",
+    "the new mailbox is still to be made, or its first password does not let us in: taken for an empty one",
+    "`alimail provision apply` or `alimail move` makes it; or write its password in the roster.",
+)
 
 _TRAVELS = frozenset({*LEFT, State.VANISHED})
 _ASKED_TOGETHER = 200
@@ -125,7 +142,7 @@ def plan_account(
     account = ends.account
     try:
         with ExitStack() as stack:
-            source, sink = stack.enter_context(ends.source()), stack.enter_context(ends.sink())
+            source, sink = _opened(ends, stack)
             return _Planner(ends, known, policy, messages, source, sink, stack).plan()
     except Interrupted:
         raise
@@ -137,11 +154,25 @@ def plan_account(
     return AccountPlan(account.source_address, account.target_address, remarks=remarks)
 
 
+def _opened(ends: Ends, stack: ExitStack) -> tuple[Source, Sink | None]:
+    """Open both ends; of the sink ``None`` where its mailbox is still to be made, as far as that can be seen."""
+    target = ends.account.target_secret
+    if target.is_made and target.check() is not None:
+        return stack.enter_context(ends.source_alone()), None
+    source = stack.enter_context(ends.source())
+    try:
+        return source, stack.enter_context(ends.sink())
+    except LoginDenied:
+        if not target.is_made:
+            raise
+        return source, None
+
+
 def map_account(
     ends: Ends,
     previous: Mapping[FolderPath, FolderPath],
     policy: FolderPolicy,
-    sink: Sink,
+    rules: PathRules,
     sources: Sequence[Folder],
     targets: Sequence[Folder],
 ) -> tuple[list[Mapped], list[Skipped]]:
@@ -149,7 +180,7 @@ def map_account(
     return map_folders(
         sources,
         policy,
-        sink.traits.rules,
+        rules,
         target_folders=targets,
         previous=previous,
         override=override_of(ends.registry, ends.account, policy),
@@ -198,9 +229,10 @@ class _Planner:
         policy: FolderPolicy,
         messages: MessageFilter,
         source: Source,
-        sink: Sink,
+        sink: Sink | None,
         stack: ExitStack,
     ) -> None:
+        """``sink`` of ``None``: the mailbox is still to be made, and is taken for an empty one."""
         self._ends = ends
         self._known = known
         self._policy = policy
@@ -216,11 +248,19 @@ class _Planner:
         self._remarks: list[Remark] = []
         self._too_large = 0
 
+    @property
+    def _traits(self) -> SinkTraits:
+        return self._sink.traits if self._sink else SinkTraits()
+
     def plan(self) -> AccountPlan:
         """Map the folders, count what travels, and see whether it fits."""
         sources = list(self._source.folders())
-        targets = list(self._sink.folders())
-        mapped, skipped = map_account(self._ends, self._previous, self._policy, self._sink, sources, targets)
+        targets = list(self._sink.folders()) if self._sink else []
+        mapped, skipped = map_account(
+            self._ends, self._previous, self._policy, self._traits.rules, sources, targets
+        )
+        if self._sink is None:
+            self._remarks.append(TO_BE_MADE)
         self._see_what_keeps_its_place(sources, targets)
         loads = self._loads(
             [folder for folder in sources if folder.selectable], {row.source for row in mapped}
@@ -288,7 +328,7 @@ class _Planner:
         if self._messages.wants(entry.size, entry.internal_date, flags) is False:
             load.left_out += 1
             return
-        largest = self._sink.traits.max_message_octets
+        largest = self._traits.max_message_octets
         load.messages += 1
         load.octets += entry.size or 0
         load.unsized += entry.size is None
@@ -319,7 +359,7 @@ class _Planner:
         kept = places_kept(
             sources,
             self._policy,
-            self._sink.traits.rules,
+            self._traits.rules,
             target_folders=targets,
             previous=self._previous,
             override=override_of(self._ends.registry, self._ends.account, self._policy),
@@ -333,11 +373,11 @@ class _Planner:
                 Remark(
                     "warning",
                     f"messages larger than the target takes "
-                    f"({self._sink.traits.max_message_octets:,} octets): {self._too_large:,}",
+                    f"({self._traits.max_message_octets:,} octets): {self._too_large:,}",
                     "They stay behind and the report names them. Raise the target's limit, if it can be.",
                 )
             )
-        quota = self._sink.quota()
+        quota = self._sink.quota() if self._sink else None
         free = max(quota.limit - quota.used, 0) if quota else None
         if free is not None and octets > free:
             self._remarks.append(

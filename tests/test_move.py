@@ -243,6 +243,18 @@ def test_the_whole_plan_comes_first(
     assert office.service.asked == 0
 
 
+def test_folders_of_mailboxes_that_are_still_to_be_made_are_planned(
+    registry: Registry, office: Office, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As of an empty mailbox, which is said."""
+    assert main(["plan", "--json"], registry, FakeClock()) == 0
+    for told in json.loads(capsys.readouterr().out)["accounts"]:
+        folders = [(each["target"], each["messages"], each["exists"]) for each in told["folders"]]
+        assert folders == [(["INBOX"], 1, False)]
+        assert "still to be made" in told["remarks"][0]["text"]
+    assert office.countdown.operations.count("sink") == 1, "Bert's password is given, and tried"
+
+
 def test_new_mailboxes_may_open_late(
     registry: Registry, office: Office, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -155,8 +155,9 @@ class _Move:
             say(summary(self.planned.plan))
             if self.planned.plan.problems:
                 self.code = max(self.code, 3)
-        say(f"Mail of {count_text(len(self.spec.accounts), 'account')} moves; `alimail plan` shows each folder "
-            "of mailboxes that are there already.")  # fmt: skip
+        say(
+            f"Mail of {count_text(len(self.spec.accounts), 'account')} moves; `alimail plan` shows each folder."
+        )
 
     def provision(self) -> None:
         """Make what is wished."""

@@ -28,7 +28,8 @@ def plan(
 ) -> int:
     """Show which folder goes where and why, what still must travel, and what will not go. Nothing is written.
 
-    What stands in the target already is found while migrating, and is not taken off here.
+    What stands in the target already is found while migrating, and is not taken off here. A mailbox that `provision`
+    is still to make is taken for an empty one.
 
     \b
     Examples:
@@ -50,7 +51,7 @@ def plan(
 
     frame = Frame.of(context)
     spec = choice.some(frame.load(config), only, wave)
-    ask_secrets(matching(spec, search))
+    ask_secrets(matching(spec, search), to_be_made=True)
     plans: list[AccountPlan] = []
     with frame.migration(spec) as migration:
         for each in migration.plan(search):

@@ -119,7 +119,7 @@ class _Comparer:
         """List both sides, pair their messages off, and sum up."""
         sources = list(self._sides[OURS].folders())
         targets = list(self._sink.folders())
-        mapped, skipped = map_account(self._ends, {}, policy, self._sink, sources, targets)
+        mapped, skipped = map_account(self._ends, {}, policy, self._sink.traits.rules, sources, targets)
         hints = sum(folder.messages or 0 for folder in (*sources, *targets))
         octets = sum(folder.octets or 0 for folder in (*sources, *targets)) if self._full else 0
         self._observe(ProofStarted(self._account, hints, octets))

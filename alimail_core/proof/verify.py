@@ -253,7 +253,7 @@ class _Prover:
         targets = list(self._sink.folders())
         book = self._book
         previous = previous_places(book.folders("source"), book.folders("target")) if book else {}
-        mapped, _ = map_account(self._ends, previous, policy, self._sink, sources, targets)
+        mapped, _ = map_account(self._ends, previous, policy, self._sink.traits.rules, sources, targets)
         self._here = {folder.path: folder for folder in targets if folder.selectable}
         self._list_target()
         self.over = [row.id for row in self._book.doubled() if not self._is_double(row)] if self._book else []
