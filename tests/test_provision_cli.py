@@ -134,14 +134,18 @@ def test_the_guide_can_be_followed(tmp_path: Path, capsys: pytest.CaptureFixture
     commands = [
         line.removeprefix("$ ") for code in blocks("provision.md", "console") for line in code.splitlines()
     ]
+    seen = {" plan ": blocks("provision.md", "text")[0], " export ": blocks("provision.md", "text")[1]}
     for command in commands:
         assert main(shlex.split(command)[1:]) == 0
         shown = capsys.readouterr().out
+        for verb in [verb for verb in seen if verb in command]:
+            assert seen.pop(verb) in shown
         if " export " in command:
             for path in sorted(Path("import").iterdir()):
                 console.take(path)
             console.export("after")
     assert "Plan: 0 to make, 0 to change," in shown
+    assert not seen
     assert len(console.employees) == 5
 
 

@@ -100,9 +100,13 @@ def provision(
         ),
     ] = None,
     language: Annotated[
-        options.Language,
-        typer.Option("--language", help="The language of the console's headings and of letters."),
-    ] = options.Language.ZH,
+        options.Language | None,
+        typer.Option(
+            "--language",
+            help="The language of the console's headings (by default zh) and of letters (by default en).",
+            show_default=False,
+        ),
+    ] = None,
     yes: options.Yes = False,
     json: options.Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show the summary only.")] = False,
@@ -126,7 +130,7 @@ def provision(
       alimail roster template employees -o employees.xlsx
       alimail provision plan --employees employees.xlsx --there export.xlsx
       alimail provision export --employees employees.xlsx --groups groups.xlsx --there export.xlsx -o import
-      alimail provision apply --letters letters --language en
+      alimail provision apply --letters letters --language zh
       alimail provision apply --yes
       alimail provision plan --only anna@new.example --json
 
@@ -161,15 +165,16 @@ def provision(
     if action is Action.APPLY:
         code = _apply(frame, organisation, planned, yes=yes, json=json, quiet=quiet)
         if letters is not None:
-            write_letters(organisation, planned, letters, language)
+            write_letters(organisation, planned, letters, language or options.Language.EN)
         return code
     if action is Action.EXPORT:
         if output is None:
             raise InputError("where to?", remedy="Name a folder with --output.")
-        lines = export_lines(organisation.export(planned, output, language.value), spec.passwords)
+        headings = language or options.Language.ZH
+        lines = export_lines(organisation.export(planned, output, headings.value), spec.passwords)
         say(*(line for line in lines if not json))
         if letters is not None:
-            write_letters(organisation, planned, letters, language)
+            write_letters(organisation, planned, letters, language or options.Language.EN)
     if planned.plan.problems:
         return 3
     return 4 if detailed_exitcode and planned.plan.waves else 0

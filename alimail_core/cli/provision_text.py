@@ -88,7 +88,7 @@ def show_end(ended: Provisioned, passwords: Path, *, json: bool) -> None:
     for problem in (*ended.refused, *ended.left.problems):
         say(f"! {problem.kind.value:10} {problem.name} {problem.message}", f"    -> {problem.remedy}")
     if passwords.exists():
-        say(f"New passwords are in {passwords}; only you can read it.")
+        say(f"First passwords are in {passwords}; only you can read it.")
     if ended.complete:
         say("Read again: everything is there as wished.")
     else:
