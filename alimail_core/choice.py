@@ -58,7 +58,7 @@ def wave(spec: MigrationSpec, number: int) -> MigrationSpec:
 
 def keep(spec: MigrationSpec, wanted: Callable[[AccountSpec], bool]) -> MigrationSpec:
     """Return the migration of the accounts that are wanted alone."""
-    return evolve(spec, accounts=tuple(filter(wanted, spec.accounts)))
+    return evolve(spec, accounts=tuple(filter(wanted, spec.accounts)), partial=True)
 
 
 def _names(account: AccountSpec) -> set[str]:

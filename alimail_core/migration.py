@@ -311,7 +311,8 @@ class Migration:
     def status(self, search: str = "") -> list[AccountStatus]:
         """Tell from the ledger how far every account that matches has come; also while another process runs."""
         ledger = self._found_ledger()
-        return status_of(self._matching(search), ledger, search, now=self.clock.now())
+        accounts, others = self._matching(search), not self.spec.partial
+        return status_of(accounts, ledger, search, now=self.clock.now(), others=others)
 
     def verify(self, search: str = "", *, full: bool = False) -> Iterator[AccountProof]:
         """Hold both sides of every account that matches against the ledger; see ``alimail_core.proof.verify``.

@@ -70,6 +70,8 @@ class MigrationSpec:
     """Where ``report`` writes; ``None``: beside the ledger."""
     remarks: tuple[Remark, ...] = field(default=(), eq=False)
     """What an administrator should know of configuration and roster, such as a column that is not read."""
+    partial: bool = False
+    """Accounts of the configuration were left out by wish: further ones that the ledger knows may be among them."""
 
     def policy_of(self, account: AccountSpec) -> FolderPolicy:
         """Return where the folders of one account go."""

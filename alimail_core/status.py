@@ -48,9 +48,14 @@ class AccountStatus:
 
 
 def status_of(
-    accounts: Iterable[AccountSpec], ledger: Ledger | None, search: str = "", *, now: datetime
+    accounts: Iterable[AccountSpec],
+    ledger: Ledger | None,
+    search: str = "",
+    *,
+    now: datetime,
+    others: bool = True,
 ) -> list[AccountStatus]:
-    """Tell the state of the accounts given, then of those that only the ledger knows."""
+    """Tell the state of the accounts given, then, if wished, of ``others`` that only the ledger knows."""
     found = ledger.accounts(search) if ledger else []
     rows = {(row.source_address, row.target_address): row for row in found}
     counts = ledger.counts_of([row.id for row in found]) if ledger else {}
@@ -67,7 +72,7 @@ def status_of(
         else:
             status = AccountStatus(account.source_address, account.target_address)
         told.append(_with_secrets(status, account))
-    return told + [known(row, in_roster=False) for row in rows.values()]
+    return told + [known(row, in_roster=False) for row in rows.values() if others]
 
 
 def _with_secrets(status: AccountStatus, account: AccountSpec) -> AccountStatus:

@@ -130,6 +130,34 @@ def test_who_looks_chooses_as_who_carries_does(
     assert "did you mean carl@old.example?" in capsys.readouterr().err
 
 
+@pytest.mark.slow
+def test_who_writes_or_switches_chooses_as_who_carries_does(
+    migrate: Run, plugin: MemoryPlugin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The report has no word of the others; of letters and switches nobody else hears."""
+    text = Path("alimail.toml").read_text().rstrip()
+    Path("alimail.toml").write_text(f"{text}\nwave = 2\n")
+    assert migrate("--quiet") == 0
+
+    def run(*words: str) -> tuple[int, str]:
+        capsys.readouterr()
+        code = main(words, registry_of(plugin), FakeClock())
+        told = capsys.readouterr()
+        return code, told.out + told.err
+
+    for number, words in enumerate((["--only", "carl@old.example"], ["--wave", "2"])):
+        assert run("report", *words, "--folder", f"files-{number}")[0] == 0
+        told = json.loads(Path(f"files-{number}/report.json").read_text("utf-8"))["accounts"]
+        assert [each["source_address"] for each in told] == ["carl@old.example"]
+    assert "Nobody has to be asked" in run("letters", "-o", "letters", "--wave", "2")[1]
+    assert run("letters", "-o", "letters", "--wave", "7")[0] == 2
+    assert run("disable", "--wave", "2") == (0, "disabled: carl@old.example\n1 account\n")
+    assert run("disable", "anna", "--only", "bert@old.example")[0] == 2
+    assert run("enable", "--only", "CARL@new.example") == (0, "enabled: carl@old.example\n1 account\n")
+    code, told = run("disable")
+    assert (code, "ALL for all of them" in told) == (2, True)
+
+
 def test_a_trial_of_nothing_is_refused(migrate: Run) -> None:
     """At least one message of each folder is tried."""
     assert migrate("--trial", "0") == 2

@@ -106,3 +106,5 @@ def test_letters_go_to_those_who_are_waited_for(
     assert main(["letters", "-o", "none", "--search", "anna"], registry) == 0
     assert "Nobody has to be asked" in capsys.readouterr().out
     assert not Path("none").exists()
+    assert main(["letters", "-o", "one", "--only", "bert@new.example"], registry) == 0
+    assert [path.name.split("@")[0] for path in Path("one").iterdir()] == ["bert"]

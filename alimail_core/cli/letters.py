@@ -20,6 +20,8 @@ def letters(
     ],
     config: options.Config = options.CONFIG,
     search: options.Search = "",
+    only: options.Only = None,
+    wave: options.Wave = None,
     language: options.InLanguage = options.Language.EN,
     give_to: Annotated[
         str, typer.Option(metavar="TEXT", help="Who takes the passwords. Default: your mail administrator.")
@@ -34,11 +36,13 @@ def letters(
     Examples:
       alimail letters -o letters
       alimail letters -o letters --language zh --give-to "Ms Li, room 12"
+      alimail letters -o letters-1 --wave 1
     """
+    from alimail_core import choice
     from alimail_core.letters import write_letters
 
     frame = Frame.of(context)
-    spec = frame.load(config)
+    spec = choice.some(frame.load(config), only, wave)
     with frame.migration(spec) as migration:
         rows = migration.status(search)
     waiting = {(row.source_address, row.target_address) for row in rows if row.state == "pending"}

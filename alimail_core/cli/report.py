@@ -16,6 +16,8 @@ def report(
     context: typer.Context,
     config: options.Config = options.CONFIG,
     search: options.Search = "",
+    only: options.Only = None,
+    wave: options.Wave = None,
     folder: Annotated[
         Path | None,
         typer.Option(
@@ -36,6 +38,7 @@ def report(
       alimail report
       alimail verify --full && alimail report
       alimail report --folder /srv/www/migration --search @sales.example
+      alimail report --folder wave-1 --wave 1
       alimail report --schema > report.schema.json
 
     \b
@@ -46,8 +49,10 @@ def report(
 
         say(*schema_text().splitlines())
         return 0
+    from alimail_core import choice
+
     frame = Frame.of(context)
-    with frame.migration(frame.load(config)) as migration:
+    with frame.migration(choice.some(frame.load(config), only, wave)) as migration:
         paths = migration.report(folder=folder, search=search)
     if json:
         write_json({"files": plain(paths)})

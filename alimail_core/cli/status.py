@@ -60,12 +60,8 @@ def status(
     from alimail_core import choice
 
     frame = Frame.of(context)
-    everybody = frame.load(config)
-    spec = choice.some(everybody, only, wave)
-    with frame.migration(spec) as migration:
+    with frame.migration(choice.some(frame.load(config), only, wave)) as migration:
         rows = [row for row in migration.status(search) if not pending or row.state == "pending"]
-    if spec is not everybody:
-        rows = [row for row in rows if row.in_roster]  # the others were not asked for, and are in it
     if json:
         write_json({"accounts": [plain(row) for row in rows]})
         return 0

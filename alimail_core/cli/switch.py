@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,39 +14,67 @@ from alimail_core.cli.output import complain, count_text, say
 from alimail_core.errors import InputError
 
 Who = Annotated[
-    str,
+    str | None,
     typer.Argument(
         metavar="TEXT", help="Accounts with this text in one of their two addresses; ALL for all."
     ),
 ]
 
 
-def enable(context: typer.Context, text: Who, config: options.Config = options.CONFIG) -> int:
+def enable(
+    context: typer.Context,
+    text: Who = None,
+    config: options.Config = options.CONFIG,
+    only: options.Only = None,
+    wave: options.Wave = None,
+) -> int:
     """Let accounts run again that were disabled. It takes effect at the next `alimail migrate`.
 
     \b
     Examples:
       alimail enable anna@old.example
+      alimail enable --wave 2
       alimail enable ALL
     """
-    return _switch(context, text, config, on=True)
+    return _switch(context, text, config, only, wave, on=True)
 
 
-def disable(context: typer.Context, text: Who, config: options.Config = options.CONFIG) -> int:
+def disable(
+    context: typer.Context,
+    text: Who = None,
+    config: options.Config = options.CONFIG,
+    only: options.Only = None,
+    wave: options.Wave = None,
+) -> int:
     """Keep accounts from running. One that runs stops within seconds, between two batches, with nothing lost.
 
     \b
     Examples:
       alimail disable anna@old.example
       alimail disable @sales.example -c branch.toml
+      alimail disable --only ann@old.example --only bob@old.example
     """
-    return _switch(context, text, config, on=False)
+    return _switch(context, text, config, only, wave, on=False)
 
 
-def _switch(context: typer.Context, text: str, config: options.Config, *, on: bool) -> int:
+def _switch(
+    context: typer.Context,
+    text: str | None,
+    config: Path,
+    only: Sequence[str] | None,
+    wave: int | None,
+    *,
+    on: bool,
+) -> int:
+    from alimail_core import choice
+
+    if text is None and not only and wave is None:
+        raise InputError(
+            "which accounts?", remedy="Say TEXT, --only ADDRESS or --wave N; ALL for all of them."
+        )
     frame = Frame.of(context)
-    search = "" if text == "ALL" else text
-    with frame.migration(frame.load(config)) as migration:
+    search = "" if text is None or text == "ALL" else text
+    with frame.migration(choice.some(frame.load(config), only, wave)) as migration:
         names = migration.enable(search) if on else migration.disable(search)
     if not names:
         raise InputError(f"no account has {text!r} in its addresses", remedy="`alimail status` lists them.")
