@@ -386,6 +386,7 @@ class Migration:
             ProofStore(report_folder(self.spec)),
             self._ways.servers(self.spec.accounts),
             now=self.clock.now(),
+            partial=self.spec.partial or bool(search),
         )
 
     def report(self, folder: Path | None = None, search: str = "") -> list[Path]:

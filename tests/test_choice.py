@@ -147,8 +147,12 @@ def test_who_writes_or_switches_chooses_as_who_carries_does(
 
     for number, words in enumerate((["--only", "carl@old.example"], ["--wave", "2"])):
         assert run("report", *words, "--folder", f"files-{number}")[0] == 0
-        told = json.loads(Path(f"files-{number}/report.json").read_text("utf-8"))["accounts"]
-        assert [each["source_address"] for each in told] == ["carl@old.example"]
+        report = json.loads(Path(f"files-{number}/report.json").read_text("utf-8"))
+        assert [each["source_address"] for each in report["accounts"]] == ["carl@old.example"]
+        assert report["partial"]
+        assert "of some accounts alone" in Path(f"files-{number}/report.html").read_text("utf-8")
+    assert run("report", "--folder", "all")[0] == 0
+    assert not json.loads(Path("all/report.json").read_text("utf-8"))["partial"]
     assert "Nobody has to be asked" in run("letters", "-o", "letters", "--wave", "2")[1]
     assert run("letters", "-o", "letters", "--wave", "7")[0] == 2
     assert run("disable", "--wave", "2") == (0, "disabled: carl@old.example\n1 account\n")

@@ -114,6 +114,8 @@ class Report:
     """How far all these accounts had come, at some moments from the first batch sent to the last."""
     servers: tuple[Server, ...] = ()
     """Of the whole configuration."""
+    partial: bool = False
+    """Accounts were left out by wish."""
 
     @property
     def complete(self) -> bool:
@@ -130,6 +132,7 @@ def make_report(
     servers: Iterable[Server],
     *,
     now: datetime,
+    partial: bool = False,
 ) -> Report:
     """Collect what the ledger and the latest proofs know of these accounts. No server is asked."""
     ids = {(row.source_address, row.target_address): row.id for row in (ledger.accounts() if ledger else [])}
@@ -146,7 +149,7 @@ def make_report(
         fact = known.get(account_id) or AccountFacts()
         told.append(AccountReport(status, fact, proofs.find(*addresses), behind.get(addresses, ())))
     points = progress(ledger, told_ids) if ledger else []
-    return Report(spec.name, now, tuple(told), proofs, tuple(points), tuple(servers))
+    return Report(spec.name, now, tuple(told), proofs, tuple(points), tuple(servers), partial)
 
 
 def report_folder(spec: MigrationSpec) -> Path:

@@ -76,6 +76,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "migration": report.migration,
         "written": report.written.isoformat(),
         "complete": report.complete,
+        "partial": report.partial,
         "accounts": [_account_json(account) for account in report.accounts],
         "progress": [_plain(point) for point in report.progress],
         "servers": [_plain(server) for server in report.servers],

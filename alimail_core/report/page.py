@@ -76,6 +76,8 @@ def _answer(report: Report) -> Markup:
     else:
         text = f"Not proven yet: {done:,} of {count_text(len(levels), 'account')} are proven complete."
         level = "warning" if "warning" in levels else "note"
+    if report.partial:
+        text += " This report was wished of some accounts alone, and does not tell of the others."
     return tag("p", tag("strong", "Is it all there?"), " ", text, class_=f"answer {level}")
 
 
