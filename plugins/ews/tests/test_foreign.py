@@ -49,3 +49,13 @@ def test_a_password_may_have_any_letters(office: Office, password: str) -> None:
     office.server.door.schemes = ("Basic",)
     office.server.organisation.add_account("chef", password, impersonates=["*"])
     office.open(password=password, master_user="chef").close()
+
+
+@pytest.mark.parametrize("is_read", [True, False])
+def test_what_is_listed_as_no_message_is_read_as_well(office: Office, is_read: bool) -> None:
+    """An item of a kind that the server has no element for has no IsRead: grommunio lists postings so."""
+    item = office.amy.deliver("inbox", message("a document"), item_class="IPM.Document.Odd")
+    office.amy.change(item, is_read=is_read)
+    with office.open() as source:
+        (entry,) = listing(source, INBOX).entries.values()
+    assert ("\\Seen" in entry.flags) is is_read

@@ -13,7 +13,7 @@ from attrs import frozen
 
 from alimail_core import Entry
 from alimail_ews.answers import Node
-from alimail_ews.soap import FLAG_STATUS, ICON_INDEX, LAST_VERB, MODIFIED
+from alimail_ews.soap import FLAG_STATUS, ICON_INDEX, LAST_VERB, MARKS, MODIFIED
 
 _OTHER_KINDS: Final = frozenset({"CalendarItem", "Contact", "DistributionList", "Persona", "Task"})
 """Elements that are no mail, whatever folder they lie in."""
@@ -24,6 +24,8 @@ _OTHER_CLASSES: Final = re.compile(
 
 FLAGGED: Final = 2
 """Of PidTagFlagStatus: marked for follow-up (1 is: done)."""
+_READ: Final = 0x1
+"""The bit of PidTagMessageFlags (MS-OXCMSG §2.2.1.6): what a server calls an Item, and no Message, has no IsRead."""
 _ANSWERING_VERBS: Final = (102, 103)
 _FORWARDING_VERB: Final = 104
 _ANSWERED_ICON: Final = 261
@@ -79,8 +81,9 @@ def _date(text: str) -> datetime | None:
 
 def _flags(node: Node, more: Mapping[str, str], is_draft: bool) -> frozenset[str]:
     verb, icon = number(more, LAST_VERB), number(more, ICON_INDEX)
+    read = node.told("IsRead").strip()
     flags = {
-        "\\Seen": node.told("IsRead").strip() in _TRUE,
+        "\\Seen": read in _TRUE if read else bool((number(more, MARKS) or 0) & _READ),
         "\\Draft": is_draft,
         "\\Flagged": number(more, FLAG_STATUS) == FLAGGED,
         "\\Answered": verb in _ANSWERING_VERBS or icon == _ANSWERED_ICON,

@@ -35,8 +35,10 @@ _FIELDS: Final = (
 ICON_INDEX: Final = "0x1080"
 LAST_VERB: Final = "0x1081"
 FLAG_STATUS: Final = "0x1090"
+MARKS: Final = "0xe07"
 MODIFIED: Final = "0x3008"
-"""PidTagIconIndex, PidTagLastVerbExecuted, PidTagFlagStatus, PidTagLastModificationTime (MS-OXPROPS)."""
+"""PidTagIconIndex, PidTagLastVerbExecuted, PidTagFlagStatus, PidTagMessageFlags, PidTagLastModificationTime
+(MS-OXPROPS)."""
 FOLDER_OCTETS: Final = "0xe08"
 HIDDEN: Final = "0x10f4"
 """PidTagMessageSizeExtended, PidTagAttributeHidden."""
@@ -142,7 +144,7 @@ def _extended(tag: str, kind: str) -> str:
 _ITEM_FIELDS: Final = "".join(
     [
         *(f'<t:FieldURI FieldURI="{name}"/>' for name in _FIELDS),
-        *(_extended(tag, "Integer") for tag in (ICON_INDEX, LAST_VERB, FLAG_STATUS)),
+        *(_extended(tag, "Integer") for tag in (ICON_INDEX, LAST_VERB, FLAG_STATUS, MARKS)),
         _extended(MODIFIED, "SystemTime"),
     ]
 )
