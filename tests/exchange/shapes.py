@@ -429,7 +429,6 @@ def _item_tags(item: Item) -> dict[tuple[int, str], str]:
         (0x1081, "Integer"): None if item.last_verb is None else str(item.last_verb),
         (0x1090, "Integer"): {"Flagged": "2", "Complete": "1"}.get(item.flag_status),
         (0x3007, "SystemTime"): moment(item.received),
-        (0x0E07, "Integer"): str(item.is_read | item.is_draft << 3),
         (0x3008, "SystemTime"): moment(item.modified),
         (0x0039, "SystemTime"): moment(_sent(item)),
     }
