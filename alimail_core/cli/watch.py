@@ -10,7 +10,7 @@ import typer
 from alimail_core.cli import options
 from alimail_core.cli.carry import ask_secrets, matching
 from alimail_core.cli.frame import Frame
-from alimail_core.cli.output import complain, octets_text, say
+from alimail_core.cli.output import STATE_WORDS, complain, octets_text, say
 from alimail_core.errors import InputError
 from alimail_core.units import parse_duration
 
@@ -92,7 +92,8 @@ class _Lines:
             return
         brought = f"{summary.copied:,} copied, {summary.adopted:,} were there, {octets_text(summary.octets)}"
         told = [brought, *([f"{summary.problems:,} problems"] if summary.problems else [])]
-        told += [f"{summary.state}: {summary.reason}" if summary.reason else summary.state]
+        state = STATE_WORDS.get(summary.state, summary.state)
+        told += [f"{state}: {summary.reason}" if summary.reason else state]
         say(f"{self._clock.now():%Y-%m-%d %H:%M:%SZ} {summary.account}: {'; '.join(told)}")
         if news and summary.remedy:
             say(f"  -> {summary.remedy}")
