@@ -213,7 +213,9 @@ def _end(
     find: Callable[[str], SourceKind[Any] | SinkKind[Any]] = (
         registry.source if side == "source" else registry.sink
     )
-    question = f"{where}: which kind of server"
+    role = "source" if side == "source" else "sink"
+    known = sorted(kind.name for its_role, kind in registry.kinds() if its_role == role)
+    question = f"{where}: which kind of server ({', '.join(known)})"
     interview.take(side, "kind", EndpointTable, question, preset, silent=preset, fits=find)
     name = str(interview.answers[side].get("kind", ""))
     if not name:  # a flag that is told; which others fit hangs on it
