@@ -26,6 +26,8 @@ class Habits:
     """Most things in one answer of FindItem or FindFolder (a throttling policy's FindCountLimit)."""
     sync_limit: int = 512
     """Most changes in one answer, whatever was asked for."""
+    full_is_last: bool = False
+    """A page of SyncFolderItems with as many changes as were asked for says that there are no more: grommunio."""
     posts_only: bool = False
     """Whoever asks for EWS otherwise than by POST hears so (HTTP 405), before he is asked who he is: grommunio."""
 

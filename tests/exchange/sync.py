@@ -37,7 +37,8 @@ def sync_items(call: Call) -> bytes:
             changes += [written] if written else []
             state.position = change
         state.base = state.position if last else state.base
-        return _synced(state.text(folder), b"IncludesLastItemInRange", last, changes)
+        says_last = last or call.habits.full_is_last
+        return _synced(state.text(folder), b"IncludesLastItemInRange", says_last, changes)
 
     return each(call, children(request.find("m:SyncFolderId")), one)
 

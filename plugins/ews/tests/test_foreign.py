@@ -7,8 +7,10 @@ import pytest
 from alimail_core import INBOX, Changes, Denied, Unusable
 from alimail_core.testing import message
 from alimail_core.testing.asking import folder_of, listing
-from plugins.ews.tests.conftest import Office
-from tests.exchange import faults
+from alimail_ews import listing as listing_of_changes
+from plugins.ews.tests.conftest import Office, make_office
+from tests.exchange import Habits, faults
+from tests.exchange.fixtures import StartExchange
 
 
 def test_a_fault_that_tells_of_a_state_begins_the_folder_anew(office: Office) -> None:
@@ -59,3 +61,20 @@ def test_what_is_listed_as_no_message_is_read_as_well(office: Office, is_read: b
     with office.open() as source:
         (entry,) = listing(source, INBOX).entries.values()
     assert ("\\Seen" in entry.flags) is is_read
+
+
+@pytest.mark.parametrize("gone", [10, 15, 20, 25])
+def test_a_full_page_is_not_believed_to_be_the_last(
+    exchange: StartExchange, monkeypatch: pytest.MonkeyPatch, gone: int
+) -> None:
+    """What is cut off would come with the next pass: too late for what was moved away meanwhile."""
+    monkeypatch.setattr(listing_of_changes, "_CHANGES", 10)
+    office = make_office(exchange(habits=Habits(full_is_last=True)))
+    items = [office.amy.deliver("inbox", message(f"No. {number}")) for number in range(25)]
+    with office.open() as source:
+        first = listing(source, INBOX)
+        assert len(first.entries) == 25
+        for item in items[:gone]:
+            office.amy.remove(item)
+        told = listing(source, INBOX, first.cursor)
+    assert (len(told.gone), told.complete) == (gone, False)

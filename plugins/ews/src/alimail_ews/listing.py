@@ -241,5 +241,8 @@ def _page_of(answer: Node) -> _Page:
             gone.append(key)
         elif change.name == "ReadFlagChange" and key:
             read.append(key)
-    is_last = answer.told("IncludesLastItemInRange").strip() not in ("false", "0")
+    # A full page may not be the last, whatever it says: grommunio cuts off deletions so, and what was moved away
+    # would look as if it had been copied.
+    is_full = changes is not None and len(changes.children) >= _CHANGES
+    is_last = answer.told("IncludesLastItemInRange").strip() not in ("false", "0") and not is_full
     return _Page(answer.told("SyncState").strip(), is_last, items, read, gone)
