@@ -554,6 +554,24 @@ def test_copy_needs_no_file_and_the_second_is_a_delta(
     assert len(ledgers) == 1
 
 
+@pytest.mark.parametrize("verb", [["migrate", "--yes"], ["check"], ["plan"], ["verify"]])
+def test_a_text_that_nobody_has_is_refused(
+    verb: list[str], run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A slip in a script ends with a fault, and never as if all that was meant were done."""
+    assert run(*verb, "--search", "nobody") == 2
+    assert "no account has 'nobody' in its addresses" in capsys.readouterr().err
+
+
+def test_retrying_accounts_that_have_no_problem_is_no_fault(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The text is somebody's: there is just nothing to try again."""
+    run("migrate", "--yes", "--quiet")
+    assert run("migrate", "--yes", "--retry-problems", "--search", "anna") == 0
+    assert "No account has a problem." in capsys.readouterr().out
+
+
 def test_copy_asks_for_no_password_off_a_terminal(
     run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

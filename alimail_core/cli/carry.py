@@ -77,12 +77,18 @@ def carry(
 
 
 def matching(spec: MigrationSpec, search: str) -> list[AccountSpec]:
-    """Return the accounts that have a text in one of their addresses."""
-    return [
+    """Return the accounts that have a text in one of their addresses.
+
+    Raises ``InputError`` where none has: nothing done because of a slip must not look as if all were done.
+    """
+    found = [
         each
         for each in spec.accounts
         if search.casefold() in f"{each.source_address}\n{each.target_address}".casefold()
     ]
+    if search and not found:
+        raise InputError(f"no account has {search!r} in its addresses", remedy="`alimail status` lists them.")
+    return found
 
 
 def ask_secrets(accounts: Sequence[AccountSpec], *, to_be_made: bool = False) -> None:

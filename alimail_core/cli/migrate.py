@@ -75,8 +75,9 @@ def migrate(
 
     frame = Frame.of(context)
     spec = choice.some(frame.load(config), only, wave)
+    matching(spec, search)  # refuses a text that nobody has, before the ledger is asked
     if retry_problems:
-        spec = _with_problems(frame, spec)
+        spec = _with_problems(frame, spec, search)
         if not spec.accounts:
             say("No account has a problem.")
             return 0
@@ -99,12 +100,12 @@ def migrate(
     return code
 
 
-def _with_problems(frame: Frame, spec: MigrationSpec) -> MigrationSpec:
+def _with_problems(frame: Frame, spec: MigrationSpec, search: str) -> MigrationSpec:
     """Keep the accounts whose last pass met a problem or did not come to its end."""
     from alimail_core import choice
 
     with frame.migration(spec) as migration:
-        rows = migration.status()
+        rows = migration.status(search)
     ended_well = ("", "done", "trial", "running")
     odd = {
         (row.source_address, row.target_address)

@@ -56,8 +56,6 @@ def watch(
     frame = Frame.of(context)
     spec = choice.some(frame.load(config), only, wave)
     spec = evolve(spec, accounts=tuple(matching(spec, search)))
-    if not spec.accounts:
-        raise InputError(f"no account has {search!r} in its addresses", remedy="`alimail status` lists them.")
     pause = _seconds(every) if every else spec.every
     ask_secrets(spec.accounts)
     with frame.migration(spec, log=log) as migration:
