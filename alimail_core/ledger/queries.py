@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from alimail_core.ledger.schema import (
     problem,
     stranger,
 )
-from alimail_core.model import SpecialUse
+from alimail_core.model import FolderPath, SpecialUse
 
 if TYPE_CHECKING:
     from alimail_core.ledger.ledger import Ledger
@@ -87,12 +88,18 @@ def execute_many(connection: sa.Connection, statement: sa.UpdateBase, rows: Sequ
         connection.exec_driver_sql(compiled.string, rows)
 
 
+@lru_cache(maxsize=1_000)
+def _path(text: str) -> FolderPath:
+    """Read a folder's path; those of thousands of accounts are much alike."""
+    return tuple(json.loads(text))
+
+
 def folder_row(columns: Sequence[Any]) -> FolderRow:
     """Make a folder of ``FOLDER_COLUMNS``."""
     row_id, path, special_use, epoch, cursor, target_id, rule = columns
     return FolderRow(
         row_id,
-        tuple(json.loads(path)),
+        _path(path),
         SpecialUse(special_use) if special_use else None,
         epoch,
         json.loads(cursor) if cursor else None,
