@@ -15,8 +15,15 @@ from attrs import frozen
 
 from alimail_core.cli import main
 from alimail_core.contract import ProvisionerKind, option
+from alimail_core.errors import Denied, Transient
 from alimail_core.hookspec import hookimpl
-from alimail_core.provisioning.directory import Directory, Employee, Step, StepDone, StepNotDone
+from alimail_core.provisioning.directory import (
+    Directory,
+    Employee,
+    Step,
+    StepDone,
+    StepNotDone,
+)
 from alimail_core.registry import Registry
 from alimail_core.seam import Clock
 from alimail_core.secrets import Secret
@@ -239,6 +246,29 @@ def test_what_is_refused_is_told_with_the_services_words(
     plugin.service.refuse = {}
     assert _run(plugin, "apply", "--yes") == 0
     assert _run(plugin, "status") == 0
+
+
+def test_an_apply_that_stops_in_the_middle_says_what_was_done(
+    plugin: MemPlugin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also with --quiet; the same command goes on."""
+
+    class Locked(MemoryProvisioner):
+        def carry_out(self, steps: Iterable[Step]) -> Iterator[StepDone | StepNotDone]:
+            for number, step in enumerate(steps):
+                if number:
+                    yield StepNotDone(step, Transient("never sent"))
+                    raise Denied("the licence has ended", remedy="Renew it.")
+                yield from super().carry_out([step])
+
+    plugin.opened = Locked
+    assert _run(plugin, "apply", "--yes", "--quiet") == 1
+    told = capsys.readouterr().err
+    assert "Stopped: 2 of 5 steps done, 0 refused." in told
+    assert told.index("Stopped") < told.index("the licence has ended")
+    plugin.opened = MemoryProvisioner
+    assert _run(plugin, "apply", "--yes", "--quiet") == 0
+    assert plugin.service.steps_done == 5
 
 
 def test_apply_asks_first(plugin: MemPlugin, monkeypatch: pytest.MonkeyPatch) -> None:

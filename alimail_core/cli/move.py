@@ -11,9 +11,10 @@ from attrs import define
 
 from alimail_core.cli import options
 from alimail_core.cli.carry import Looks, ask_secrets, carry
-from alimail_core.cli.frame import Frame, heeding_signals
+from alimail_core.cli.frame import Frame
+from alimail_core.cli.making import make
 from alimail_core.cli.output import MARKS, complain, count_text, octets_text, remark_lines, say
-from alimail_core.cli.provision import tell_step, write_letters
+from alimail_core.cli.provision import write_letters
 from alimail_core.cli.provision_text import counted, plan_lines, show_end, summary
 from alimail_core.errors import Denied, InputError
 
@@ -21,15 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from alimail_core.check import CheckResult
-    from alimail_core.ledger.steps import StepState
-    from alimail_core.provisioning.directory import Step
     from alimail_core.provisioning.organisation import Organisation, Planned
-    from alimail_core.provisioning.plan import Plan
-    from alimail_core.seam import Clock
     from alimail_core.spec import MigrationSpec
-
-EVERY = 5.0
-"""Seconds between two lines that tell how far the making has come."""
 
 STEPS = ("+", "~", "\x1b[32m", "\x1b[33m")
 """How the lines of steps begin, plain and in colour."""
@@ -164,9 +158,7 @@ class _Move:
         if self.planned is None:
             return
         _head(3, "Provision")
-        tell = _tell_nothing if self.looks.quiet else _Counter(self.frame.clock, self.planned.plan).tell
-        with heeding_signals(self.frame.stop):
-            ended = self.organisation.apply(self.planned, self.frame.stop, tell)
+        ended = make(self.frame, self.organisation, self.planned, each=False, quiet=self.looks.quiet)
         show_end(ended, self.organisation.spec.passwords, json=False)
         if not ended.complete:
             self.code = 3
@@ -244,23 +236,6 @@ class _Move:
         self.code = 1 if 1 in (code, self.code) else max(code, self.code)
 
 
-class _Counter:
-    """Tells now and then how many steps of a plan have ended."""
-
-    def __init__(self, clock: Clock, plan: Plan) -> None:
-        self._clock, self._all = clock, sum(1 for _ in plan.steps())
-        self._ended, self._told = 0, clock.monotonic()
-
-    def tell(self, step: Step, state: StepState, reason: str) -> None:
-        """Count a step; name it where something is wrong with it."""
-        self._ended += 1
-        if reason and state.name == "REFUSED":
-            tell_step(step, state, reason)
-        if self._clock.monotonic() - self._told >= EVERY:
-            self._told = self._clock.monotonic()
-            complain(f"{self._ended:,} of {count_text(self._all, 'step')}")
-
-
 def _confirm() -> None:
     if not sys.stdin.isatty():
         raise InputError(
@@ -273,7 +248,3 @@ def _confirm() -> None:
 
 def _head(number: int, name: str) -> None:
     say("", f"{number}/7 {name}")
-
-
-def _tell_nothing(*_: object) -> None:
-    pass

@@ -11,7 +11,8 @@ import typer
 from attrs import evolve
 
 from alimail_core.cli import options
-from alimail_core.cli.frame import Frame, heeding_signals
+from alimail_core.cli.frame import Frame
+from alimail_core.cli.making import make
 from alimail_core.cli.output import complain, count_text, remark_lines, say, write_json
 from alimail_core.cli.provision_text import (
     export_lines,
@@ -24,8 +25,6 @@ from alimail_core.cli.provision_text import (
 from alimail_core.errors import InputError
 
 if TYPE_CHECKING:
-    from alimail_core.ledger.steps import StepState
-    from alimail_core.provisioning.directory import Step
     from alimail_core.provisioning.organisation import Organisation, Planned
     from alimail_core.provisioning.plan import Plan
     from alimail_core.spec import ProvisionSpec
@@ -221,8 +220,7 @@ def _apply(
     """Ask, carry the plan out, and show what came of it."""
     if planned.plan.waves and not yes:
         _confirm(planned.plan)
-    with heeding_signals(frame.stop):
-        ended = organisation.apply(planned, frame.stop, _tell_nothing if quiet or json else tell_step)
+    ended = make(frame, organisation, planned, each=True, quiet=quiet or json)
     show_end(ended, organisation.spec.passwords, json=json)
     return 0 if ended.complete else 3
 
@@ -241,15 +239,3 @@ def _confirm(made: Plan) -> None:
     if not typer.confirm(f"Carry out {count_text(sum(1 for _ in made.steps()), 'step')}?", default=False):
         say("Nothing was changed.")
         raise typer.Exit(1)
-
-
-def _tell_nothing(_step: Step, _state: StepState, _reason: str) -> None:
-    pass
-
-
-def tell_step(step: Step, state: StepState, reason: str) -> None:
-    """Write a line for a step as it ends."""
-    from alimail_core.provisioning.directory import name_of
-
-    what = f"{state.name.lower():8} {step.kind.value:10} {name_of(step.thing)}"
-    complain(f"{what}: {reason}" if reason else what)
