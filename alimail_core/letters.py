@@ -54,7 +54,7 @@ All your mail is copied to the new mailbox. For that, this is needed from you:
   settings, go to account and security, and make a third-party client security password. It is shown once.
 """,
         closing="""
-Give it to {recipient}, in person or as you are told. Do not send it by mail, and do not put it into a reply to this text.
+Give it to {recipient}, in person or as you are told. Do not send it by mail, not even as an answer to this text.
 When the move is over, change the password, or delete the one that you made for it.
 
 You may go on working in both mailboxes meanwhile. Nothing is deleted or changed in the old one.
