@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 import sys
-from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
-from attrs import Factory, define, frozen
+from attrs import frozen
 
 from alimail_core.cli import options
 from alimail_core.cli.frame import Frame
-from alimail_core.cli.output import complain, say
-from alimail_core.errors import AlimailError, Fault, InputError
+from alimail_core.cli.interview import Flag, Interview, Table, refuse_existing
+from alimail_core.cli.output import say
+from alimail_core.errors import InputError
 
 if TYPE_CHECKING:
     from alimail_core.contract import SinkKind, SourceKind
     from alimail_core.registry import Registry
-
-Table = dict[str, object]
-Place = tuple[str, str]
-"""A table and a key of the configuration."""
-
-
-@frozen
-class _Flag:
-    """What the command line says of one place: a text, the texts of a list, or nothing."""
-
-    name: str
-    value: str | list[str] | None
 
 
 @frozen
@@ -116,37 +104,37 @@ def init(
       alimail init -c branch.toml --target-kind imap --target-host mail.new.example --language zh
     """
     given = {
-        ("migration", "name"): _Flag("--name", name),
-        ("migration", "roster"): _Flag("--roster", roster),
-        ("source", "kind"): _Flag("--source-kind", source_kind),
-        ("source", "host"): _Flag("--source-host", source_host),
-        ("source", "port"): _Flag("--source-port", source_port),
-        ("source", "tls"): _Flag("--source-tls", source_tls),
-        ("source", "allow_plaintext_login"): _Flag(
+        ("migration", "name"): Flag("--name", name),
+        ("migration", "roster"): Flag("--roster", roster),
+        ("source", "kind"): Flag("--source-kind", source_kind),
+        ("source", "host"): Flag("--source-host", source_host),
+        ("source", "port"): Flag("--source-port", source_port),
+        ("source", "tls"): Flag("--source-tls", source_tls),
+        ("source", "allow_plaintext_login"): Flag(
             "--allow-plaintext-login", "true" if allow_plaintext_login else None
         ),
-        ("source", "login"): _Flag("--login", login),
-        ("source", "login_domains"): _Flag("--login-domain", login_domain or None),
-        ("target", "kind"): _Flag("--target-kind", target_kind),
-        ("target", "host"): _Flag("--target-host", target_host),
-        ("target", "region"): _Flag("--region", region),
-        ("folders", "history"): _Flag("--history", history),
-        ("folders", "folder"): _Flag("--folder", folder),
-        ("transfer", "limit_octets"): _Flag("--limit", limit),
-        ("provision", "kind"): _Flag("--provisioner", provisioner),
-        ("provision", "employees"): _Flag("--employees", employees),
-        ("provision", "groups"): _Flag("--groups", groups),
-        ("provision", "application_id"): _Flag("--application-id", application_id),
-        ("provision", "application_secret"): _Flag("--application-secret", application_secret),
-        ("roster", "language"): _Flag("--language", language.value if language else None),
+        ("source", "login"): Flag("--login", login),
+        ("source", "login_domains"): Flag("--login-domain", login_domain or None),
+        ("target", "kind"): Flag("--target-kind", target_kind),
+        ("target", "host"): Flag("--target-host", target_host),
+        ("target", "region"): Flag("--region", region),
+        ("folders", "history"): Flag("--history", history),
+        ("folders", "folder"): Flag("--folder", folder),
+        ("transfer", "limit_octets"): Flag("--limit", limit),
+        ("provision", "kind"): Flag("--provisioner", provisioner),
+        ("provision", "employees"): Flag("--employees", employees),
+        ("provision", "groups"): Flag("--groups", groups),
+        ("provision", "application_id"): Flag("--application-id", application_id),
+        ("provision", "application_secret"): Flag("--application-secret", application_secret),
+        ("roster", "language"): Flag("--language", language.value if language else None),
     }
     from alimail_core.config.toml_lines import locate
 
     asks = sys.stdin.isatty() and not yes
-    interview = _Interview(
+    interview = Interview(
         {place: flag for place, flag in given.items() if flag.value is not None}, config.parent, asks
     )
-    _refuse_existing(config)
+    refuse_existing(config)
     registry = Frame.of(context).registry
     _hold(interview, registry, config)
     interview.raise_faults()
@@ -165,7 +153,7 @@ def init(
     return 0
 
 
-def _hold(interview: _Interview, registry: Registry, config: Path) -> None:
+def _hold(interview: Interview, registry: Registry, config: Path) -> None:
     """Ask everything that the form of Alibaba Mail's console asks, in its order.
 
     Who names domains, or a folder, has thereby answered the question that they belong to.
@@ -204,7 +192,7 @@ def _hold(interview: _Interview, registry: Registry, config: Path) -> None:
 
 
 def _end(
-    interview: _Interview, registry: Registry, side: Literal["source", "target"], where: str, preset: str
+    interview: Interview, registry: Registry, side: Literal["source", "target"], where: str, preset: str
 ) -> None:
     """Ask what one side needs: its kind, what that kind demands, and of the source how to reach it."""
     from alimail_core.config.tables import EndpointTable
@@ -247,7 +235,7 @@ def _end(
         interview.take(side, "allow_plaintext_login", kind.options, question, "false")
 
 
-def _provisioner(interview: _Interview, registry: Registry) -> None:
+def _provisioner(interview: Interview, registry: Registry) -> None:
     """Ask who makes the new mailboxes, and what that needs."""
     from alimail_core.config.tables import ProvisionTable
     from alimail_core.registry import describe_options
@@ -284,109 +272,6 @@ def _provisioner(interview: _Interview, registry: Registry) -> None:
     interview.take("provision", "employees", ProvisionTable, question, sheet, silent=sheet, fits=fits)
     question = "  the spreadsheet of the mail groups (empty: none)"
     interview.take("provision", "groups", ProvisionTable, question, fits=fits)
-
-
-@define
-class _Interview:
-    """The answers: what the command line gives, else what is asked, else nothing, which leaves the default."""
-
-    given: Mapping[Place, _Flag]
-    folder: Path
-    """Where the files go."""
-    asks: bool
-    answers: dict[str, Table] = Factory(lambda: defaultdict(dict))
-    unanswered: list[Place] = Factory(list)
-    """What must be given, and nobody has said."""
-    faults: list[Fault] = Factory(list)
-    """Flags that do not fit, where nobody can be asked again."""
-
-    def take(
-        self,
-        table: str,
-        key: str,
-        cls: type[Any],
-        question: str,
-        preset: str = "",
-        *,
-        silent: str = "",
-        fits: Callable[[str], object] = str,
-    ) -> None:
-        """Find one answer, and on a terminal ask again while it does not fit.
-
-        ``silent``: the answer where nobody is asked; ``fits`` raises ``AlimailError`` for what its type allows and
-        is wrong all the same. Off a terminal, what does not fit is noted among the faults.
-        """
-        flag = self.given.get((table, key))
-        value = flag.value if flag else None
-        asked = flag is None and self.asks
-        while True:
-            if asked:
-                value = typer.prompt(question, default=preset, show_default=bool(preset))
-                if key == "login_domains":
-                    value = [each.strip() for each in str(value).split(",") if each.strip()]
-            try:
-                return self._put(table, key, cls, value or silent, fits)
-            except InputError as error:
-                if not self.asks:
-                    return self.refuse((table, key), error.message, error.remedy)
-                complain(f"  {error.message}", *([f"  -> {error.remedy}"] if error.remedy else []))
-                asked = True
-
-    def refuse(self, place: Place, message: str, remedy: str) -> None:
-        """Note a flag that does not fit; on a terminal raise ``InputError`` before more is asked."""
-        where = self.given[place].name if place in self.given else f"[{place[0]}] {place[1]}"
-        self.faults.append(Fault(where, message, remedy))
-        if self.asks:
-            self.raise_faults()
-
-    def raise_faults(self) -> None:
-        """Raise ``InputError`` with all faults, where there are any."""
-        from alimail_core.sheets.roster import count
-
-        if self.faults:
-            remedy = "`alimail init --help` tells what fits."
-            raise InputError(f"nothing is written: {count(self.faults)}", self.faults, remedy=remedy)
-
-    def _put(
-        self, table: str, key: str, cls: type[Any], value: object, fits: Callable[[str], object]
-    ) -> None:
-        """Keep an answer; an empty one leaves the default. Raises ``InputError`` for one that does not fit."""
-        from alimail_core.structure import Misfits, structure
-
-        self.answers[table].pop(key, None)
-        if not value:
-            return
-        known = {name: each for name, each in self.answers[table].items() if hasattr(cls, name)}
-        try:
-            made = getattr(structure({**known, key: value}, cls, from_text=True), key)
-        except Misfits as error:
-            for item in error.items:
-                if item.path[:1] == (key,):
-                    raise InputError(f"[{table}] {key} {item.message}", remedy=item.remedy) from None
-            made = value
-        if isinstance(value, str):
-            try:
-                fits(value)
-            except AlimailError as error:
-                raise InputError(error.message, remedy=error.remedy) from None
-        # As it was written: a path is relative to the configuration, and 1 TB is easier to read than its zeros.
-        is_number = isinstance(made, int) and str(value).lstrip("+-").isdecimal()
-        self.answers[table][key] = made if isinstance(made, bool | tuple) or is_number else value
-
-    def is_sheet(self, name: str) -> None:
-        """Raise ``InputError`` for what is no spreadsheet by its name."""
-        if Path(name).suffix.lower() not in (".csv", ".xlsx"):
-            raise InputError(f"{name} is neither csv nor xlsx", remedy="End its name with one of them.")
-
-    def sheet_fits(self, name: str) -> None:
-        """Raise ``InputError`` for a roster that cannot be written."""
-        self.is_sheet(name)
-        _refuse_existing(self.folder / name)
-
-
-def _refuse_existing(path: Path) -> None:
-    if path.exists():
-        raise InputError(f"{path} is there already, and is left as it is", remedy="Choose another name.")
 
 
 def _write(registry: Registry, config: Path, answers: dict[str, Table], sheet: Path) -> str:
