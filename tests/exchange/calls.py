@@ -28,6 +28,8 @@ class Habits:
     """Most changes in one answer, whatever was asked for."""
     full_is_last: bool = False
     """A page of SyncFolderItems with as many changes as were asked for says that there are no more: grommunio."""
+    passes_over_damage: bool = False
+    """SyncFolderItems says nothing of items that cannot be read, and counts them as told: grommunio."""
     posts_only: bool = False
     """Whoever asks for EWS otherwise than by POST hears so (HTTP 405), before he is asked who he is: grommunio."""
 

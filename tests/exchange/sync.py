@@ -34,6 +34,9 @@ def sync_items(call: Call) -> bytes:
                 last = False
                 break
             written = _item_change(folder, number, state, write, ignored)
+            item = folder.items.get(number)
+            if call.habits.passes_over_damage and item is not None and item.failure is not None:
+                written = b""
             changes += [written] if written else []
             state.position = change
         state.base = state.position if last else state.base

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from alimail_core import INBOX, Changes, Denied, Unusable
+from alimail_core import INBOX, Changes, Denied, Message, Unreadable, Unusable
 from alimail_core.testing import message
 from alimail_core.testing.asking import folder_of, listing
 from alimail_ews import listing as listing_of_changes
@@ -78,3 +78,19 @@ def test_a_full_page_is_not_believed_to_be_the_last(
             office.amy.remove(item)
         told = listing(source, INBOX, first.cursor)
     assert (len(told.gone), told.complete) == (gone, False)
+
+
+def test_what_a_listing_passes_over_is_named(exchange: StartExchange) -> None:
+    """The folder counts more than it tells: the rest is found, and what cannot be read is a problem."""
+    office = make_office(exchange(habits=Habits(passes_over_damage=True)))
+    items = [office.amy.deliver("inbox", message(f"No. {number}")) for number in range(3)]
+    office.amy.change(items[1], failure="ErrorItemCorrupt")
+    with office.open() as source:
+        told = listing(source, INBOX)
+        assert told.cursor is not None
+        assert told.cursor["state"]
+        kinds = {each.key: type(each) for each in source.fetch([(told.folder, list(told.entries.values()))])}
+        office.server.requests.clear()
+        listing(source, INBOX, told.cursor)
+    assert [kinds[item.id] for item in items] == [Message, Unreadable, Message]
+    assert office.server.requests == {"SyncFolderItems": 1}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from typing import Final, TypeAlias
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from alimail_core import Changes, Cursor, Entry, Folder, FolderPath, Refused, Unusable
 from alimail_ews.answers import Node
@@ -155,7 +155,7 @@ class Lister:
         if isinstance(page, Page):
             yield from self._by_pages(folder, identifier, page)
             return
-        epoch = _epoch(identifier)
+        epoch, counted = _epoch(identifier), 0
         self.others[folder.path] = 0
         while True:
             cursor = {"epoch": epoch, "state": page.state} if page.is_last else None
@@ -164,6 +164,9 @@ class Lister:
             coming = None if page.is_last else self._executor.submit(self._page, identifier, page.state)
             entries, others = self._entries(page)
             self.others[folder.path] += others if complete else 0
+            counted += len(page.items)
+            if complete and page.is_last and counted < (folder.messages or 0):
+                yield from self._left_out(folder, identifier)
             yield Changes(folder, epoch, entries, gone, complete, cursor)
             if coming is None:
                 return
@@ -175,6 +178,16 @@ class Lister:
             page = told
             if page.state == before and not page.is_last:
                 raise Malformed("a listing does not come to an end")
+
+    def _left_out(self, folder: Folder, identifier: str) -> Iterator[Changes]:
+        """Tell the folder by FindItem as well, where it counts more items than SyncFolderItems told.
+
+        grommunio passes over items that it cannot read: they would be missed without a word. What is told twice does
+        no harm, and a count that is wrong costs these requests.
+        """
+        with contextlib.suppress(Refused):
+            first = self._found(identifier, 0)
+            yield from (evolve(page, cursor=None) for page in self._by_pages(folder, identifier, first))
 
     def _entries(self, page: _Page) -> tuple[tuple[Entry, ...], int]:
         entries, others = self._mail(page.items)
