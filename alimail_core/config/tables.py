@@ -132,13 +132,14 @@ class FoldersTable:
 
     history: Literal["original", "inbox", "folder"] = option(
         "`original`: each folder where it was; `inbox`: everything into the inbox; `folder`: everything under one "
-        "folder.",
+        "folder, the tree as it was.",
         default="original",
     )
     folder: str = option('With `history = "folder"`: its path, such as Archive/Old mail.', default="")
     rules: tuple[RuleTable, ...] = option(
-        'Your own wishes, the first that matches decides: {source = "Projects/**", target = "Archive/Projects"} '
-        'or {source = "Spam", skip = true}. With accounts = ["*@sales.example"] it is for these alone.',
+        'Your own wishes, the first that matches decides: {source = "Projects", target = "Archive/Projects"} moves a '
+        'folder with the tree beneath it, {source = "Lists/**", target = "Lists"} merges a tree into one folder, and '
+        '{source = "Spam", skip = true} leaves one out. With accounts = ["*@sales.example"] it is for these alone.',
         default=(),
     )
     skip: tuple[Use, ...] = option(
