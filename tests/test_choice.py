@@ -153,6 +153,8 @@ def test_who_writes_or_switches_chooses_as_who_carries_does(
         assert "of some accounts alone" in Path(f"files-{number}/report.html").read_text("utf-8")
     assert run("report", "--folder", "all")[0] == 0
     assert not json.loads(Path("all/report.json").read_text("utf-8"))["partial"]
+    assert run("report", "--search", "nobody", "--folder", "none")[0] == 2
+    assert not Path("none").exists()
     assert "Nobody has to be asked" in run("letters", "-o", "letters", "--wave", "2")[1]
     assert run("letters", "-o", "letters", "--wave", "7")[0] == 2
     assert run("disable", "--wave", "2") == (0, "disabled: carl@old.example\n1 account\n")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from alimail_core.cli import options
+from alimail_core.cli.carry import nobody
 from alimail_core.cli.frame import Frame
 from alimail_core.cli.output import plain, say, write_json
 
@@ -53,6 +54,8 @@ def report(
 
     frame = Frame.of(context)
     with frame.migration(choice.some(frame.load(config), only, wave)) as migration:
+        if search and not migration.status(search):
+            raise nobody(search)  # rather than write an empty report over a full one
         paths = migration.report(folder=folder, search=search)
     if json:
         write_json({"files": plain(paths)})

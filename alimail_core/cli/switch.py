@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from alimail_core.cli import options
+from alimail_core.cli.carry import nobody
 from alimail_core.cli.frame import Frame
 from alimail_core.cli.output import complain, count_text, say
 from alimail_core.errors import InputError
@@ -77,7 +78,7 @@ def _switch(
     with frame.migration(choice.some(frame.load(config), only, wave)) as migration:
         names = migration.enable(search) if on else migration.disable(search)
     if not names:
-        raise InputError(f"no account has {text!r} in its addresses", remedy="`alimail status` lists them.")
+        raise nobody(search)
     say(*(f"{'enabled' if on else 'disabled'}: {name}" for name in names))
     complain(count_text(len(names), "account"))
     return 0
