@@ -18,6 +18,8 @@ LOW = 300
 RECENT = timedelta(days=1)
 """A last pass that is older leaves much to the final one."""
 
+DNS_SECONDS = 5.0
+
 SHOWN = 10
 """Accounts, and domains of old addresses, that are named at most."""
 
@@ -33,11 +35,13 @@ class Exchangers:
     hosts: tuple[str, ...] = ()
     """In the order of preference."""
     ttl: int | None = None
-    """Seconds that others may still keep this answer."""
+    """Seconds that the record lives, as the domain's own name servers say; ``None``: they could not be asked."""
     fault: str = ""
     """Why it could not be looked up."""
     changed: bool = False
     """All hosts belong to the new system, as far as their names tell."""
+    left: int | None = None
+    """Seconds that this machine's resolver still keeps what it told: mostly less than the record lives."""
 
 
 @frozen
@@ -64,7 +68,7 @@ def look_up(domain: str) -> Exchangers:
     import dns.resolver
 
     try:
-        answer = dns.resolver.resolve(domain, "MX", lifetime=5.0)
+        answer = dns.resolver.resolve(domain, "MX", lifetime=DNS_SECONDS)
     except dns.resolver.NXDOMAIN:
         return Exchangers(domain, fault="the DNS knows no such domain")
     except dns.resolver.NoAnswer:
@@ -73,7 +77,27 @@ def look_up(domain: str) -> Exchangers:
         return Exchangers(domain, fault=f"could not look up: {type(error).__name__}")
     assert answer.rrset is not None
     records = sorted((record.preference, str(record.exchange).rstrip(".")) for record in answer)
-    return Exchangers(domain, tuple(host for _, host in records), answer.rrset.ttl)
+    return Exchangers(domain, tuple(host for _, host in records), _own_ttl(domain), left=answer.rrset.ttl)
+
+
+def _own_ttl(domain: str) -> int | None:
+    """Ask the domain's own name servers how long its MX record lives; of that a resolver tells the rest."""
+    import dns.exception
+    import dns.flags
+    import dns.resolver
+
+    own = dns.resolver.Resolver(configure=False)
+    own.port = dns.resolver.get_default_resolver().port
+    try:
+        zone = dns.resolver.zone_for_name(domain, lifetime=DNS_SECONDS)
+        servers = dns.resolver.resolve(zone, "NS", lifetime=DNS_SECONDS)
+        own.nameservers = list(dns.resolver.resolve_name(servers[0].target, lifetime=DNS_SECONDS).addresses())
+        answer = own.resolve(domain, "MX", lifetime=DNS_SECONDS)
+    except (dns.exception.DNSException, OSError):
+        return None
+    # Without this flag somebody on the way has answered for them.
+    is_theirs = bool(answer.response.flags & dns.flags.AA)
+    return answer.rrset.ttl if is_theirs and answer.rrset is not None else None
 
 
 def make_checklist(
@@ -150,11 +174,16 @@ def _changed(seen: Exchangers, now: datetime) -> Iterator[Step]:
     if seen.changed:
         yield Step(True, f"the MX of {seen.domain} leads to the new system: {hosts}")
         return
-    ttl = seen.ttl or 0
-    text = f"MX of {seen.domain}: {hosts}, to live {ttl:,} s more at most"
-    earliest = now + timedelta(seconds=ttl)
-    remedy = f"Lower it to {LOW} s; lowered now, it is low everywhere by {earliest:%Y-%m-%d %H:%M} UTC."
-    yield Step(ttl <= LOW, text, remedy)
+    if seen.ttl is None:
+        text = f"MX of {seen.domain}: {hosts}; its own name servers could not be asked how long it lives"
+        remedy = f"See at your DNS provider's that it lives {LOW} s at most, some days before the change."
+        yield Step(False, text, remedy)
+    else:
+        kept = max(seen.ttl, seen.left or 0)  # what was lowered lately is kept as it was
+        text = f"MX of {seen.domain}: {hosts}, which others keep for {kept:,} s"
+        earliest = now + timedelta(seconds=kept)
+        remedy = f"Lower it to {LOW} s; lowered now, it is low everywhere by {earliest:%Y-%m-%d %H:%M} UTC."
+        yield Step(kept <= LOW, text, remedy)
     text = f"point the MX of {seen.domain}, and its people's clients, to the new system"
     yield Step(False, text, "Where the hosts above are the new system's already, this is done.")
 
@@ -175,7 +204,7 @@ def _left(seen: Exchangers) -> Step:
 
 
 def _delta(domains: Sequence[Exchangers]) -> Step:
-    longest = max((each.ttl or 0 for each in domains), default=0)
+    longest = max((max(each.ttl or 0, each.left or 0) for each in domains), default=0)
     wait = f"{longest:,} s at least" if longest else "as long as the old record lived"
     text = f"the final delta: after the cut-over keep `alimail watch` running, {wait}, and better some days"
     return Step(False, text, "The old servers get mail meanwhile: leave them on.")

@@ -43,6 +43,8 @@ class Internet:
     """Names of which it says that it cannot answer now."""
     questions: list[bytes] = field(factory=list)
     """What was posted."""
+    authority: bool = True
+    """The name server answers as the domain's own, and not for another."""
     asked: list[str] = field(factory=list)
     """What the name server and the web server were asked for."""
 
@@ -103,7 +105,7 @@ def _answer(world: Internet, query: dns.message.Message) -> dns.message.Message:
     name, kind = question.name.to_text(omit_final_dot=True).lower(), dns.rdatatype.to_text(question.rdtype)
     world.asked.append(f"{kind} {name}")
     answer = dns.message.make_response(query)
-    answer.flags |= dns.flags.RA
+    answer.flags |= dns.flags.RA | (dns.flags.AA if world.authority else dns.flags.Flag(0))
     records = world.zone.get((name, kind), [])
     if name in world.failing:
         answer.set_rcode(dns.rcode.SERVFAIL)

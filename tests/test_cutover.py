@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import dns.message
 import dns.resolver
@@ -21,7 +22,9 @@ from alimail_core.proof.store import ProofStore
 from alimail_core.report.contents import AccountReport, Report
 from alimail_core.spec import AccountSpec, Endpoint
 from alimail_core.status import AccountStatus
+from alimail_core.testing.certificates import make_certificate
 from tests import organisation
+from tests.internet import internet
 from tests.memory_plugin import MemoryPlugin, command_line, registry_of
 from tests.test_undo import CONFIG
 
@@ -151,6 +154,44 @@ def test_disabled_accounts_are_the_end() -> None:
     assert checklist_of(status("anna", enabled=False)).steps[-1].done
 
 
+@pytest.mark.parametrize(
+    ("left", "ttl", "done"), [(90, 86_400, False), (90, 300, True), (3_600, 300, False), (90, None, False)]
+)
+def test_a_record_is_low_where_its_own_servers_say_so(left: int, ttl: int | None, done: bool) -> None:
+    """A resolver tells only what is left of the time that it keeps an answer; a longer rest is of an older record."""
+    look = Exchangers("new.example", ("mx.old.example",), ttl, left=left)
+    step = checklist_of(status("anna"), look=lambda name: evolve(look, domain=name)).steps[3]
+    assert "MX of new.example" in step.text
+    assert step.done is done
+
+
+def test_the_own_name_servers_are_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """How long the record lives is theirs to tell; where they give no answer, or another does, nobody knows."""
+    records = {
+        ("new.example", "SOA"): ["ns.new.example. dns.new.example. 1 60 60 60 60"],
+        ("new.example", "NS"): ["ns.new.example."],
+        ("new.example", "MX"): ["10 mx.new.example."],
+        ("ns.new.example", "A"): ["127.0.0.1"],
+    }
+    with internet(records, make_certificate(tmp_path, "new.example")) as world:
+        resolve = dns.resolver.resolve
+
+        def kept(name: str, kind: str, **words: Any) -> dns.resolver.Answer:
+            answer = resolve(name, kind, **words)
+            if kind == "MX" and answer.rrset is not None:
+                answer.rrset.ttl = 7
+            return answer
+
+        monkeypatch.setattr(dns.resolver, "resolve", kept)
+        found = look_up("new.example")
+        assert (found.hosts, found.ttl, found.left) == (("mx.new.example",), 60, 7)
+        world.failing.add("ns.new.example")
+        assert look_up("new.example").ttl is None
+        world.failing.clear()
+        world.authority = False
+        assert look_up("new.example").ttl is None
+
+
 def test_records_are_told_in_the_order_of_preference(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a name server's answer the hosts are told, the preferred one first, with the time that it may be kept."""
 
@@ -164,7 +205,8 @@ def test_records_are_told_in_the_order_of_preference(monkeypatch: pytest.MonkeyP
         return dns.resolver.Answer(question.name, question.rdtype, question.rdclass, received)
 
     monkeypatch.setattr(dns.resolver, "resolve", resolve)
-    assert look_up("new.example") == Exchangers("new.example", ("a.example", "b.example"), 600)
+    monkeypatch.setattr(cutover, "_own_ttl", lambda _: None)
+    assert look_up("new.example") == Exchangers("new.example", ("a.example", "b.example"), left=600)
 
 
 @pytest.mark.parametrize(

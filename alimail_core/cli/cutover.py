@@ -23,7 +23,8 @@ def cutover(
     """Show what is done and what is left for the cut-over to the new system. It changes nothing by itself.
 
     The accounts are as ledger and proofs have them, the MX records as this machine sees them: of the new addresses'
-    domains, and of old ones. The list is kept as cutover.txt beside the report.
+    domains, and of old ones; how long these live, the domains' own name servers are asked. The list is kept as
+    cutover.txt beside the report.
 
     \b
     Examples:
@@ -31,7 +32,7 @@ def cutover(
       alimail cutover --json | jq '.steps[] | select(.done | not) | .text'
 
     \b
-    JSON: {made, domains: [{domain, hosts, ttl, fault, changed}], steps: [{done, text, remedy}]}
+    JSON: {made, domains: [{domain, hosts, ttl, fault, changed, left}], steps: [{done, text, remedy}]}
     """
     from alimail_core.cutover import look_up, make_checklist
     from alimail_core.report.contents import report_folder
