@@ -54,12 +54,12 @@ class AlibabaOptions:
     max_connections: int = option(
         "The most connections at once, over all accounts. Alibaba does not tell how many it bears: raise it "
         "while it goes well.",
-        default=16,
+        default=20,
     )
     append_connections: int = option(
         "The most connections that one mailbox is written over: each message waits for the server, and so they wait "
         "side by side. How many pay is found out. With `1`, messages keep their order (`order = strict`).",
-        default=16,
+        default=20,
     )
     max_message_octets: int = option(
         "The largest message to send; a larger one is named in the report. Alibaba does not tell its limit "

@@ -11,7 +11,7 @@ from alimail_imap.sink import ImapSink
 from alimail_imap.spread import choose
 from alimail_sink.options import AlibabaOptions
 
-FIRST = 8
+FIRST = 10
 """Connections that a mailbox is written over to begin with; how many more there may be is ``max_connections``."""
 
 REFUSED_REMEDY = (
