@@ -65,6 +65,22 @@ def _named(place: str) -> Iterator[None]:
         raise
 
 
+def shared_out(account: AccountSpec, workers: int) -> AccountSpec:
+    """Return an account for one of several workers that cannot see each other: with its part of the connections.
+
+    Of those that the configuration allows each gets one at least; what a server says itself, each hears by itself.
+    """
+    source, target = (_shared_out(each, workers) for each in (account.source, account.target))
+    return evolve(account, source=source, target=target)
+
+
+def _shared_out(endpoint: Endpoint, workers: int) -> Endpoint:
+    most = getattr(endpoint.options, "max_connections", None)
+    if most is None:
+        return endpoint
+    return evolve(endpoint, options=evolve(endpoint.options, max_connections=max(1, most // max(workers, 1))))
+
+
 class _Coming:
     """A sink that is opened in a thread of its own, because the source's login takes as long."""
 

@@ -11,7 +11,8 @@ grow; all others are told so at once, so that a server that answers nobody costs
 What is read is counted as it arrives, from all servers and for all accounts together, and who has read more than the
 time of day allows waits before the next message.
 
-The slots are those of one process, and so is the pace. Workers in other processes hold slots of their own.
+The slots are those of one process, and so is the pace. Workers in other processes hold slots of their own: each is
+given its part of pace and connections.
 """
 
 from __future__ import annotations

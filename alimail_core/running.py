@@ -17,6 +17,7 @@ from attrs import define, evolve, field, frozen
 
 from alimail_core.check import prompt_remark
 from alimail_core.contract import ExecutorKind
+from alimail_core.ends import shared_out
 from alimail_core.errors import AlimailError, Denied, Remark, Unreached
 from alimail_core.events import Event, PassEnded, Waiting
 from alimail_core.executors import LOOK
@@ -118,7 +119,8 @@ class Running:
             return refused
         # The account alone: a thousand accounts would otherwise each carry all thousand along.
         spec = self.migration.spec
-        alone = evolve(spec, accounts=(account,), pace=shared(spec.pace, spec.workers))
+        accounts = (shared_out(account, spec.workers),)
+        alone = evolve(spec, accounts=accounts, pace=shared(spec.pace, spec.workers))
         return executor.submit(self.elsewhere, alone, self.wish, self._line)
 
     def _hear(self, event: Event) -> None:

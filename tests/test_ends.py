@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 from attrs import evolve, frozen
 
-from alimail_core.contract import Credentials, Sink, SinkKind, Source, option
-from alimail_core.ends import endpoint_name
+from alimail_core.contract import Credentials, ExecutorKind, Sink, SinkKind, Source, option
+from alimail_core.ends import endpoint_name, shared_out
 from alimail_core.errors import Denied
 from alimail_core.hookspec import hookimpl
 from alimail_core.migration import Migration
 from alimail_core.options import TransferOptions
+from alimail_core.pace import Pace
 from alimail_core.registry import Registry
+from alimail_core.running import ORDINARY, Running
 from alimail_core.seam import Clock
 from alimail_core.secrets import Secret
-from alimail_core.spec import AccountSpec, Endpoint
+from alimail_core.spec import AccountSpec, Endpoint, MigrationSpec
 from alimail_core.testing.memory import MemorySink
+from alimail_core.transfer import PassSummary
+from alimail_core.units import Octets
 from alimail_imap.options import ImapOptions
 from alimail_sink.options import AlibabaOptions
-from tests.organisation import PASSWORD, MemoryOptions, Organisation, message
+from tests.organisation import PASSWORD, MemoryOptions, Organisation, account, message
 
 ALIMAIL = Endpoint("alimail", AlibabaOptions())
 IMAP = Endpoint("imap", ImapOptions(host="mail.old.example"))
@@ -39,6 +44,35 @@ class _Tree:
 def name(endpoint: Endpoint, user: str = "anna", **changed: object) -> str:
     """Name an endpoint after options were changed."""
     return endpoint_name(evolve(endpoint, options=evolve(endpoint.options, **changed)), user)
+
+
+@pytest.mark.parametrize(("workers", "source", "target"), [(1, 9, 20), (4, 2, 5), (50, 1, 1)])
+def test_workers_that_cannot_see_each_other_keep_a_limit_together(
+    workers: int, source: int, target: int
+) -> None:
+    """Each has its part of the connections, and the server is the same to the ledger."""
+    few = evolve(IMAP, options=evolve(IMAP.options, max_connections=9))
+    shared = shared_out(evolve(account("anna"), source=few, target=ALIMAIL), workers)
+    assert [each.options.max_connections for each in (shared.source, shared.target)] == [source, target]
+    assert endpoint_name(shared.source, "anna") == endpoint_name(IMAP, "anna")
+    unlimited = evolve(account("anna"), source=IMAP, target=IMAP)
+    assert shared_out(unlimited, workers) == unlimited
+
+
+def test_a_worker_elsewhere_is_given_its_part(tmp_path: Path) -> None:
+    """Connections and pace, which its own governor holds it to."""
+    given: list[MigrationSpec] = []
+
+    def elsewhere(spec: MigrationSpec, *_: object) -> PassSummary:
+        given.append(spec)
+        return PassSummary("anna@old.example", 0, "done")
+
+    far = ExecutorKind("far", "As if in other processes.", ThreadPoolExecutor, same_process=False)
+    with Organisation(tmp_path, workers=4, pace=(Pace(Octets(1_000)),)).migration() as migration:
+        Running(migration, far, [evolve(account("anna"), target=ALIMAIL)], ORDINARY, elsewhere).finish()
+    [spec] = given
+    assert spec.accounts[0].target.options.max_connections == 5
+    assert spec.pace[0].octets_per_second == 250
 
 
 @pytest.mark.parametrize(
