@@ -281,6 +281,24 @@ def test_what_a_pass_asks_of_messages_at_rest_is_read_off_an_index() -> None:
     ledger.close()
 
 
+def test_a_pass_begins_without_going_through_all_messages() -> None:
+    """The ledger has those of all accounts; each problem of an earlier pass is looked up by its own message."""
+    ledger = Ledger.in_memory(clock=FakeClock())
+    plans: list[str] = []
+
+    def explain(_connection: Any, cursor: Any, statement: str, values: Any, *_: Any) -> None:
+        if not statement.startswith(("INSERT", "PRAGMA", "BEGIN")):
+            plans.extend(row[3] for row in cursor.execute("EXPLAIN QUERY PLAN " + statement, values))
+
+    with ledger.lease(ledger.account("a@x", "a@y")) as book:
+        sa.event.listen(ledger.engine, "before_cursor_execute", explain)
+        book.begin_pass("old", "new")
+        sa.event.remove(ledger.engine, "before_cursor_execute", explain)
+    assert any(plan.startswith("SEARCH problem") for plan in plans)
+    assert [plan for plan in plans if plan.startswith("SCAN message")] == []
+    ledger.close()
+
+
 def test_counts_are_kept_until_the_next_lease(tmp_path: Path) -> None:
     """Whoever reads them meanwhile counts afresh, and so does whoever finds a pass killed."""
     ledger = Ledger.open(str(tmp_path / "l.db"), "move")

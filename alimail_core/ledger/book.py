@@ -137,10 +137,12 @@ class Book(Queries):
             connection.execute(message.update().where(again).values(state=State.PENDING))
             ours = problem.c.account_id == self.account_id
             stale = problem.c.kind.in_(("unreadable", "folder", "merged"))
-            refused = sa.select(message.c.id).where(message.c.state == State.REFUSED, message.c.gone == 0)
-            lost = sa.select(message.c.id).where(message.c.state == State.STORED, message.c.target_gone == 1)
-            over = (problem.c.kind == "refused") & problem.c.message_id.not_in(refused)
-            found = (problem.c.kind == "lost") & problem.c.message_id.not_in(lost)
+            # Each by its own message: no index tells these states, and the ledger has all accounts' messages.
+            named = message.c.id == problem.c.message_id
+            refused = sa.exists().where(named, message.c.state == State.REFUSED, message.c.gone == 0)
+            lost = sa.exists().where(named, message.c.state == State.STORED, message.c.target_gone == 1)
+            over = (problem.c.kind == "refused") & ~refused
+            found = (problem.c.kind == "lost") & ~lost
             connection.execute(problem.delete().where(ours, stale | over | found))
             self.reconsider_twins(State.COLLAPSED, State.MERGED)
             # A batch that was never ended was cut off with its process: its connections died before now.
