@@ -10,6 +10,7 @@ import pytest
 from attrs import evolve
 
 from alimail_core.contract import Sink, Source
+from alimail_core.errors import Refused
 from alimail_core.events import BatchSettled, Event
 from alimail_core.model import INBOX, Delivery, Message, NotStored, Stored
 from tests.organisation import Organisation, message
@@ -30,6 +31,9 @@ def slow_down(monkeypatch: pytest.MonkeyPatch, office: Organisation, seconds: fl
         return sink
 
     office.wrap_sink = wrap
+
+
+WORK = ("Work",)
 
 
 @pytest.mark.parametrize(("seconds", "seen"), [(0.6, [2, 2, 1]), (5.0, [1, 1, 1, 1, 1]), (0.0, [5])])
@@ -87,6 +91,73 @@ def test_what_the_target_says_that_it_stored_and_does_not_show_is_named(
         assert migration.run().accounts[0].problems == 2
         assert migration.run(refill=True).exit_code == 0
     assert office.targets["anna"].everything() == office.sources["anna"].everything()
+
+
+@pytest.mark.parametrize(("times", "problems"), [(1, 0), (99, 1)])
+def test_a_folder_that_is_not_there_is_made_again_and_not_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int, problems: int
+) -> None:
+    """It is no message's fault; and where it helps nothing, the other folders are carried all the same."""
+    office = Organisation(tmp_path)
+    office.give("anna", message("One"))
+    office.sources["anna"].deliver(WORK, message("Two"))
+    refused: list[Delivery] = []
+
+    def wrap(_: str, sink: Sink) -> Sink:
+        append = sink.append
+
+        def refusing(batches: Iterable[list[Delivery]]) -> Iterator[Stored | NotStored]:
+            for batch in batches:
+                here = [each for each in batch if each.folder.path == INBOX or len(refused) >= times]
+                for each in batch:
+                    if each not in here:
+                        refused.append(each)
+                        yield NotStored(each.id, Refused("NO [TRYCREATE] no such mailbox", about="folder"))
+                yield from append([here])
+
+        monkeypatch.setattr(sink, "append", refusing)
+        return sink
+
+    office.wrap_sink = wrap
+    with office.migration() as migration:
+        [summary] = migration.run().accounts
+    assert (summary.copied, summary.problems) == (2 - problems, problems)
+    assert len(refused) < 6
+
+
+def test_a_folder_that_is_made_again_within_a_pass_has_none_of_our_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its UIDVALIDITY is the old one and its UIDs begin anew: nobody's key is taken for another's."""
+    office = Organisation(tmp_path)
+    office.give("anna", message("Inbox"))
+    for number in range(4):
+        office.sources["anna"].deliver(WORK, message(f"Message {number}"))
+    target, stored = office.targets["anna"], list[int]()
+
+    def wrap(_: str, sink: Sink) -> Sink:
+        append = sink.append
+
+        def deleting(batches: Iterable[list[Delivery]]) -> Iterator[Stored | NotStored]:
+            for each in (each for batch in batches for each in batch):
+                if len(stored) == 3:  # one of them in the inbox
+                    target.remove_folder(WORK)
+                stored.append(each.id)
+                if WORK in target.tree:
+                    yield from append([[each]])
+                else:
+                    yield NotStored(each.id, Refused("NO [TRYCREATE] no such mailbox", about="folder"))
+
+        monkeypatch.setattr(sink, "append", deleting)
+        return sink
+
+    office.wrap_sink = wrap
+    with office.migration() as migration:
+        [first] = migration.run().accounts
+        assert (first.state, first.problems) == ("problems", 2)
+        office.wrap_sink = lambda _, sink: sink
+        assert migration.run(refill=True).exit_code == 0
+    assert target.everything() == office.sources["anna"].everything()
 
 
 LARGE = 10_000_000

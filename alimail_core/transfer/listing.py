@@ -41,6 +41,10 @@ def pair_folders(p: Pass, listed: Callable[[], Sequence[Folder]]) -> None:
     )
     too_late = _too_late(p, sources, list(targets.values()), previous)
     wanted = [(row.target, row.special_use) for row in mapped if row.target not in targets]
+    for path, _ in wanted:
+        if path in known:
+            # A server may give the folder that is made again the old UIDVALIDITY, and its keys to other messages.
+            p.book.forget_target_keys(known[path].id, "")
     made: dict[tuple[str, ...], Folder | Unusable] = dict(
         zip((path for path, _ in wanted), p.sink.create(wanted), strict=False)
     )

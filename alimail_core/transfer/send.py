@@ -94,6 +94,7 @@ class Sender:
         self._settled: dict[FolderPath, list[int]] = {}
         self._doubtful: dict[int, bool] = {}
         self._aside: set[int] = set()
+        self._homeless: set[int] = set()
         self._halt: AlimailError | None = None
         self._ended_by: AlimailError | None = None
         self._held: Parcel | None = None
@@ -338,7 +339,7 @@ class Sender:
             return  # a second answer for one delivery: the first one counts
         if isinstance(outcome, Stored):
             self._store(flying.parcel, outcome.key)
-        elif isinstance(outcome.error, Refused) and outcome.error.about == "folder":
+        elif isinstance(outcome.error, Refused) and self._is_homeless(flying.parcel, outcome.error):
             # The folder is gone, not the message's fault: the next attempt makes it again.
             self._settles.append(_unsent(flying.parcel.row))
             self._halt = self._halt or Transient(str(outcome.error), remedy=outcome.error.remedy)
@@ -349,6 +350,14 @@ class Sender:
         else:
             self._settles.append(_unsent(flying.parcel.row))
             self._halt = self._halt or outcome.error
+
+    def _is_homeless(self, parcel: Parcel, error: Refused) -> bool:
+        """Tell whether the folder is not there. A target that says so however often it was made refuses messages."""
+        target_id = parcel.pair.target.id
+        if error.about != "folder" or self._p.counts.homeless[target_id] >= POISON:
+            return False
+        self._homeless.add(target_id)
+        return True
 
     def _store(self, parcel: Parcel, key: str | None) -> None:
         settle = {"_id": parcel.row.id, "state": State.STORED, "target_key": key, "target_gone": 0}
@@ -388,6 +397,7 @@ class Sender:
         """Write the last settles, and when the batches in doubt ended."""
         p = self._p
         self._write_settles()
+        p.counts.homeless.update(self._homeless)
         for over in (False, True):
             ended = [batch_id for batch_id, is_over in self._doubtful.items() if is_over is over]
             if ended:

@@ -287,15 +287,17 @@ def test_a_bye_in_answer_to_a_message_is_in_doubt_with_its_words() -> None:
     assert "Invalid character in literal" in outcome.error.message
 
 
+@pytest.mark.parametrize("code", [b"TRYCREATE", b"NONEXISTENT"])
 @pytest.mark.parametrize("capabilities", [RICH, PLUS, POOR])
-def test_a_folder_that_is_not_there_refuses_its_messages_alone(capabilities: bytes) -> None:
-    """TRYCREATE certainly stored nothing, of many messages as well, so there is no doubt."""
+def test_a_folder_that_is_not_there_refuses_its_messages_alone(capabilities: bytes, code: bytes) -> None:
+    """Certainly nothing was stored, of many messages as well, so there is no doubt; and it is no message's fault."""
     server = CannedServer(
-        {b"APPEND": Uids(), b'APPEND "Other"': b"{tag} NO [TRYCREATE] no such mailbox\r\n"},
+        {b"APPEND": Uids(), b'APPEND "Other"': b"{tag} NO [%s] no such mailbox\r\n" % code},
         capabilities=capabilities,
     )
     outcomes = store(server, [delivery(1), delivery(2, folder=OTHER), delivery(3, folder=OTHER), delivery(4)])
-    assert [graded(outcomes[id]) for id in (2, 3)] == [Refused, Refused]
+    refused = [one.error for one in (outcomes[2], outcomes[3]) if isinstance(one, NotStored)]
+    assert [(type(error), getattr(error, "about", "")) for error in refused] == [(Refused, "folder")] * 2
     assert [type(outcomes[id]) for id in (1, 4)] == [Stored, Stored]
     assert not server.commands(b"CREATE")
 

@@ -267,8 +267,9 @@ class Run:
         outcome = error if isinstance(error, Refused | Transient) else Transient(error.message)
         if not isinstance(error, Refused):
             self._stop = self._stop or error
-        # Where the folder is not there (TRYCREATE), certainly nothing was stored.
-        if len(command.deliveries) > 1 and status.code != "TRYCREATE":
+        # Where the folder is not there, certainly nothing was stored.
+        homeless = isinstance(error, Refused) and error.about == "folder"
+        if len(command.deliveries) > 1 and not homeless:
             self.doubt(command)
             over = InDoubt(error.message, over=True)
             self.ready.extend(NotStored(one.id, over) for one in command.deliveries)

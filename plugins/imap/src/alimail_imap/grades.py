@@ -93,6 +93,8 @@ CODES: dict[str, list[Rule]] = {
     "LIMIT": [Rule(_throttled, FEWER_REMEDY, _LOGIN), Rule(_refused("size"), "", _APPEND)],
     "TOOBIG": [Rule(_refused("size"))],
     "APPENDLIMIT": [Rule(_refused("size"))],
+    "TRYCREATE": [Rule(_refused("folder"), "", _APPEND)],
+    "NONEXISTENT": [Rule(_refused("folder"), "", _APPEND)],
     "UNKNOWN-CTE": [Rule(_refused("form"))],
     "BADURL": [Rule(_refused("other"))],
     "NOPERM": [Rule(_refused("other"), "The account has no right to this folder.")],
