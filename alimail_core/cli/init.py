@@ -37,7 +37,9 @@ def init(
     config: options.Config = options.CONFIG,
     name: Annotated[str | None, _given("What the migration is called.")] = None,
     source_kind: Annotated[str | None, _given("The plug-in for where the mail is. Default: imap.")] = None,
-    source_host: Annotated[str | None, _given("The old server's name.")] = None,
+    source_host: Annotated[
+        str | None, _given("The old server's name; `alimail discover ADDRESS` looks for it.")
+    ] = None,
     source_port: Annotated[
         str | None, _given("The old server's port. Default: the protocol's own.", "N")
     ] = None,
