@@ -83,6 +83,10 @@ def test_one_account_brings_them(office: Office, public: Mailbox) -> None:
     bob = office.server.organisation.add_mailbox("bob")
     with office.open(bob.address, **WISH) as source:
         assert not beneath(source)
+        (words,) = [remark.text for remark in source.remarks() if "public" in remark.text]
+        assert words.endswith(f"but with {AMY}"), (
+            "a slip in the name is seen, for no account brings them then"
+        )
     with office.open("AMY@old.example", **WISH) as source:
         assert beneath(source)
         (words,) = [remark.text for remark in source.remarks() if "public" in remark.text]
@@ -91,6 +95,7 @@ def test_one_account_brings_them(office: Office, public: Mailbox) -> None:
         assert beneath(source)
     with office.open() as source:
         assert not beneath(source)
+        assert not [remark for remark in source.remarks() if "public" in remark.text]
 
 
 def test_a_level_costs_a_request_for_each_folder_that_has_some(office: Office, public: Mailbox) -> None:
