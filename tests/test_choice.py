@@ -164,6 +164,18 @@ def test_who_writes_or_switches_chooses_as_who_carries_does(
     assert (code, "ALL for all of them" in told) == (2, True)
 
 
+def test_the_next_step_is_told_for_the_same_accounts(
+    migrate: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The proof that follows is that of those who were carried: the others have not begun."""
+    assert migrate("--trial", "1", "--only", "anna@old.example", "--only", "bert@new.example") == 0
+    told = capsys.readouterr().out
+    assert "`alimail migrate --only=anna@old.example --only=bert@new.example` carries the rest" in told
+    assert migrate("--search", "anna's") == 2
+    assert migrate("--search", "Anna@") == 0
+    assert "`alimail verify --full --search=Anna@` for a proof" in capsys.readouterr().out
+
+
 def test_a_trial_of_nothing_is_refused(migrate: Run) -> None:
     """At least one message of each folder is tried."""
     assert migrate("--trial", "0") == 2

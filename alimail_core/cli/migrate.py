@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -96,7 +98,8 @@ def migrate(
     )
     code = summary.exit_code
     if code > 128 or not quiet:
-        say(_next_step(code, config, trial), stream=sys.stderr if code > 128 else None)
+        said = _said(config, search, only or (), wave)
+        say(_next_step(code, said, trial), stream=sys.stderr if code > 128 else None)
     return code
 
 
@@ -136,8 +139,16 @@ def _ask(frame: Frame, spec: MigrationSpec, search: str, trial: int | None) -> d
     }
 
 
-def _next_step(code: int, config: Path, trial: int | None) -> str:
-    given = "" if config == options.CONFIG else f" -c {config}"
+def _said(config: Path, search: str, only: Iterable[str], wave: int | None) -> str:
+    """Return the words that said which migration, and which of its accounts; each verb takes them."""
+    words = [] if config == options.CONFIG else ["-c", str(config)]
+    words += [f"--search={search}"] if search else []
+    words += [f"--only={address}" for address in only]
+    words += [] if wave is None else [f"--wave={wave}"]
+    return "".join(f" {shlex.quote(word)}" for word in words)
+
+
+def _next_step(code: int, given: str, trial: int | None) -> str:
     match code:
         case 0 if trial:
             return f"Next: look at the target, then `alimail migrate{given}` carries the rest."
