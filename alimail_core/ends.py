@@ -11,7 +11,7 @@ from typing import Any
 from attrs import Attribute, evolve, field, fields, frozen
 
 from alimail_core.contract import Credentials, Sink, SinkKind, Source, SourceKind
-from alimail_core.errors import AlimailError, Interrupted, Remark
+from alimail_core.errors import AlimailError, Remark
 from alimail_core.governor import GovernedSink, GovernedSource, Governor
 from alimail_core.network import NobodyThere, NoTls
 from alimail_core.registry import Registry
@@ -58,8 +58,6 @@ def _named(place: str) -> Iterator[None]:
     """Let the errors within say first where they come from."""
     try:
         yield
-    except Interrupted:
-        raise
     except AlimailError as error:
         error.name_side(place)
         raise

@@ -31,6 +31,8 @@ class AlimailError(Exception):
     """
 
     exit_code: ClassVar[int] = 1
+    of_a_side: ClassVar[bool] = True
+    """It tells of the server that was asked, whenever it comes while one is."""
 
     def __init__(self, message: str, *, remedy: str = "") -> None:
         super().__init__(message)
@@ -43,7 +45,7 @@ class AlimailError(Exception):
         ``side`` is such as ``source mail.old.example``; a host that is told anyhow is not told twice.
         """
         word, _, host = side.partition(" ")
-        if side and not self.message.startswith((f"{side}: ", f"{word}: ")):
+        if self.of_a_side and side and not self.message.startswith((f"{side}: ", f"{word}: ")):
             self.message = f"{word if host in self.message else side}: {self.message}"
             self.args = (self.message,)
 
@@ -121,13 +123,21 @@ class OverQuota(Denied):
 class Interrupted(AlimailError):
     """The run was asked to stop and did so between two batches. ``exit_code`` is 128 + the signal's number."""
 
+    of_a_side = False
+
     def __init__(self, message: str, *, signal: int = 2, remedy: str = "") -> None:
         super().__init__(message, remedy=remedy)
         self.signal = signal
 
 
+class Disabled(Interrupted):
+    """The account is disabled by wish: it did not begin, or stopped between two batches."""
+
+
 class LeaseLost(AlimailError):
     """Another process has taken over the account; this one stopped before its next write."""
+
+    of_a_side = False
 
 
 class LeaseHeld(AlimailError):
@@ -136,6 +146,8 @@ class LeaseHeld(AlimailError):
 
 class LedgerError(AlimailError):
     """The ledger cannot be used: foreign, truncated, newer, locked, another migration's. It was not touched."""
+
+    of_a_side = False
 
 
 class PluginError(AlimailError):

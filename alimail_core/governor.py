@@ -410,8 +410,6 @@ class GovernedSource(Source):
     def _watched(self) -> Iterator[None]:
         try:
             yield
-        except Interrupted:
-            raise
         except AlimailError as error:
             error.name_side(self._side)
             if isinstance(error, Throttled):

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from attrs import define
 
-from alimail_core.errors import Denied, Interrupted, Throttled, Transient
+from alimail_core.errors import (
+    AlimailError,
+    Denied,
+    Interrupted,
+    LeaseLost,
+    LedgerError,
+    Throttled,
+    Transient,
+)
 from alimail_core.executors import in_order
 from alimail_core.governor import GovernedSource, Governor
-from alimail_core.model import Folder, SinkTraits, Traits
+from alimail_core.model import INBOX, Entry, Folder, SinkTraits, Traits
 from alimail_core.seam import Stop
 from alimail_core.testing.clock import FakeClock
 from alimail_core.testing.memory import MemoryMailbox, MemorySink, MemorySource
@@ -269,3 +277,28 @@ def test_answers_come_in_order_and_few_are_begun_ahead() -> None:
     assert next(answers) == 0
     answers.close()  # type: ignore[attr-defined]
     assert len(begun) < 10
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (LedgerError("locked"), "locked"),
+        (LeaseLost("taken"), "taken"),
+        (Interrupted("stopped"), "stopped"),
+        (Transient("away"), "source old.example: away"),
+    ],
+)
+def test_only_what_a_server_says_is_told_as_its_own(error: AlimailError, told: str) -> None:
+    """The requests are read off the ledger while the source is asked: its faults are none of the server's."""
+
+    def requests() -> Iterator[tuple[Folder, Sequence[Entry]]]:
+        yield Folder(INBOX), []
+        raise error
+
+    slots, _, _ = governor()
+    slots.take(["a"])
+    side = slots.open("a", lambda: MemorySource(MemoryMailbox()))
+    governed = GovernedSource(side, slots, "a", side="source old.example")
+    with governed, pytest.raises(type(error)) as caught:
+        list(governed.fetch(requests()))
+    assert str(caught.value) == told
