@@ -300,6 +300,16 @@ def test_faults_of_sheets_come_before_any_server(registry: Registry, office: Off
     assert "step" not in office.countdown.operations
 
 
+def test_a_secret_that_cannot_be_had_is_told_before_the_service_is_asked(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else its session would be left open, and a run that can go nowhere would have asked for everybody."""
+    monkeypatch.delenv("OLD")
+    monkeypatch.setattr(MemoryProvisioner, "read", None)
+    assert move(registry, "--yes") == 2
+    assert "is not set" in capsys.readouterr().err
+
+
 def test_each_step_by_itself_finds_the_passwords(registry: Registry, office: Office) -> None:
     """The made one in its file, the given one in the employees' sheet; a sheet that says two things says none."""
     verb = partial(main, registry=registry, clock=FakeClock())

@@ -117,11 +117,11 @@ class _Move:
             raise InputError(f"--wait {error}") from None
         spec, provisioned = frame.load(config), load_provision(config, frame.registry)
         organisation = Organisation(provisioned, frame.registry, frame.clock)
-        planned = None
-        if provisioned.employees is not None or provisioned.groups is not None:
+        makes = provisioned.employees is not None or provisioned.groups is not None
+        if makes:
             organisation.opener()  # so that the want of one is told before the faults of any sheet
-            planned = organisation.plan(to_apply=True)
         ask_secrets(spec.accounts, to_be_made=True)
+        planned = organisation.plan(to_apply=True) if makes else None
         return cls(frame, looks, spec, organisation, planned, patience)
 
     def check(self) -> None:
