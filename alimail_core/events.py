@@ -88,8 +88,8 @@ class Noted(Event):
 
 @frozen
 class PassEnded(Event):
-    """The account's pass is over. ``state`` is ``"done"``, ``"problems"``, ``"stopped"``, ``"failed"``, or
-    ``"pending"``: a password is missing or refused.
+    """The account's pass is over. ``state`` is ``"done"``, ``"problems"``, ``"trial"``, ``"stopped"``,
+    ``"disabled"``, ``"failed"``, or ``"pending"``: a password is missing or refused.
     """
 
     number: int

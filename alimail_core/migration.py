@@ -22,7 +22,7 @@ from attrs import asdict, evolve, frozen
 
 from alimail_core.check import SIDES, CheckResult, check_account
 from alimail_core.ends import Ends, endpoint_name, written_in_order
-from alimail_core.errors import AlimailError, InputError, Interrupted, Remark, Unreached
+from alimail_core.errors import AlimailError, Disabled, InputError, Interrupted, Remark, Unreached
 from alimail_core.events import Event, Noted, Observer, PassEnded
 from alimail_core.executors import in_order
 from alimail_core.governor import Governor
@@ -36,7 +36,7 @@ from alimail_core.seam import Clock, Stop
 from alimail_core.spec import AccountSpec, MigrationSpec
 from alimail_core.status import AccountStatus, status_of
 from alimail_core.traces import trace_of
-from alimail_core.transfer import PassSummary, run_pass
+from alimail_core.transfer import PassSummary, interrupted_state, run_pass
 from alimail_core.ways import Ways
 
 if TYPE_CHECKING:
@@ -69,14 +69,14 @@ class MigrationSummary:
     def exit_code(self) -> int:
         """0: all there; 3: done, with problems; 1: something could not go on; 130 or 143: interrupted.
 
-        Accounts that wait for their passwords are problems where others went on.
+        Accounts that wait for their passwords are problems where others went on; disabled ones are none.
         """
         states = {
             "problems" if each.state == "trial" and each.problems else each.state for each in self.accounts
         }
         if self.signal is not None and "stopped" in states:
             return 128 + self.signal
-        if "failed" in states or states == {"pending"}:
+        if "failed" in states or states - {"disabled"} == {"pending"}:
             return 1
         return 3 if states & {"problems", "stopped", "pending"} else 0
 
@@ -156,7 +156,7 @@ class Migration:
         except Unreached:
             raise
         except Interrupted as error:
-            return self.ended(account, "stopped", str(error), error.remedy)
+            return self.ended(account, interrupted_state(error), str(error), error.remedy)
         except AlimailError as error:
             return self.ended(account, "failed", str(error), error.remedy)
         except Exception as bug:  # noqa: BLE001 - one account's bug must not stop the others
@@ -169,7 +169,7 @@ class Migration:
         ledger = self._made_ledger()
         account_id = ledger.account(account.source_address, account.target_address)
         if not self.is_enabled(account):
-            raise Interrupted("the account is disabled", remedy="`alimail enable` lets it go on.")
+            raise Disabled("the account is disabled", remedy="`alimail enable` lets it go on.")
         ends = self._ends(account, writes=True)
         policy = self.spec.policy_of(account)
         return run_pass(

@@ -108,6 +108,7 @@ class Known:
 
     ledger: Ledger
     earlier: Earlier
+    enabled: bool = True
 
     def read(self) -> Book:
         """Open its book, for the messages. It must be closed."""
@@ -118,16 +119,15 @@ def known_of(
     accounts: Sequence[AccountSpec], ledger: Ledger | None
 ) -> Iterator[tuple[AccountSpec, Known | None]]:
     """Give each account with what the ledger knows of it, which is asked for many at once. Raises ``LedgerError``."""
-    rows = ledger.accounts() if ledger else []
-    ids = {(row.source_address, row.target_address): row.id for row in rows}
+    rows = {(row.source_address, row.target_address): row for row in (ledger.accounts() if ledger else [])}
     for start in range(0, len(accounts), _ASKED_TOGETHER):
         some = [
-            (account, ids.get((account.source_address, account.target_address)))
+            (account, rows.get((account.source_address, account.target_address)))
             for account in accounts[start : start + _ASKED_TOGETHER]
         ]
-        found = earlier(ledger, [each for _, each in some if each is not None]) if ledger else {}
-        for account, account_id in some:
-            yield account, Known(ledger, found[account_id]) if ledger and account_id is not None else None
+        found = earlier(ledger, [row.id for _, row in some if row is not None]) if ledger else {}
+        for account, row in some:
+            yield account, Known(ledger, found[row.id], row.enabled) if ledger and row is not None else None
 
 
 def plan_account(
@@ -140,6 +140,9 @@ def plan_account(
 ) -> AccountPlan:
     """Plan one account; ``known`` of ``None``: it never ran. Raises ``Interrupted`` and nothing else."""
     account = ends.account
+    if known is not None and not known.enabled:
+        remark = Remark("note", "disabled: a run passes it over", "`alimail enable` lets it run.")
+        return AccountPlan(account.source_address, account.target_address, remarks=(remark,))
     try:
         with ExitStack() as stack:
             source, sink = _opened(ends, stack)

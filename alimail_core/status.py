@@ -14,6 +14,9 @@ from alimail_core.spec import AccountSpec
 _SETTLED = ("STORED", "MOVING", "COLLAPSED", "MERGED")
 _OPEN = ("PENDING", "SENT", "UNREADABLE")
 
+_COMPLETE = ("done", "problems", "trial")
+"""How a pass ends that went through all folders."""
+
 
 @frozen
 class AccountStatus:
@@ -23,7 +26,8 @@ class AccountStatus:
     target_address: str
     state: str = ""
     """How its last pass ended, ``"running"``, ``"interrupted"`` where its process is gone, ``""`` if it never ran;
-    ``"pending"``: a password is missing now, or was missing or refused when it last ran."""
+    ``"pending"``: a password is missing now, or was missing or refused when it last ran; ``"disabled"``: it is, and
+    no pass has come to its end. Who is disabled after such a pass keeps that one's state."""
     enabled: bool = True
     in_roster: bool = True
     """False: the ledger knows it, and the configuration no longer does."""
@@ -76,10 +80,10 @@ def status_of(
 
 
 def _with_secrets(status: AccountStatus, account: AccountSpec) -> AccountStatus:
-    """Tell what is missing now, whatever the last pass met."""
+    """Tell what is missing now, whatever the last pass met; of who is disabled nothing is wanted."""
     secrets = (account.source_secret, account.target_secret)
     missing = [remark for secret in secrets if secret.is_missing and (remark := secret.check())]
-    if not missing or status.state == "running":
+    if not missing or status.state == "running" or not status.enabled:
         return status
     reason = "; ".join(remark.text for remark in missing)
     return evolve(status, state="pending", reason=reason, remedy=missing[0].remedy)
@@ -113,6 +117,14 @@ def _status(
 
 
 def _state(row: AccountRow, now: datetime) -> str:
+    """Tell how the last pass ended, and of who is disabled since, that no pass is missed."""
+    state = _ended(row, now)
+    if not row.enabled and state not in _COMPLETE:
+        return "disabled" if state != "running" else state
+    return "stopped" if state == "disabled" else state
+
+
+def _ended(row: AccountRow, now: datetime) -> str:
     """A pass whose process is gone cannot say so itself."""
     if row.state != "running":
         return row.state

@@ -318,8 +318,14 @@ def test_disabled_accounts_do_not_run(
     """``disable`` keeps an account from running until ``enable`` lets it go on."""
     assert run("disable", "anna") == 0
     assert capsys.readouterr().out == "disabled: anna@old.example\n"
-    run("migrate", "--yes", "--quiet")
+    assert run("migrate", "--yes", "--plain") == 0
+    out = capsys.readouterr().out
+    assert "1 of 2 accounts all there, 1 disabled" in out
     assert not plugin.boxes["anna@new.example"].everything()
+    assert run("migrate", "--yes", "--only", "anna@old.example") == 0
+    assert "All of them are disabled; nothing was moved." in capsys.readouterr().out
+    assert run("status", "--only", "anna@old.example") == 0
+    assert "disabled, disabled" not in capsys.readouterr().out
     assert plugin.boxes["bert@new.example"].everything().total() == 3
     assert run("enable", "ALL") == 0
     assert run("migrate", "--yes", "--quiet") == 0

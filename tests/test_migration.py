@@ -181,17 +181,40 @@ def test_a_stopped_run_goes_on_later(tmp_path: Path) -> None:
 
 
 def test_a_disabled_account_does_not_run(tmp_path: Path) -> None:
-    """A disabled account is not opened, says so, and runs again once it is enabled."""
+    """A disabled account is not opened, says so everywhere, is no fault, and runs again once it is enabled."""
     office = Organisation(tmp_path, ["anna", "bob"])
     office.give("anna", message("one"))
     with office.migration() as migration:
         assert migration.disable("anna") == ["anna@old.example"]
         summary = migration.run()
-        assert states(summary) == {"anna": "stopped", "bob": "done"}
+        assert states(summary) == {"anna": "disabled", "bob": "done"}
         assert "disabled" in summary.accounts[0].reason
-        assert summary.exit_code == 3
+        assert summary.exit_code == 0
+        assert [each.state for each in migration.status()] == ["disabled", "done"]
+        assert migration.known().accounts[0].verdict.text == "disabled, not begun"
+        planned, _ = migration.plan()
+        assert (planned.level, planned.messages, planned.remarks[0].text[:8]) == ("note", 0, "disabled")
         assert migration.enable("anna") == ["anna@old.example"]
         assert states(migration.run("anna")) == {"anna": "done"}
+
+
+def test_status_tells_who_is_disabled_without_hiding_what_is_there(tmp_path: Path) -> None:
+    """Whose last pass came to its end is still all there; whose did not is disabled, and stopped once enabled."""
+    office = Organisation(tmp_path, ["anna", "bob"])
+    with office.migration() as migration:
+        migration.run("anna")
+        with closing(Ledger.open(office.spec.ledger, "test", office.clock)) as ledger:
+            bob = ledger.account("bob@old.example", "bob@new.example")
+            with ledger.lease(bob) as book:
+                book.begin_pass("old", "new")
+                book.end_pass("disabled", "the account was disabled", "")
+        migration.disable("")
+        assert [(each.state, each.enabled) for each in migration.status()] == [
+            ("done", False),
+            ("disabled", False),
+        ]
+        migration.enable("")
+        assert [each.state for each in migration.status()] == ["done", "stopped"]
 
 
 def test_an_account_that_another_process_works_on_fails_alone(tmp_path: Path) -> None:
@@ -309,6 +332,9 @@ def _die() -> None:
         (["done", "problems"], None, 3),
         (["problems", "failed"], None, 1),
         (["stopped"], None, 3),
+        (["done", "disabled"], None, 0),
+        (["disabled", "pending"], None, 1),
+        (["disabled", "done", "pending"], None, 3),
         (["stopped", "failed"], 2, 130),
         (["stopped", "done"], 15, 143),
         (["done"], 15, 0),

@@ -201,7 +201,7 @@ def test_disabling_takes_effect_within_the_pass() -> None:
             world.ledger.enable([world.account_id], False)
 
     summary = world.run(observe=disable)
-    assert (summary.state, "enable" in summary.remedy) == ("stopped", True)
+    assert (summary.state, "enable" in summary.remedy) == ("disabled", True)
     assert sum(world.target.everything().values()) < 5
 
 

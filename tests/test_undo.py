@@ -72,7 +72,7 @@ def test_a_whole_account_leaves_the_target_and_comes_again_by_wish(
     before = plugin.boxes[NEW].everything()
     assert undo(migration).removed == 7
     assert there(plugin) == 0
-    assert migration.run().accounts[0].state == "stopped"
+    assert migration.run().accounts[0].state == "disabled"
     assert there(plugin) == 0
     assert migration.status()[0].pending_messages == 7
     migration.enable("")

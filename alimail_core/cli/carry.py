@@ -129,13 +129,16 @@ def ask_secrets(accounts: Sequence[AccountSpec], *, to_be_made: bool = False) ->
 
 def show_summary(accounts: Sequence[PassSummary]) -> None:
     """Write the closing table: every account, or where there are many those that need a look, and the sum."""
-    shown = [each for each in accounts if each.state != "done"] if len(accounts) > MANY else accounts
+    few = len(accounts) <= MANY
+    shown = [each for each in accounts if few or each.state not in ("done", "disabled")]
     rows = [_row(each) for each in shown]
     copied, adopted = sum(each.copied for each in accounts), sum(each.adopted for each in accounts)
     octets, problems = sum(each.octets for each in accounts), sum(each.problems for each in accounts)
     if len(accounts) != 1:
         done = sum(each.state == "done" for each in accounts)
         state = f"{done:,} of {count_text(len(accounts), 'account')} all there"
+        disabled = sum(each.state == "disabled" for each in accounts)
+        state += f", {disabled:,} disabled" if disabled else ""
         rows.append(("total", state, copied, adopted, octets_text(octets), problems))
     table(("Account", "State", "Copied", "Were there", "Octets", "Problems"), rows)
     left_out = sum(each.left_out for each in accounts)

@@ -99,7 +99,9 @@ def migrate(
     code = summary.exit_code
     if code > 128 or not quiet:
         said = _said(config, search, only or (), wave)
-        say(_next_step(code, said, trial), stream=sys.stderr if code > 128 else None)
+        ran = any(each.state != "disabled" for each in summary.accounts)
+        next_step = _next_step(code, said, trial) if ran else "All of them are disabled; nothing was moved."
+        say(next_step, stream=sys.stderr if code > 128 else None)
     return code
 
 
@@ -109,7 +111,7 @@ def _with_problems(frame: Frame, spec: MigrationSpec, search: str) -> MigrationS
 
     with frame.migration(spec) as migration:
         rows = migration.status(search)
-    ended_well = ("", "done", "trial", "running")
+    ended_well = ("", "done", "trial", "running", "disabled")
     odd = {
         (row.source_address, row.target_address)
         for row in rows

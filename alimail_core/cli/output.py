@@ -23,6 +23,7 @@ STATE_WORDS = {
     "problems": "done, with problems",
     "trial": "tried; the rest is to come",
     "stopped": "stopped",
+    "disabled": "disabled",
     "failed": "FAILED",
     "pending": "WAITS for its password",
 }

@@ -95,7 +95,7 @@ def _row(row: AccountStatus, clock: Clock, branches: bool) -> tuple[object, ...]
 
 def _state(row: AccountStatus) -> str:
     words = STATE_WORDS.get(row.state, row.state) or "not begun"
-    words += "" if row.enabled else ", disabled"
+    words += "" if row.enabled or row.state == "disabled" else ", disabled"
     return words if row.in_roster else f"{words}, not in the roster any more"
 
 

@@ -236,7 +236,7 @@ class Tally:
 
     def _like_those_that_are_over(self) -> Size:
         """Guess what accounts hold of which nothing is known yet: each as much as those that are over had."""
-        over = [each for each in self.accounts.values() if each.state != "running"]
+        over = [each for each in self.accounts.values() if each.state not in ("running", "disabled")]
         unseen = self.total_accounts - len(self.accounts.keys() | self.expected.keys())
         if not over:
             return 0, 0

@@ -90,7 +90,7 @@ account = Table(
     Column("target_endpoint", Text, nullable=False, server_default=""),
     Column("enabled", Integer, nullable=False, server_default="1"),
     Column("passes", Integer, nullable=False, server_default="0"),
-    # what the last pass said: "", "running", "done", "problems", "stopped", "failed"
+    # what the last pass said: "", "running", or the state of a PassSummary
     Column("state", Text, nullable=False, server_default=""),
     Column("reason", Text, nullable=False, server_default=""),
     Column("remedy", Text, nullable=False, server_default=""),

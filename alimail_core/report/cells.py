@@ -45,7 +45,8 @@ def name_of(account: AccountReport) -> Markup:
 def verdict_of(account: AccountReport) -> Markup:
     """Write the answer for an account in its colour, which is never all that tells it."""
     verdict = account.verdict
-    disabled = "" if account.status.enabled else " (disabled)"
+    status = account.status
+    disabled = "" if status.enabled or status.state == "disabled" else " (disabled)"
     return tag("b", prose(verdict.text + disabled), class_=verdict.level)
 
 

@@ -41,6 +41,7 @@ _FAULTS = ("missing", "changed", "pending", "quarantined")
 
 _NO_FAULTS = ("altered", "moved", "merged")
 
+_ENABLE = "`alimail enable` lets it run; without it, what is left stays where it is."
 _RUN = "Run `alimail migrate`."
 _AGAIN = "Run `alimail migrate` again: it goes on where it was, and nothing is copied twice."
 _VERIFY = "Run `alimail verify --full`, and then `alimail report` again."
@@ -197,6 +198,10 @@ def _standing(status: AccountStatus) -> Verdict | None:
             return Verdict("warning", text, _RUN)
         case "running":
             return Verdict("note", f"under way, {left}", "Wait until the pass is over.")
+        case "disabled":
+            return Verdict(
+                "warning", f"disabled, {left}" if status.passes else "disabled, not begun", _ENABLE
+            )
         case "stopped" | "interrupted":
             return Verdict("warning", f"{status.state}, {left}", _AGAIN)
         case _:

@@ -11,6 +11,7 @@ from attrs import asdict, frozen
 from alimail_core.contract import Sink, Source
 from alimail_core.errors import (
     AlimailError,
+    Disabled,
     InDoubt,
     Interrupted,
     LeaseLost,
@@ -45,8 +46,8 @@ LONGEST_PAUSE = 300.0
 
 @frozen
 class PassSummary:
-    """How a pass ended. ``state``: ``"done"``, ``"problems"``, ``"stopped"``, ``"failed"``, or
-    ``"pending"``: a password is missing or refused.
+    """How a pass ended. ``state``: ``"done"``, ``"problems"``, ``"trial"``, ``"stopped"``, ``"disabled"``,
+    ``"failed"``, or ``"pending"``: a password is missing or refused.
     """
 
     account: str
@@ -146,7 +147,7 @@ def _until_settled(
         except (LeaseLost, LedgerError):
             raise
         except Interrupted as error:
-            return "stopped", error
+            return interrupted_state(error), error
         except (Transient, InDoubt) as error:
             if isinstance(error, Unreached) and not failures:
                 raise
@@ -161,7 +162,12 @@ def _until_settled(
         try:
             run.wait(_pause(run, failures, lost), str(lost))
         except Interrupted as error:
-            return "stopped", error
+            return interrupted_state(error), error
+
+
+def interrupted_state(error: Interrupted) -> str:
+    """Say as what a pass ended that was asked to: who is disabled by wish needs no second look."""
+    return "disabled" if isinstance(error, Disabled) else "stopped"
 
 
 def _pause(run: Run, failures: int, error: AlimailError) -> float:

@@ -9,7 +9,7 @@ from typing import Self
 from attrs import Factory, define, field, fields, frozen
 
 from alimail_core.contract import Sink, Source
-from alimail_core.errors import Denied, Interrupted, Refused
+from alimail_core.errors import Denied, Disabled, Interrupted, Refused
 from alimail_core.events import Event, Noted, Observer, ProblemFound, Waiting
 from alimail_core.folders.policy import FolderPolicy
 from alimail_core.ledger import Book, Row
@@ -122,7 +122,7 @@ class Run:
                 "stopped on request", signal=self.stop.signal, remedy="Run the same command again."
             )
         if not self.book.enabled():
-            raise Interrupted("the account was disabled", remedy="`alimail enable` lets it go on.")
+            raise Disabled("the account was disabled", remedy="`alimail enable` lets it go on.")
         limit = self.options.limit_octets
         if octets and limit is not None and self.book.total_octets() + octets > limit:
             raise Denied(
