@@ -158,10 +158,20 @@ def test_who_writes_or_switches_chooses_as_who_carries_does(
     assert "Nobody has to be asked" in run("letters", "-o", "letters", "--wave", "2")[1]
     assert run("letters", "-o", "letters", "--wave", "7")[0] == 2
     assert run("disable", "--wave", "2") == (0, "disabled: carl@old.example\n1 account\n")
-    assert run("disable", "anna", "--only", "bert@old.example")[0] == 2
     assert run("enable", "--only", "CARL@new.example") == (0, "enabled: carl@old.example\n1 account\n")
-    code, told = run("disable")
-    assert (code, "ALL for all of them" in told) == (2, True)
+    both = "disabled: carl@old.example\ndisabled: anna@old.example\n2 accounts\n"
+    assert run("disable", "anna@new.example", "carl@old.example") == (0, both)
+    assert run("disable", "anna@new.example", "--only", "carl@old.example") == (0, both)
+    assert run("disable", "--search", "Anna@", "--wave", "2")[0] == 2  # she is of no wave
+    assert run("enable", "--search", "Anna@") == (0, "enabled: anna@old.example\n1 account\n")
+    assert run("enable", "ALL")[1].count("enabled: ") == 3
+    for words, told in (
+        ([], "ALL for all of them"),
+        (["example"], "no account has the address example"),
+        (["ALL", "anna@old.example"], "said together"),
+    ):
+        code, out = run("disable", *words)
+        assert (code, told in out, "disabled: " in out) == (2, True, False)
 
 
 def test_the_next_step_is_told_for_the_same_accounts(

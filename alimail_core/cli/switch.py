@@ -9,23 +9,24 @@ from typing import Annotated
 import typer
 
 from alimail_core.cli import options
-from alimail_core.cli.carry import nobody
+from alimail_core.cli.carry import matching
 from alimail_core.cli.frame import Frame
 from alimail_core.cli.output import complain, count_text, say
 from alimail_core.errors import InputError
 
+ALL = "ALL"
+
 Who = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="TEXT", help="Accounts with this text in one of their two addresses; ALL for all."
-    ),
+    list[str] | None,
+    typer.Argument(metavar="ADDRESS", help="Whole addresses, source or target; ALL for all accounts."),
 ]
 
 
 def enable(
     context: typer.Context,
-    text: Who = None,
+    who: Who = None,
     config: options.Config = options.CONFIG,
+    search: options.Search = "",
     only: options.Only = None,
     wave: options.Wave = None,
 ) -> int:
@@ -33,52 +34,49 @@ def enable(
 
     \b
     Examples:
-      alimail enable anna@old.example
+      alimail enable anna@old.example bob@old.example
       alimail enable --wave 2
       alimail enable ALL
     """
-    return _switch(context, text, config, only, wave, on=True)
+    return _switch(context, config, [*(who or ()), *(only or ())], search, wave, on=True)
 
 
 def disable(
     context: typer.Context,
-    text: Who = None,
+    who: Who = None,
     config: options.Config = options.CONFIG,
+    search: options.Search = "",
     only: options.Only = None,
     wave: options.Wave = None,
 ) -> int:
     """Keep accounts from running. One that runs stops within seconds, between two batches, with nothing lost.
 
+    Each account is named. It is no fault of a run that some are disabled: its exit code is that of the others.
+
     \b
     Examples:
-      alimail disable anna@old.example
-      alimail disable @sales.example -c branch.toml
-      alimail disable --only ann@old.example --only bob@old.example
+      alimail disable anna@old.example bob@old.example
+      alimail disable --search @sales.example -c branch.toml
+      alimail disable ALL
     """
-    return _switch(context, text, config, only, wave, on=False)
+    return _switch(context, config, [*(who or ()), *(only or ())], search, wave, on=False)
 
 
 def _switch(
-    context: typer.Context,
-    text: str | None,
-    config: Path,
-    only: Sequence[str] | None,
-    wave: int | None,
-    *,
-    on: bool,
+    context: typer.Context, config: Path, addresses: Sequence[str], search: str, wave: int | None, *, on: bool
 ) -> int:
     from alimail_core import choice
 
-    if text is None and not only and wave is None:
-        raise InputError(
-            "which accounts?", remedy="Say TEXT, --only ADDRESS or --wave N; ALL for all of them."
-        )
+    if not addresses and not search and wave is None:
+        remedy = "Say ADDRESS, --search TEXT or --wave N; ALL for all of them."
+        raise InputError("which accounts?", remedy=remedy)
+    if ALL in addresses and len(addresses) > 1:
+        raise InputError(f"{ALL} and addresses are said together", remedy="Say one of them.")
     frame = Frame.of(context)
-    search = "" if text is None or text == "ALL" else text
-    with frame.migration(choice.some(frame.load(config), only, wave)) as migration:
+    spec = choice.some(frame.load(config), [each for each in addresses if each != ALL], wave)
+    matching(spec, search)  # refuses a text that nobody has
+    with frame.migration(spec) as migration:
         names = migration.enable(search) if on else migration.disable(search)
-    if not names:
-        raise nobody(search)
     say(*(f"{'enabled' if on else 'disabled'}: {name}" for name in names))
     complain(count_text(len(names), "account"))
     return 0
