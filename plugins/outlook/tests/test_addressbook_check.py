@@ -6,7 +6,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -156,27 +156,53 @@ def test_each_fault_of_ldap_is_told(
     assert last["level"] == "fault"
 
 
-def test_ldap_without_tls_is_told_no_password(check: Any) -> None:
-    """A server that refuses to begin TLS, or whoever plays it, learns nothing of the account."""
-    heard = b""
+@contextmanager
+def answering(answer: bytes) -> Iterator[tuple[str, bytearray]]:
+    """Play a server for LDAP without TLS that has one answer for everything; give its URL, and what it hears."""
+    heard = bytearray()
 
     def serve(listening: socket.socket) -> None:
-        nonlocal heard
         for _ in range(2):  # to see that somebody is there, and in earnest
-            with listening.accept()[0] as peer:
+            with listening.accept()[0] as peer, suppress(ConnectionError):  # who has heard enough hangs up
                 peer.settimeout(5)
                 while octets := peer.recv(4096):
-                    heard += octets
-                    # An extended response to message 1: unwillingToPerform (RFC 4511 §4.14.2).
-                    peer.sendall(bytes.fromhex("300c02010178070a01350400 0400"))
+                    heard.extend(octets)
+                    peer.sendall(answer)
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
         threading.Thread(target=serve, args=[listening], daemon=True).start()
-        code, told = check(colleague="anna", ldap=f"ldap://{HOST}:{listening.getsockname()[1]}/{BASE}")
+        yield f"ldap://{HOST}:{listening.getsockname()[1]}/{BASE}", heard
+
+
+def test_ldap_without_tls_is_told_no_password(check: Any) -> None:
+    """A server that refuses to begin TLS, or whoever plays it, learns nothing of the account."""
+    # An extended response to message 1: unwillingToPerform (RFC 4511 §4.14.2).
+    with answering(bytes.fromhex("300c02010178070a01350400 0400")) as (url, heard):
+        code, told = check(colleague="anna", ldap=url)
     assert (code, list(told)) == (3, ["LDAP: login"])
     assert b"1.3.6.1.4.1.1466.20037" in heard
     assert PASSWORD.encode() not in heard
     assert LOGIN.encode() not in heard
+
+
+def test_ldap_whose_tls_does_not_begin_is_told_no_password(
+    check: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the library has for a reason: it says so by its return value alone."""
+    monkeypatch.setattr("ldap3.Connection.start_tls", lambda _: False)
+    with answering(b"") as (url, heard):
+        code, told = check(colleague="anna", ldap=url)
+    assert (code, told["LDAP: login"]["text"][-17:]) == (3, "TLS did not begin")
+    assert not heard
+
+
+@pytest.mark.parametrize("answer", ["00" * 40, "30050201017f00", "300c02010161070a0900040004 00"])
+def test_what_is_broken_ldap_is_told(check: Any, answer: str) -> None:
+    """No length at all, an operation that there is not, a type in the place of another."""
+    with answering(bytes.fromhex(answer)) as (url, _):
+        code, told = check(colleague="anna", ldap=url)
+    assert code == 3
+    assert "does not speak LDAP" in told["LDAP: login"]["text"]
 
 
 def test_carddav_is_found_from_the_domain(check: Any, dav: Place, certificate: Certificate) -> None:

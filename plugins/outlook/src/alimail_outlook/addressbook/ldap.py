@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 import ldap3
 from attrs import define, field, frozen
-from ldap3.core.exceptions import LDAPException
+from ldap3.core.exceptions import LDAPException, LDAPStartTLSError
 from ldap3.utils.conv import escape_filter_chars
 
 from alimail_core import (
@@ -116,9 +116,9 @@ class Ldap(Directory):
         )
         try:
             session.open()
-            if not implicit:
-                session.start_tls()
-        except LDAPException as error:
+            if not (implicit or session.start_tls()):
+                raise LDAPStartTLSError("TLS did not begin")
+        except Exception as error:  # noqa: BLE001 - a broken answer makes ldap3 raise anything
             session.strategy.close()
             raise tls.fault or Denied(f"{self.where}: {_words(error)}", remedy="Use ldaps://.") from None
         return session
@@ -180,7 +180,7 @@ class Ldap(Directory):
         """Do one operation; its result is in ``_code``. Raises ``Transient`` where there is none."""
         try:
             getattr(self._session, operation)(*arguments, **named)
-        except LDAPException as error:
+        except Exception as error:  # noqa: BLE001 - a broken answer makes ldap3 raise anything
             remedy = "Try again; where it stays so, ask who runs the server."
             raise Transient(f"{self.where}: {_words(error)}", remedy=remedy) from None
 
@@ -241,4 +241,6 @@ def _person(attributes: dict[str, list[bytes]]) -> Person:
 
 
 def _words(error: Exception) -> str:
+    if not isinstance(error, LDAPException):
+        return f"what answers does not speak LDAP ({type(error).__name__})"
     return printable(" ".join(str(error).split())[:300]) or type(error).__name__
