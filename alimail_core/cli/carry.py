@@ -87,9 +87,13 @@ def matching(spec: MigrationSpec, search: str) -> list[AccountSpec]:
         if search.casefold() in f"{each.source_address}\n{each.target_address}".casefold()
     ]
     if search and not found:
-        text = f"no account has {search!r} in its addresses"
-        raise InputError(text, remedy="`alimail status` lists them.")
+        raise nobody(search)
     return found
+
+
+def nobody(search: str) -> InputError:
+    """Return what refuses a text that is in nobody's addresses."""
+    return InputError(f"no account has {search!r} in its addresses", remedy="`alimail status` lists them.")
 
 
 def ask_secrets(accounts: Sequence[AccountSpec], *, to_be_made: bool = False) -> None:
