@@ -315,12 +315,14 @@ class Credentials:
 Options = TypeVar("Options")
 
 
-def option(help: str, *, default: Any = ..., secret: bool = False) -> Any:
+def option(help: str, *, default: Any = ..., secret: bool = False, account: bool = False) -> Any:
     """Declare one field of an options class: its help text, and its default unless it must be given.
 
-    ``alimail plugins show NAME``, the reference and configuration errors are made from these.
+    ``alimail plugins show NAME``, the reference and configuration errors are made from these. ``account``: the value
+    is the ``Credentials.user`` of the one account that this option is for; where a configuration has no such account,
+    it is refused.
     """
-    metadata = {"help": help, "secret": secret}
+    metadata = {"help": help, "secret": secret, "account": account}
     return field(metadata=metadata) if default is ... else field(default=default, metadata=metadata)
 
 

@@ -91,6 +91,8 @@ def _option(field: attrs.Attribute[Any], type_: Any, reserved: Collection[str]) 
         return f"the option {field.name} has a name that the core uses itself"
     if field.metadata.get("secret") and not is_secret(type_):
         return f"the option {field.name} is secret, so its type must be Secret"
+    if field.metadata.get("account") and type_ not in (str, str | None):
+        return f"the option {field.name} names an account, so its type must be str"
     if not can_structure(type_):
         return f"the option {field.name} has a type that a configuration cannot give"
     return ""

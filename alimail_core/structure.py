@@ -99,6 +99,13 @@ def init_fields(options_class: type) -> list[attrs.Attribute[Any]]:
     return [attribute for attribute in attrs.fields(options_class) if attribute.init]
 
 
+def accounts_named(options: object) -> dict[str, str]:
+    """Return, by the key of each option that is for one account and given, the user that it names."""
+    fields = [each for each in init_fields(type(options)) if each.metadata.get("account")]
+    named = {(each.alias or each.name): getattr(options, each.name) for each in fields}
+    return {key: user for key, user in named.items() if user is not None}
+
+
 def can_structure(type_: Any) -> bool:
     """Tell whether an option of this type can be written in a configuration."""
     origin, arguments = typing.get_origin(type_), typing.get_args(type_)

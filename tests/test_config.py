@@ -328,6 +328,43 @@ def test_each_fault_has_its_line(line: str, instead: str, told: tuple[str, str])
     assert "S3cret" not in message
 
 
+@frozen
+class _Shared(_Server):
+    bearer: str | None = option("Who brings what belongs to nobody.", default=None, account=True)
+
+
+def test_an_option_for_an_account_that_is_not_there_is_refused() -> None:
+    """What one account brings for all would stay behind, unsaid; each system is asked for its own accounts."""
+    registry = Registry()
+    registry.register(_Plugin())
+
+    class Sharing:
+        @hookimpl
+        def alimail_sources(self) -> list[SourceKind[Any]]:
+            return [SourceKind("shared", "Another.", _Shared, _open)]
+
+    registry.register(Sharing())
+    branch = '[sources.Branch]\nkind = "shared"\nhost = "b"\nbearer = "{}"\nsecret = "env:C"\n[source]'
+    account = '[[account]]\nsource_address = "Hall@old"\ntarget_address = "h@new"\nsource_system = "branch"\n'
+
+    def text(bearer: str) -> str:
+        return SMALL.replace("[source]", branch.format(bearer)) + account
+
+    assert len(loads(text("hALL@old"), registry).accounts) == 2
+    for bearer, remedy in (
+        ("a@old", "give it a line in the roster"),  # which is of the other system
+        ("halls@old", "did you mean hall@old?"),
+    ):
+        with pytest.raises(InputError) as caught:
+            loads(text(bearer), registry)
+        (fault,) = caught.value.faults
+        assert (fault.where, fault.remedy) == ("alimail.toml:7", remedy)
+        assert fault.message == "bearer is the source user of no account"
+    with pytest.raises(InputError) as caught:  # the faulty row may be the one
+        loads(text("hall@old").replace("Hall@old", "Hall"), registry)
+    assert "bearer" not in str(caught.value.faults)
+
+
 def test_what_is_missing_altogether_is_told() -> None:
     """An empty file lacks three tables; without a roster or a table there is no account."""
     assert [message for _, message in _faults("")] == [

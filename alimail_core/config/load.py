@@ -6,6 +6,7 @@ the plug-in that their ``kind`` names. Nothing is touched but these files: no se
 
 from __future__ import annotations
 
+import difflib
 import functools
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -47,7 +48,7 @@ from alimail_core.sheets.roster import (
     shared,
 )
 from alimail_core.spec import AccountSpec, Endpoint, MigrationSpec, ProvisionSpec
-from alimail_core.structure import KeyPath, Misfits, did_you_mean, structure
+from alimail_core.structure import KeyPath, Misfits, accounts_named, did_you_mean, structure
 from alimail_core.text import printable
 from alimail_core.units import parse_duration
 
@@ -347,6 +348,8 @@ class _Reading:
             if source is not None and target is not None:
                 made.append((row, self.account_spec(row, source, target, executor, common)))
         self.tell_same_mailboxes(made)
+        if not self.faults and not self.roster_faults:  # a faulty row may be the one that is looked for
+            self.tell_absent(made, filter(None, sources.values()))
         return tuple(account for _, account in made)
 
     def source_of(self, row: RosterRow, sources: Mapping[str, _End | None]) -> _End | None:
@@ -374,6 +377,18 @@ class _Reading:
                 )
                 remedy = "give each target a user of its own, or the same address where it is one mailbox"
                 self.roster_faults.append(Fault(row.at("target address"), message, remedy))
+
+    def tell_absent(self, accounts: Iterable[tuple[RosterRow, AccountSpec]], sources: Iterable[_End]) -> None:
+        """Refuse an option for an account that its system does not have: what it alone brings would stay, unsaid."""
+        known = list(accounts)
+        for end in sources:
+            table = ("sources", end.name) if end.name else ("source",)
+            users = {account.source_user.casefold() for _, account in known if account.source is end.endpoint}
+            for name, user in accounts_named(end.endpoint.options).items():
+                if user.casefold() not in users:
+                    near = difflib.get_close_matches(user.casefold(), users, n=1, cutoff=0.8)
+                    remedy = f"did you mean {printable(near[0])}?" if near else "give it a line in the roster"
+                    self.fault((*table, name), f"{name} is the source user of no account", remedy)
 
     def account_spec(
         self,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from alimail_core import Registry, loads
+from alimail_core import InputError, Registry, loads
 from alimail_core.cli import main
 from alimail_ews.admin.prepare import files, wishes
 from alimail_ews.options import EwsOptions
@@ -86,7 +86,15 @@ def test_its_configuration_is_one(tmp_path: Path) -> None:
     assert isinstance(options, EwsOptions)
     assert options.url == "https://mail.old.example/EWS/Exchange.asmx"
     assert options.master_user == "OLD\\superman"
-    spec = loads(text.replace("[source]\n", public), registry, path=tmp_path / "alimail.toml")
+    text = text.replace("[source]\n", public)
+    with pytest.raises(InputError) as caught:
+        loads(text, registry, path=tmp_path / "alimail.toml")
+    assert [each.message for each in caught.value.faults] == [
+        "public_folder_account is the source user of no account"
+    ]
+    with (tmp_path / "accounts.csv").open("a") as roster:
+        print(*re.findall(r"in the roster the line `(\S+)`", GUIDE), file=roster)
+    spec = loads(text, registry, path=tmp_path / "alimail.toml")
     options = spec.accounts[0].source.options
     assert isinstance(options, EwsOptions)
     assert options.brings_public_folders("superman@old.example")

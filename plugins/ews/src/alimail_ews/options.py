@@ -52,8 +52,9 @@ class EwsOptions(ServerOptions):
     )
     public_folder_account: str | None = option(
         "Who brings the public folders: the account with this address, in whose target they then stand, and with "
-        "whose rights they are read.",
+        "whose rights they are read. The roster must have it.",
         default=None,
+        account=True,
     )
 
     def __attrs_post_init__(self) -> None:
