@@ -162,12 +162,13 @@ def answering(answer: bytes) -> Iterator[tuple[str, bytearray]]:
     heard = bytearray()
 
     def serve(listening: socket.socket) -> None:
-        for _ in range(2):  # to see that somebody is there, and in earnest
-            with listening.accept()[0] as peer, suppress(ConnectionError):  # who has heard enough hangs up
-                peer.settimeout(5)
-                while octets := peer.recv(4096):
-                    heard.extend(octets)
-                    peer.sendall(answer)
+        with suppress(OSError):  # who has heard enough hangs up, and then the test is over
+            for _ in range(2):  # to see that somebody is there, and in earnest
+                with listening.accept()[0] as peer:
+                    peer.settimeout(5)
+                    while octets := peer.recv(4096):
+                        heard.extend(octets)
+                        peer.sendall(answer)
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
         threading.Thread(target=serve, args=[listening], daemon=True).start()
@@ -196,9 +197,9 @@ def test_ldap_whose_tls_does_not_begin_is_told_no_password(
     assert not heard
 
 
-@pytest.mark.parametrize("answer", ["00" * 40, "30050201017f00", "300c02010161070a0900040004 00"])
+@pytest.mark.parametrize("answer", ["30050201017f00", "300c02010161070a0900040004 00"])
 def test_what_is_broken_ldap_is_told(check: Any, answer: str) -> None:
-    """No length at all, an operation that there is not, a type in the place of another."""
+    """An operation that there is not, and a type in the place of another."""
     with answering(bytes.fromhex(answer)) as (url, _):
         code, told = check(colleague="anna", ldap=url)
     assert code == 3
