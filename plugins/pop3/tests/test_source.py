@@ -113,6 +113,18 @@ def test_a_refused_message_is_asked_for_again_in_a_new_session() -> None:
     assert len(server.commands(b"PASS")) == 2
 
 
+@pytest.mark.parametrize("sizes", [None, GUESSED])
+def test_a_message_that_comes_empty_is_unreadable(sizes: list[int] | None) -> None:
+    """It has a size, so it was not opened: no empty message is carried for it. One without a size is."""
+    empty = dict.fromkeys([b"RETR 3", b"TOP 3 "], b"+OK\r\n.\r\n")
+    with CannedServer(MAILS, empty, sizes=sizes) as server, opened(server) as source:
+        answers = got(source)
+    assert [key for key, answer in answers.items() if isinstance(answer, Unreadable)] == ["uidl/id2"]
+    with CannedServer([b""], sizes=[0]) as server, opened(server) as source:
+        [answer] = got(source).values()
+    assert isinstance(answer, Message)
+
+
 def test_a_message_that_is_gone_is_told_so_by_a_new_session() -> None:
     """A session sees the maildrop as it was at login, so only another one can tell."""
     with CannedServer(MAILS) as server, opened(server) as source:

@@ -147,7 +147,7 @@ class Pop3Source(Source):
     def _given(
         self, folder: Folder, here: Sequence[_Asked], *, top: bool = False
     ) -> Generator[Message, None, list[_Asked]]:
-        """Give what one command gives; return what it refuses, or gives in another size than TOP must."""
+        """Give what one command gives; return what it refuses, or gives empty or in another size than TOP must."""
         maildrop, left = self._listed(), []
         wanted = [(number, maildrop.sizes[number]) for _, number in here]
         for asked, answer in zip(here, self.connection.retrieve(wanted, top=top), strict=True):
@@ -155,7 +155,7 @@ class Pop3Source(Source):
             if isinstance(answer, Answer):
                 refused(answer, self.connection)
                 left.append(asked)
-            elif top and not has_size(answer, size):
+            elif _is_empty(answer, maildrop.sizes[asked[1]]) or (top and not has_size(answer, size)):
                 left.append(asked)
             else:
                 yield self._message(folder, asked[0].key, without_added_end(answer, size))
@@ -167,6 +167,8 @@ class Pop3Source(Source):
         (answer,) = self.connection.retrieve([(number, maildrop.sizes[number])])
         if isinstance(answer, Answer):
             return Unreadable(folder.path, entry.key, refused(answer, self.connection).message)
+        if _is_empty(answer, maildrop.sizes[number]):
+            return Unreadable(folder.path, entry.key, "the server gave no content")
         return self._message(folder, entry.key, without_added_end(answer, maildrop.size(entry.key)))
 
     def _message(self, folder: Folder, key: str, octets: bytes) -> Message:
@@ -198,6 +200,14 @@ def _pages(folder: Folder, maildrop: Maildrop) -> Iterator[Changes]:
         yield Changes(folder, EPOCH, page, complete=True, cursor=None if left else {})
         if not left:
             return
+
+
+def _is_empty(octets: bytes, size: int | None) -> bool:
+    """Tell whether a message that has a size came without anything, as from a server that cannot open it.
+
+    Two octets may be a line end that a server counts and does not give.
+    """
+    return not octets and size is not None and size > len(b"\r\n")
 
 
 def _differs(one: int | None, other: int | None) -> bool:
