@@ -205,8 +205,11 @@ def _connect(options: ServerOptions) -> socket.socket:
     host, port = options.address
     try:
         sock = socket.create_connection((host, port), options.timeout)
-    except OSError as error:
-        if isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME:
+    except (OSError, UnicodeError) as error:
+        # Two dots in a row, and what else no name can have, the system is not even asked for.
+        if isinstance(error, UnicodeError) or (
+            isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME
+        ):
             raise Denied(
                 f"there is no server of the name {host}",
                 remedy="Check its spelling, and that this machine can look it up.",

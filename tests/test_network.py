@@ -213,6 +213,14 @@ def test_tls_that_is_not_trusted_or_too_old_is_tls(tmp_path: Path) -> None:
             assert type(caught.value) is Denied
 
 
+@pytest.mark.parametrize("host", ["mail..old.example", ".old.example", f"{'x' * 64}.example"])
+def test_a_name_that_no_server_can_have_is_told(host: str) -> None:
+    """Python refuses to look it up, by an error that is none of the network."""
+    with pytest.raises(Denied, match="no server of the name") as caught:
+        dial(Options(host, port=1))
+    assert "spelling" in caught.value.remedy
+
+
 def test_a_port_that_is_closed_is_a_certain_answer() -> None:
     """Nobody listens: that is told by the system, and not only a silence."""
     with Speaks(b"") as server:
