@@ -14,11 +14,8 @@ from alimail_ews.session import Session
 _SHOWN: Final = 5
 
 
-def remarks_of(session: Session, folders: Folders, *, public: bool) -> Iterator[Remark]:
-    """Tell what the server is, how it was got into, how the connection is protected, and what is left behind.
-
-    ``public``: the public folders come with this account.
-    """
+def remarks_of(session: Session, folders: Folders) -> Iterator[Remark]:
+    """Tell what the server is, how it was got into, how the connection is protected, and what is left behind."""
     options, build = session.options, session.server.build
     yield Remark("ok", f"{product(build)}, build {build or 'not told'}, EWS as {session.version}")
     yield Remark("ok", f"logged in by {session.auth}, {_access(session)}")
@@ -26,16 +23,9 @@ def remarks_of(session: Session, folders: Folders, *, public: bool) -> Iterator[
         yield Remark("warning", "this is Exchange Online", ONLINE_REMEDY)
     with dial(options) as sock:
         yield tls_remark(sock if options.tls != "none" else None)  # type: ignore[arg-type]
-    if public:
+    if folders.public:
         where = options.public_folder or ""
         yield Remark("ok", f"brings the public folders: {len(folders.public):,} beneath {where}")
-    elif options.public_folder is not None:
-        # Of each account: nobody else would say so where the name is a slip, and no account is meant by it.
-        yield Remark(
-            "note",
-            f"the public folders do not come with this account, but with {options.public_folder_account}",
-            "See that one account says that it brings them: it logs in, or is opened, by this very address.",
-        )
     left = sorted(folders.left_behind, key=lambda each: -each.items)
     if left:
         names = ", ".join(f"{'/'.join(each.path)} ({each.items})" for each in left[:_SHOWN])

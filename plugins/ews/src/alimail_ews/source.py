@@ -96,7 +96,7 @@ class EwsSource(Source):
 
     def remarks(self) -> Iterable[Remark]:
         """Tell what the server is, how one got in, and what stays."""
-        return remarks_of(self.session, self._list(), public=self._public)
+        return remarks_of(self.session, self._list())
 
     def left_behind(self) -> Iterable[LeftBehind]:
         """Name calendars, contacts, tasks and the like that hold something, and folders of mail with such items."""
