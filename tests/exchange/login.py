@@ -1,16 +1,20 @@
-"""The ways in: NTLM for real, Basic, and tokens; which of them a server offers, and what it says when it refuses."""
+"""The ways in: NTLM and Kerberos for real, Basic, tokens; which a server offers, and what it says when it refuses."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
-from attrs import define, field
+from attrs import define, evolve, field
 
-from tests.exchange.ntlm import Handshake, NotProven
+from tests.exchange.ntlm import Handshake, NotProven, channel_bindings
 from tests.exchange.organisation import Account, Organisation
 from tests.exchange.soap import Answer
 from tests.exchange.wire import HttpRequest, Session
+
+_NTLM = base64.b64encode(b"NTLMSSP").decode()[:8]
+"""How a token of NTLM begins."""
 
 
 @define(eq=False)
@@ -19,13 +23,19 @@ class Door:
 
     organisation: Organisation
     schemes: Sequence[str] = ("NTLM", "Basic")
-    """What is offered, best first: ``Negotiate`` (with NTLM inside: no Kerberos), ``NTLM``, ``Basic``, ``Bearer``."""
+    """What is offered, best first: ``Negotiate`` (NTLM, Kerberos by ``keytab``), ``NTLM``, ``Basic``, ``Bearer``."""
+    keytab: Path | None = None
+    """The keys of the services for which tickets are taken."""
+    prove: Callable[[bytes], bytes] = bytes
+    """Makes what is sent as the server's proof to one with a ticket, of what it should be; nothing where empty."""
     tokens: Mapping[str, str] = field(factory=dict, repr=False)
     """OAuth access token -> login."""
     extended_protection: bool = False
-    """NTLM over TLS must be bound to the server's certificate, as Exchange 2019 and SE want it by default."""
+    """A login over TLS must be bound to the server's certificate, as Exchange 2019 and SE want it by default."""
     handshakes: int = 0
     """How many NTLM handshakes were begun: what MaxConcurrentApi is about."""
+    refusals: int = 0
+    """How many requests were answered with 401."""
 
     def enter(self, request: HttpRequest, session: Session) -> Account | Answer:
         """Return who it is, or what to say instead."""
@@ -35,6 +45,8 @@ class Door:
         offered = {name.lower() for name in self.schemes}
         if scheme.lower() not in offered:
             return self.refuse()
+        if scheme.lower() == "negotiate" and self.keytab is not None and not token.startswith(_NTLM):
+            return self._kerberos(token, self.keytab, session)
         if scheme.lower() in ("ntlm", "negotiate"):
             return self._ntlm(scheme, token, session)
         if scheme.lower() == "bearer":
@@ -43,6 +55,7 @@ class Door:
 
     def refuse(self, *challenges: str) -> Answer:
         """Return a 401 with the ways that are offered, or with one handshake's next token."""
+        self.refusals += 1
         return Answer(
             401,
             b"",
@@ -70,7 +83,9 @@ class Door:
                     self.organisation.netbios,
                     self.organisation.domain,
                     self._password,
-                    session.bindings if self.extended_protection else None,
+                    channel_bindings(session.end_point)
+                    if self.extended_protection and session.end_point
+                    else None,
                 )
                 challenge = session.handshake.challenge(octets)
                 return self.refuse(f"{scheme} {base64.b64encode(challenge).decode()}")
@@ -80,6 +95,24 @@ class Door:
             session.handshake = session.login = None
             return self.refuse()
         return self._known(session) or self.refuse()
+
+    def _kerberos(self, token: str, keytab: Path, session: Session) -> Account | Answer:
+        from tests.exchange.negotiate import accept  # only who asks for it needs the GSSAPI
+
+        session.login = None
+        try:
+            bound_to = session.end_point if self.extended_protection else None
+            session.login, session.proof = accept(base64.b64decode(token, validate=True), keytab, bound_to)
+        except (ValueError, NotProven):
+            return self.refuse()
+        return self._known(session) or self.refuse()
+
+    def proven(self, answer: Answer, proof: bytes) -> Answer:
+        """Put the server's own proof into an answer."""
+        if not (shown := self.prove(proof)):
+            return answer
+        told = ("WWW-Authenticate", f"Negotiate {base64.b64encode(shown).decode()}")
+        return evolve(answer, many=(*answer.many, told))
 
     def _password(self, user: str, domain: str) -> str | None:
         account = self.organisation.account(f"{domain}\\{user}" if domain and "@" not in user else user)

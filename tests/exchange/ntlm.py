@@ -86,9 +86,13 @@ class Handshake:
         return f"{domain_name}\\{user_name}" if domain_name else user_name
 
 
-def channel_bindings(certificate: bytes) -> bytes:
-    """Return what a client must bind its proof to (RFC 5929 §4): ``certificate`` is the server's, DER, of SHA-256."""
-    told = b"tls-server-end-point:" + hashlib.sha256(certificate).digest()
+def end_point(certificate: bytes) -> bytes:
+    """Return what names a TLS server (RFC 5929 §4) by its certificate, DER, which is signed by way of SHA-256."""
+    return b"tls-server-end-point:" + hashlib.sha256(certificate).digest()
+
+
+def channel_bindings(told: bytes) -> bytes:
+    """Return what a client must bind its proof to: the digest of a structure that has the server's ``end_point``."""
     return hashlib.md5(b"\0" * 16 + struct.pack("<I", len(told)) + told).digest()
 
 

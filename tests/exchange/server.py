@@ -37,7 +37,7 @@ from tests.exchange.affinity import Affinity
 from tests.exchange.calls import Call, Habits
 from tests.exchange.faults import Delivery, Fault, Faults, InMessages, Instead
 from tests.exchange.login import Door
-from tests.exchange.ntlm import channel_bindings
+from tests.exchange.ntlm import end_point
 from tests.exchange.operations import perform
 from tests.exchange.organisation import Account, Organisation
 from tests.exchange.soap import (
@@ -90,7 +90,7 @@ class ExchangeServer:
     connections: int = field(default=0, init=False)
     most_connections: int = field(default=0, init=False)
     certificate: Certificate = field(init=False)
-    _bindings: bytes | None = field(default=None, init=False)
+    _end_point: bytes | None = field(default=None, init=False)
     _folder: Path = field(init=False)
     _listener: socket.socket = field(init=False)
     _over: threading.Event = field(factory=threading.Event, init=False)
@@ -113,7 +113,7 @@ class ExchangeServer:
             self.certificate = make_certificate(self._folder, f"autodiscover.{self.organisation.domain}")
             context = self.certificate.context()
             shown = ssl.PEM_cert_to_DER_cert(self.certificate.file.read_text())
-            self._bindings = channel_bindings(shown)
+            self._end_point = end_point(shown)
         self._listener = socket.create_server((HOST, self.port), backlog=128)
         self.port = self._listener.getsockname()[1]
         self._run(self._accept, context)
@@ -177,7 +177,7 @@ class ExchangeServer:
             self.connections += 1
             self.most_connections = max(self.most_connections, self.connections)
         try:
-            Connection(sock, Session(self._bindings), self._respond, self, self._over).serve()
+            Connection(sock, Session(self._end_point), self._respond, self, self._over).serve()
         finally:
             with self._lock:
                 self._sockets.discard(sock)
@@ -210,6 +210,11 @@ class ExchangeServer:
     # -- what it answers
 
     def _respond(self, request: HttpRequest, session: Session) -> tuple[Answer, Delivery | None]:
+        answer, delivery = self._entered(request, session)
+        proof, session.proof = session.proof, None
+        return answer if proof is None else self.door.proven(answer, proof), delivery
+
+    def _entered(self, request: HttpRequest, session: Session) -> tuple[Answer, Delivery | None]:
         path = urlsplit(request.path).path.lower()
         if self.habits.posts_only and path == EWS and request.method != "POST":
             return Answer(405, b"", content_type="text/html"), None

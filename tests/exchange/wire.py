@@ -35,10 +35,12 @@ class HttpRequest:
 class Session:
     """What the server knows of one connection: NTLM proves a connection, not a request."""
 
-    bindings: bytes | None = None
-    """With TLS: what NTLM can be bound to."""
+    end_point: bytes | None = None
+    """With TLS: what a login can be bound to."""
     handshake: Handshake | None = None
     login: str | None = None
+    proof: bytes | None = None
+    """What the next answer brings, so that the client can tell that it is the right server."""
 
 
 Respond = Callable[[HttpRequest, Session], tuple[Answer, Delivery | None]]

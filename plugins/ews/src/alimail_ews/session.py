@@ -18,7 +18,7 @@ from attrs import frozen
 from exchangelib.configuration import Configuration
 from exchangelib.credentials import Credentials as ExchangeCredentials
 from exchangelib.protocol import BaseProtocol
-from exchangelib.transport import AUTH_TYPE_MAP, GSSAPI, NOAUTH, NTLM
+from exchangelib.transport import NOAUTH, NTLM
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase, HTTPBasicAuth
 
@@ -45,6 +45,7 @@ from alimail_ews.grades import (
     grade_status,
     saying_of,
 )
+from alimail_ews.kerberos import REFUSED_REMEDY, Ticket
 from alimail_ews.options import EwsOptions
 from alimail_ews.soap import VERSIONS, Who, distinguished, envelope, get_folders
 
@@ -120,6 +121,7 @@ class _Bearer(AuthBase):  # type: ignore[misc]
 def _protocol(options: EwsOptions, user: str, password: str, auth: str) -> BaseProtocol:
     """Make what opens connections and holds them, a class of its own for each server's TLS settings."""
     context = None if options.tls == "none" else tls_context(options)
+    ticket = Ticket.of(options) if auth == "kerberos" else None
 
     class Connections(BaseProtocol):  # type: ignore[misc]
         HTTP_ADAPTER_CLS = staticmethod(lambda **more: _Verified(context, **more))
@@ -130,17 +132,18 @@ def _protocol(options: EwsOptions, user: str, password: str, auth: str) -> BaseP
             session.trust_env = False
             if auth == "oauth":
                 session.auth = _Bearer(password)
+            elif auth == "kerberos":
+                session.auth = ticket
             elif auth == "basic":
                 # In UTF-8, as browsers have it and servers may ask for (RFC 7617 §2.1): requests takes Latin-1.
                 session.auth = HTTPBasicAuth(user.encode(), password.encode())
             return session
 
-    kinds = {"ntlm": NTLM, "kerberos": GSSAPI}
     secret = ExchangeCredentials(user, password) if auth == "ntlm" else None
     configuration = Configuration(
         secret,
         service_endpoint=options.url,
-        auth_type=kinds.get(auth, NOAUTH),
+        auth_type=NTLM if auth == "ntlm" else NOAUTH,
         max_connections=options.connections,
     )
     return Connections(configuration)
@@ -185,8 +188,6 @@ class Session:
                 f"the password would go to {options.host} without encryption",
                 remedy="Use tls = implicit; or say allow_plaintext_login = true as well.",
             )
-        if options.auth == "kerberos" and GSSAPI not in AUTH_TYPE_MAP:
-            raise Denied("Kerberos is not installed here", remedy='pip install "exchangelib[kerberos]"')
         auth = options.auth if options.auth != "auto" else _offered(options)
         login = hashlib.sha256("\0".join((options.url, auth, user, password)).encode()).digest()
         return cls(options, who, auth, _protocol(options, user, password, auth), login)
@@ -279,7 +280,8 @@ class Session:
         failures = _let_in.get(self._login, _PATIENCE) + 1
         if failures > _PATIENCE:
             _let_in.pop(self._login, None)
-            return LoginDenied("the server refused the login (HTTP 401)", remedy=LOGIN_REMEDY)
+            remedy = REFUSED_REMEDY if self.auth == "kerberos" else LOGIN_REMEDY
+            return LoginDenied("the server refused the login (HTTP 401)", remedy=remedy)
         _let_in[self._login] = failures
         return Throttled(
             "the server refused a login that it had taken before (HTTP 401)", remedy=NETLOGON_REMEDY
@@ -357,6 +359,8 @@ def _exchange(
             allow_redirects=False,
             timeout=options.timeout,
         )
+    except AlimailError:  # no ticket
+        raise
     except requests.RequestException as error:
         if not isinstance(error, requests.Timeout):
             dial(

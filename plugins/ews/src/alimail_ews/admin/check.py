@@ -26,7 +26,7 @@ from alimail_core import (
     Throttled,
     Transient,
 )
-from alimail_ews import soap
+from alimail_ews import kerberos, soap
 from alimail_ews.admin import autodiscover, certificate
 from alimail_ews.admin.asking import asked_openly, keys_in, octets_of
 from alimail_ews.answers import Node
@@ -217,7 +217,7 @@ class Check:
                 text = self._logged_in(way)
             except AlimailError as error:
                 if way == "kerberos" and wanted != "kerberos":
-                    yield Remark("note", "Kerberos is offered, and there is no ticket here; it is not needed")
+                    yield Remark("note", f"Kerberos is offered, and not needed: {error}", error.remedy)
                 else:
                     refused.append(error)
                     yield Remark("warning", f"{way}: {error}")
@@ -250,7 +250,8 @@ class Check:
         finally:
             session.close()
         own = "" if code not in _NO_MAILBOX_OF_ITS_OWN else ", which has no mailbox of its own"
-        return f"{way} as {self.wish.user}{own}"
+        user = kerberos.principal() if way == "kerberos" else self.wish.user
+        return f"{way} as {user}{own}"
 
     def _product(self) -> Iterator[Remark]:
         build = self.facts.build
