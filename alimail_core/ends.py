@@ -148,11 +148,11 @@ class Ends:
     def _asks_nobody(self) -> bool:
         return self.account.source_secret.leaves_process and self.account.target_secret.leaves_process
 
-    def source_alone(self) -> Source:
-        """Open the source, where the sink is not wanted; its errors do not say which side it is."""
+    def source_alone(self, side: str = "") -> Source:
+        """Open the source, where the sink is not wanted; its errors say which side it is where that is given."""
         self.account.source_secret.require()
         self.governor.take([self._of_source])
-        return self._open_source("")
+        return self._open_source(side)
 
     def spare_source(self, keep: int) -> Source | None:
         """Open the source where its server bears so many connections more besides; else ``None``, at once."""

@@ -161,7 +161,7 @@ def _opened(ends: Ends, stack: ExitStack) -> tuple[Source, Sink | None]:
     """Open both ends; of the sink ``None`` where its mailbox is still to be made, as far as that can be seen."""
     target = ends.account.target_secret
     if target.is_made and target.check() is not None:
-        return stack.enter_context(ends.source_alone()), None
+        return stack.enter_context(ends.source_alone("source")), None
     source = stack.enter_context(ends.source())
     try:
         return source, stack.enter_context(ends.sink())

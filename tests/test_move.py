@@ -255,6 +255,16 @@ def test_folders_of_mailboxes_that_are_still_to_be_made_are_planned(
     assert office.countdown.operations.count("sink") == 1, "Bert's password is given, and tried"
 
 
+def test_a_plan_says_that_it_is_the_old_mailbox_that_lets_nobody_in(
+    registry: Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where the new one is not asked, since it is still to be made."""
+    Path("roster.csv").write_text("source,source password,target\nanna@old.example,wrong,anna@new.example\n")
+    assert main(["plan", "--json"], registry, FakeClock()) == 3
+    (account,) = json.loads(capsys.readouterr().out)["accounts"]
+    assert account["remarks"][0]["text"].startswith("source")
+
+
 def test_new_mailboxes_may_open_late(
     registry: Registry, office: Office, capsys: pytest.CaptureFixture[str]
 ) -> None:
