@@ -147,9 +147,7 @@ def test_an_exchange_server_moves_through_a_refusal_and_a_kill(tmp_path: Path) -
 def test_outlook_s_plug_in_is_refused_installed_repaired_and_rolled_out(tmp_path: Path) -> None:
     """All of it under Wine and in Chromium; sixty machines instead of five hundred is all that is small about it."""
     folder = tmp_path / "run"
-    command = [sys.executable, "-m", "tools.demo.outlook", "--small", "--folder", str(folder)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = play("tools.demo.outlook", folder)
     told, _, promised = done.stdout.partition("As it was promised, each command by its exit code:\n")
     forged, _, rest = told.partition("--exe plugin.exe")
     assert "changed after that" in done.stderr
