@@ -116,6 +116,7 @@ def make_checklist(
         *_carried(statuses, now),
         *(step for name in new for step in _changed(seen[name], now)),
         *(_left(seen[name]) for name in old[:SHOWN]),
+        *_not_looked_at(old[SHOWN:]),
         _delta(list(seen.values())),
         _proven(here),
         _ended(statuses),
@@ -149,6 +150,8 @@ def _carried(accounts: Sequence[AccountStatus], now: datetime) -> Iterator[Step]
     behind = [each for each in accounts if each.state not in ("done", "problems") or each.pending_messages]
     if behind or not accounts:
         text = f"{len(behind):,} of {len(accounts):,} accounts are not in sync: {_named(behind)}"
+        running = sum(each.state == "running" for each in behind)
+        text += f"; of {running:,} a pass is under way, ask again after it" if running else ""
         yield Step(False, text, "`alimail status` tells why; `alimail migrate` goes on.")
     else:
         yield Step(True, f"all {len(accounts):,} accounts are in sync as of their last pass")
@@ -185,7 +188,11 @@ def _changed(seen: Exchangers, now: datetime) -> Iterator[Step]:
         remedy = f"Lower it to {LOW} s; lowered now, it is low everywhere by {earliest:%Y-%m-%d %H:%M} UTC."
         yield Step(kept <= LOW, text, remedy)
     text = f"point the MX of {seen.domain}, and its people's clients, to the new system"
-    yield Step(False, text, "Where the hosts above are the new system's already, this is done.")
+    remedy = (
+        "Where the hosts above are the new system's already, this is done. Before, let the domain's SPF record (TXT) "
+        "name the new system as well: else others may refuse what is sent from there."
+    )
+    yield Step(False, text, remedy)
 
 
 def _left(seen: Exchangers) -> Step:
@@ -201,6 +208,14 @@ def _left(seen: Exchangers) -> Step:
         "old system forward; else people have to tell their new addresses."
     )
     return Step(False, f"mail to the old addresses of {seen.domain}: {told}", remedy)
+
+
+def _not_looked_at(domains: Sequence[str]) -> Iterator[Step]:
+    """Tell of domains that only old addresses have beyond those that are looked at."""
+    if domains:
+        more = ", …" if len(domains) > SHOWN else ""
+        text = f"mail to the old addresses of {len(domains):,} further domains: {', '.join(domains[:SHOWN])}{more}"
+        yield Step(False, text, "They were not looked at: see where their MX records lead.")
 
 
 def _delta(domains: Sequence[Exchangers]) -> Step:

@@ -61,7 +61,8 @@ class _Turn:
         self.due = now + max(every, min(every * 2.0 ** min(self.failures, 16), LONGEST))
         brought = summary.copied or summary.adopted
         self.vain = 0 if brought else self.vain + self.heard
-        self.heard, self.may_listen = False, not (self.failures or self.is_deaf)
+        idle = self.failures or self.is_deaf or summary.state == "disabled"
+        self.heard, self.may_listen = False, not idle
 
     def listened(self, heard: Heard) -> None:
         """Take in how listening ended; news make the account due."""

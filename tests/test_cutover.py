@@ -149,6 +149,25 @@ def test_what_is_behind_is_named_with_what_to_do() -> None:
     assert "2026-01-03 12:00" in steps[3].remedy
 
 
+def test_what_is_not_looked_at_is_told() -> None:
+    """Of many old domains ten are asked for and the rest named; an account under way is told as such."""
+    many = [
+        evolve(status(f"a{number}"), source_address=f"a{number}@old{number}.example") for number in range(13)
+    ]
+    asked: list[str] = []
+
+    def look(name: str) -> Exchangers:
+        asked.append(name)
+        return seen(name)
+
+    steps = checklist_of(*many, status("bert", state="running"), look=look).steps
+    assert len(asked) == 11
+    assert "of 1 a pass is under way" in steps[0].text
+    [rest] = [step for step in steps if "further domains" in step.text]
+    assert "4 further domains: old10.example, old11.example, old12.example, old.example" in rest.text
+    assert not rest.done
+
+
 def test_disabled_accounts_are_the_end() -> None:
     """When all accounts are disabled, the last step is done."""
     assert checklist_of(status("anna", enabled=False)).steps[-1].done

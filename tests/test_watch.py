@@ -228,12 +228,14 @@ def test_news_that_bring_nothing_make_the_next_news_wait() -> None:
 
 
 def test_who_fails_is_not_listened_to() -> None:
-    """An account that is tried ever more rarely is not connected to in between."""
+    """An account that is tried ever more rarely, or not at all, is not connected to in between."""
     turn = _Turn(account("anna"))
     turn.ended(PassSummary("anna", 1, "failed"), 300.0, 0.0)
     assert not turn.may_listen
     turn.ended(PassSummary("anna", 2, "done"), 300.0, 0.0)
     assert turn.may_listen
+    turn.ended(PassSummary("anna", 3, "disabled"), 300.0, 0.0)
+    assert (turn.may_listen, turn.due) == (False, 300.0)
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("5m", 300), ("1.5h", 5_400), ("1d", 86_400)])
@@ -298,8 +300,9 @@ def test_a_watch_that_was_killed_goes_on_when_started_again(
         os.kill(process.pid, signal.SIGTERM)
         output, errors = process.communicate(timeout=60)
         assert (process.returncode, there()) == (143, 22), errors
+        assert output.startswith("watching 1 account; Ctrl-C stops")
+        assert "`alimail watch --every=1s` goes on" in errors
         assert "1 copied" in output
-        assert "`alimail watch` goes on" in errors
 
 
 @pytest.mark.server

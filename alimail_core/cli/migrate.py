@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
-from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -98,7 +95,7 @@ def migrate(
     )
     code = summary.exit_code
     if code > 128 or not quiet:
-        said = _said(config, search, only or (), wave)
+        said = options.said(config, search, only or (), wave)
         ran = any(each.state != "disabled" for each in summary.accounts)
         next_step = _next_step(code, said, trial) if ran else "All of them are disabled; nothing was moved."
         say(next_step, stream=sys.stderr if code > 128 else None)
@@ -139,15 +136,6 @@ def _ask(frame: Frame, spec: MigrationSpec, search: str, trial: int | None) -> d
         plan.source_address: {each.source: (each.messages, each.octets) for each in plan.folders}
         for plan in plans
     }
-
-
-def _said(config: Path, search: str, only: Iterable[str], wave: int | None) -> str:
-    """Return the words that said which migration, and which of its accounts; each verb takes them."""
-    words = [] if config == options.CONFIG else ["-c", str(config)]
-    words += [f"--search={search}"] if search else []
-    words += [f"--only={address}" for address in only]
-    words += [] if wave is None else [f"--wave={wave}"]
-    return "".join(f" {shlex.quote(word)}" for word in words)
 
 
 def _next_step(code: int, given: str, trial: int | None) -> str:

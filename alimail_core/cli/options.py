@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+import shlex
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -59,3 +61,12 @@ SecretReference = Annotated[
         show_default=False,
     ),
 ]
+
+
+def said(config: Path, search: str, only: Iterable[str], wave: int | None) -> str:
+    """Return the words that said which migration, and which of its accounts; each verb takes them."""
+    words = [] if config == CONFIG else ["-c", str(config)]
+    words += [f"--search={search}"] if search else []
+    words += [f"--only={address}" for address in only]
+    words += [] if wave is None else [f"--wave={wave}"]
+    return "".join(f" {shlex.quote(word)}" for word in words)

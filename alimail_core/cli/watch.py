@@ -10,11 +10,12 @@ import typer
 from alimail_core.cli import options
 from alimail_core.cli.carry import ask_secrets, matching
 from alimail_core.cli.frame import Frame
-from alimail_core.cli.output import STATE_WORDS, complain, octets_text, say
+from alimail_core.cli.output import STATE_WORDS, complain, count_text, octets_text, say
 from alimail_core.errors import InputError
 from alimail_core.units import parse_duration
 
 if TYPE_CHECKING:
+    from alimail_core.migration import Migration
     from alimail_core.seam import Clock
     from alimail_core.transfer import PassSummary
 
@@ -39,7 +40,8 @@ def watch(
 
     It writes a line for each pass that brought something, or ended in another way than the one before. An account
     whose server is down is tried ever more rarely, up to once an hour, and holds up no other. Ctrl-C or SIGTERM
-    finishes the batches under way and stops; killed, it is simply started again.
+    finishes the batches under way and stops; killed, it is simply started again. Configuration and roster are read
+    when it starts.
 
     \b
     Examples:
@@ -59,12 +61,19 @@ def watch(
     pause = _seconds(every) if every else spec.every
     ask_secrets(spec.accounts)
     with frame.migration(spec, log=log) as migration:
-        say("watching; Ctrl-C stops")
+        say(_opening(migration))
         sys.stdout.flush()
         Watch(migration, pause, _Lines(frame.clock)).run()
-    given = "" if config == options.CONFIG else f" -c {config}"
+    given = options.said(config, search, only or (), wave) + (f" --every={every}" if every else "")
     complain(f"Interrupted between two batches; nothing is lost. `alimail watch{given}` goes on.")
     return 128 + frame.stop.signal
+
+
+def _opening(migration: Migration) -> str:
+    """Say how many accounts are watched: one that is disabled has no pass, and so no line that tells of it."""
+    disabled = sum(not each.enabled for each in migration.status() if each.in_roster)
+    asleep = f", of which {disabled:,} {'is' if disabled == 1 else 'are'} disabled" if disabled else ""
+    return f"watching {count_text(len(migration.spec.accounts), 'account')}{asleep}; Ctrl-C stops"
 
 
 def _seconds(text: str) -> float:
