@@ -349,15 +349,14 @@ class Queries:
         """List what a target folder is said to have, and whose key there is not known."""
         return self._rows(message.c.target_id == target_id, _STANDS, message.c.target_key.is_(None))
 
-    def never_seen(self, target_id: int, since: float) -> list[Row]:
-        """List what a target folder has said since then that it stored, that no look there showed, nor was named."""
+    def never_seen(self, since: float) -> list[Row]:
+        """List what targets have said since then that they stored, that no look there showed, nor was named."""
         c = message.c
-        sent = sa.select(batch.c.id).where(batch.c.account_id == self.account_id, batch.c.intended >= since)
+        sent = sa.exists().where(batch.c.id == c.batch_id, batch.c.intended >= since)
         named = sa.select(problem.c.message_id).where(
             problem.c.account_id == self.account_id, problem.c.kind == "lost"
         )
-        unseen = (c.target_gone == 1, c.target_size.is_(None), c.batch_id.in_(sent), c.id.not_in(named))
-        return self._restless(c.target_id == target_id, *unseen)
+        return self._restless(c.target_gone == 1, c.target_size.is_(None), sent, c.id.not_in(named))
 
     def strangers(self, folder_id: int) -> list[StrangerRow]:
         """List the entries of a target folder that no message claims, in order of their listing."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from attrs import frozen
 
@@ -63,7 +63,7 @@ def send(p: Pass, pairs: Sequence[Pair]) -> None:
         for target in targets:
             _tell_redated(p, target)
             tell_merged(p, target)
-            tell_lost(p, target)
+        tell_lost(p, targets)
         if not aside:
             break
 
@@ -99,12 +99,15 @@ def tell_merged(p: Pass, target: Target) -> None:
             )
 
 
-def tell_lost(p: Pass, target: Target) -> None:
-    """Name what the target said in this pass that it stored, and what no look there has shown since.
+def tell_lost(p: Pass, targets: Iterable[Target]) -> None:
+    """Name what targets said in this pass that they stored, and what no look there has shown since.
 
     It stays stored, on the target's word, and is not sent again by itself: a rule there may have moved it.
     """
-    for row in p.book.never_seen(target.id, p.began):
+    looked = {target.id for target in targets}
+    for row in p.book.never_seen(p.began):
+        if row.target_id not in looked:
+            continue
         p.problem(
             "lost",
             "the target said that it stored this message, and does not show it",

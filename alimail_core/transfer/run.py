@@ -233,10 +233,11 @@ def carry(p: Pass, sources: Callable[[], Sequence[Folder]]) -> None:
         resolve_doubts(p)
     carry_flags(p)
     mirror_deletions(p)
-    for target in p.targets.values():  # also what was stored before a connection died, and read back only now
-        if target.surveyed is not None:
-            tell_merged(p, target)
-            tell_lost(p, target)
+    # Also what was stored before a connection died, and read back only now.
+    looked = [target for target in p.targets.values() if target.surveyed is not None]
+    for target in looked:
+        tell_merged(p, target)
+    tell_lost(p, looked)
     save_cursors(p, p.pairs)
     p.book.forget_problems("extra", list({row.id for row in p.book.doubled()} - p.book.still_doubled()))
     left = p.book.pending()
