@@ -102,7 +102,8 @@ class Auditor:
         self.left_lately[content] += 1
         self.on_the_move[content] += 1
         hidden = any(each.closed for each in self.world.source.tree.values())
-        if not self._follows(content) or hidden:
+        unknown = self._only_its_copy_tells(content) and self.absent[content] > 0
+        if not self._follows(content) or hidden or unknown:
             self.limit[content] += 1
 
     def deleted(self, octets: bytes) -> None:
@@ -113,6 +114,13 @@ class Auditor:
     def hidden(self) -> None:
         """A folder of the source cannot be listed: what was moved out of it looks like new mail."""
         self.limit += self.on_the_move
+
+    def _only_its_copy_tells(self, content: bytes) -> bool:
+        """Tell whether a move is known by the copy alone: by no Message-ID, nor by what the source gave before.
+
+        Where the copy does not stand as it was written, it is taken for a new message: rather twice than never.
+        """
+        return not self.world.source.traits.stable_octets and b"message-id:" not in content.lower()
 
     def _follows(self, content: bytes) -> bool:
         follows = self.world.options.moves == "follow" and self.world.target.traits.moves
@@ -131,6 +139,7 @@ class Auditor:
         content = content_of(octets)
         self.taken[content] += 1
         self.absent[content] += 1
+        self._copy_left(content)
         if content in self._in_doubt() | self._being_undone():
             self.limit[content] += 1  # nobody can know that it had arrived, or that it was there still
 
@@ -138,6 +147,7 @@ class Auditor:
         """The target's user moved a message: in doubt it is found only in folders that alimail knows."""
         content = content_of(octets)
         self.absent[content] += 1
+        self._copy_left(content)
         self.reflagged.add(content)
         self.filed.add(content)
         if content in self._in_doubt():
@@ -145,6 +155,10 @@ class Auditor:
             # Where another copy was taken away before, nobody can know which of them this is.
             self.limit[content] += to not in self.world.source.tree or self.absent[content] > 1
         self.limit[content] += content in self._being_undone()  # nobody can know that it was not removed
+
+    def _copy_left(self, content: bytes) -> None:
+        if self._only_its_copy_tells(content):
+            self.limit[content] += min(1, self.on_the_move[content])
 
     def flagged(self, octets: bytes, flags: frozenset[str]) -> None:
         """The source's user changed flags, or a message came with them."""
