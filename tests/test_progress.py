@@ -296,7 +296,7 @@ def test_live_progress_draws_and_leaves_the_last_state(clock: Dial) -> None:
         play(progress, clock, [*begun(1, 10), (1, ProblemFound(A, INBOX, "1/1", "refused", "Look at it."))])
         progress(PassEnded(A, 1, "problems", 0, 0, 0, 1))
     shown = stream.getvalue()
-    assert "a@old.example: problem in INBOX: refused -> Look at it." in shown
+    assert "a@old.example: problem in INBOX 1/1: refused -> Look at it." in shown
     assert "1 of 1 account" in shown.splitlines()[-2]
 
 

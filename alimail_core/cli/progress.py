@@ -39,6 +39,8 @@ SUMMARY_SECONDS = 30.0
 LOUD = 10
 """Problems, and notes, that are shown as they come; further ones are counted and stand in the report."""
 
+SHORT_KEY = 40
+
 MORE = "(more of these are counted here, and named by `alimail report`)"
 
 
@@ -280,7 +282,10 @@ def _proven(event: ProofEnded) -> str:
 
 def _problem(event: ProblemFound) -> str:
     remedy = f" -> {printable(event.remedy)}" if event.remedy else ""
-    return f"{path_text(event.folder) or 'the account'}: {printable(event.reason)}{remedy}"
+    place = path_text(event.folder) or "the account"
+    # A person finds a message by its UID or UIDL; an ItemId is for programs, and as long as the rest of the line.
+    key = f" {printable(event.key)}" if event.key and len(event.key) <= SHORT_KEY else ""
+    return f"{place}{key}: {printable(event.reason)}{remedy}"
 
 
 def _ended(event: PassEnded) -> str:

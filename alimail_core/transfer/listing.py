@@ -62,7 +62,8 @@ def pair_folders(p: Pass, listed: Callable[[], Sequence[Folder]]) -> None:
             elif source.selectable:
                 p.incomplete = True
                 reason = target.reason if target else "the server did not answer"
-                p.problem("folder", f"the folder {'/'.join(row.target)} could not be made: {reason}")
+                text = f"the folder {'/'.join(row.target)} could not be made: {reason}"
+                p.problem("folder", text, remedy="It is tried again next time.")
         p.book.place_by(str(p.policy))
         if too_late:
             p.note(too_late)

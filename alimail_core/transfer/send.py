@@ -384,7 +384,8 @@ class Sender:
         if self._p.options.duplicates == "collapse":
             self._p.counts.refused[parcel.pair.target.id, parcel.exact.digest] = error
         identifier = decoded((parcel.header.message_id or b"")[:_IDENTIFIER], "utf-8")
-        self._p.problem("refused", str(error), row=parcel.row, remedy=error.remedy, identifier=identifier)
+        remedy = error.remedy or "Look at it at its source. If the target never takes it, keep it elsewhere."
+        self._p.problem("refused", str(error), row=parcel.row, remedy=remedy, identifier=identifier)
 
     def _doubt(self, flying: _InFlight, error: InDoubt) -> None:
         """Park it: only looking at the target decides, once everything else has gone."""

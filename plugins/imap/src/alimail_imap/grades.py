@@ -19,7 +19,7 @@ Doing: TypeAlias = Literal["login", "append", "folder", "read"]
 
 Make: TypeAlias = Callable[[str, str], AlimailError]
 
-QUOTA_REMEDY = "Make room in the mailbox or raise its quota, then run the same command again."
+QUOTA_REMEDY = "Make room in the new mailbox or raise its quota, then run the same command again."
 LOGIN_REMEDY = (
     "See that the mailbox still exists. Check the user name (most servers want the whole address) and the password; "
     "where the server asks for a password for applications or has IMAP switched off for the account, set that right "
