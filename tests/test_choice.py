@@ -167,7 +167,7 @@ def test_who_writes_or_switches_chooses_as_who_carries_does(
     assert run("enable", "ALL")[1].count("enabled: ") == 3
     for words, told in (
         ([], "ALL for all of them"),
-        (["example"], "no account has the address example"),
+        (["example"], "ADDRESS: no account has the address example"),
         (["ALL", "anna@old.example"], "said together"),
     ):
         code, out = run("disable", *words)

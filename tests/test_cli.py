@@ -326,6 +326,10 @@ def test_disabled_accounts_do_not_run(
     assert not plugin.boxes["anna@new.example"].everything()
     assert run("migrate", "--yes", "--only", "anna@old.example") == 0
     assert "All of them are disabled; nothing was moved." in capsys.readouterr().out
+    assert run("plan", "--only", "anna@old.example") == 0
+    out = capsys.readouterr().out
+    assert "disabled: a run passes it over" in out
+    assert "Because of" not in out
     assert run("status", "--only", "anna@old.example") == 0
     assert "disabled, disabled" not in capsys.readouterr().out
     assert plugin.boxes["bert@new.example"].everything().total() == 3

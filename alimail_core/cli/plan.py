@@ -56,7 +56,7 @@ def plan(
     with frame.migration(spec) as migration:
         for each in migration.plan(search):
             plans.append(each)
-            if not (json or quiet or each.failed):
+            if (each.folders or each.skipped) and not (json or quiet):
                 _show_folders(each)
     if json:
         write_json({"accounts": [_json(each) for each in plans], "not_moved": list(NOT_MOVED)})

@@ -73,7 +73,8 @@ def _switch(
     if ALL in addresses and len(addresses) > 1:
         raise InputError(f"{ALL} and addresses are said together", remedy="Say one of them.")
     frame = Frame.of(context)
-    spec = choice.some(frame.load(config), [each for each in addresses if each != ALL], wave)
+    spec = choice.only(frame.load(config), [each for each in addresses if each != ALL], "ADDRESS")
+    spec = choice.some(spec, None, wave)
     matching(spec, search)  # refuses a text that nobody has
     with frame.migration(spec) as migration:
         names = migration.enable(search) if on else migration.disable(search)
