@@ -106,7 +106,7 @@ class _Move:
 
     @classmethod
     def begin(cls, frame: Frame, config: Path, wait: str, looks: Looks) -> _Move:
-        """Read configuration, roster and sheets; all faults are told before any server is asked."""
+        """Read configuration, roster and sheets; all faults are told before any mailbox is opened."""
         from alimail_core.config.load import load_provision
         from alimail_core.provisioning.organisation import Organisation
         from alimail_core.units import parse_duration
