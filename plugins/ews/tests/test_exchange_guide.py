@@ -76,8 +76,8 @@ def test_the_guide_can_be_followed(
 
 
 def test_its_configuration_is_one(tmp_path: Path) -> None:
-    """The table for the source leads to the server, as the service account; public folders come as it says."""
-    text, public = re.findall(r"^```toml\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
+    """The table for the source leads to the server, as the service account; public folders and tickets as it says."""
+    text, public, ticket = re.findall(r"^```toml\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
     (tmp_path / "accounts.csv").write_text("source address,target address\na@old.example,a@new.example\n")
     registry = Registry.load(only=["ews", "alimail", "imap"])
     spec = loads(text, registry, path=tmp_path / "alimail.toml")
@@ -86,6 +86,10 @@ def test_its_configuration_is_one(tmp_path: Path) -> None:
     assert isinstance(options, EwsOptions)
     assert options.url == "https://mail.old.example/EWS/Exchange.asmx"
     assert options.master_user == "OLD\\superman"
+    other = re.sub(r"\[source\].*?(?=\[target\])", lambda _: f"{ticket}\n", text, flags=re.DOTALL)
+    options = loads(other, registry, path=tmp_path / "alimail.toml").accounts[0].source.options
+    assert isinstance(options, EwsOptions)
+    assert (options.auth, options.master_user) == ("kerberos", "superman@old.example")
     text = text.replace("[source]\n", public)
     with pytest.raises(InputError) as caught:
         loads(text, registry, path=tmp_path / "alimail.toml")

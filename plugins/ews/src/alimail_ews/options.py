@@ -19,7 +19,8 @@ class EwsOptions(ServerOptions):
     url_path: str = option("Where Exchange Web Services answer on that server.", default="/EWS/Exchange.asmx")
     auth: Literal["auto", "ntlm", "basic", "kerberos", "oauth"] = option(
         "How to log in. `auto` takes NTLM where the server offers it, otherwise Basic. With `oauth` the secret is an "
-        "access token, such as a command prints it; with `kerberos` the ticket of this machine's user counts.",
+        "access token, such as a command prints it; with `kerberos` the ticket of this machine's user counts "
+        '(`pip install "alimail-ews[kerberos]"`).',
         default="auto",
     )
     master_user: str | None = option(
