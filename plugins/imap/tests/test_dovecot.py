@@ -209,7 +209,7 @@ def test_a_large_folder_is_listed_in_pages(rich: Dovecot, user: str) -> None:
         batches = [
             [Delivery(k + n, folder, plain(k + n)) for n in range(500)] for k in range(0, 2 * PAGE, 500)
         ]
-        assert sum(1 for _ in sink.append([*batches, [Delivery(0, folder, plain(0))]])) == 2 * PAGE + 1
+        assert sum(1 for _ in sink.append([*batches, [Delivery(2 * PAGE, folder, plain(0))]])) == 2 * PAGE + 1
         pages = listing(sink, folder)
     assert [len(page.entries) for page in pages] == [PAGE, PAGE, 1]
     assert len({entry.key for page in pages for entry in page.entries}) == 2 * PAGE + 1
