@@ -134,6 +134,7 @@ def join_flags(flags: Iterable[str]) -> str:
     return " ".join(sorted(flags))
 
 
+@lru_cache(maxsize=1024)  # few differ among many thousand messages, and each set of one flag has 216 octets
 def split_flags(text: str | None) -> frozenset[str]:
     """Read flags back."""
     return frozenset((text or "").split())

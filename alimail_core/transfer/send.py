@@ -439,8 +439,11 @@ class Sender:
 
 
 def _weight(item: Parcel | _Missing) -> int:
-    """What an item costs in memory, about: the objects around the octets too, here and at those who ask and send."""
-    return 4096 + (len(item.octets) if isinstance(item, Parcel) else 0)
+    """What an item costs in memory, about: the objects around the octets too, here and at those who ask and send.
+
+    Where the target is slow, 200,000 messages of 800 octets kept 11 KiB each for what was read ahead.
+    """
+    return 10 * 1024 + (len(item.octets) if isinstance(item, Parcel) else 0)
 
 
 def _parcel(row: Row, pair: Pair, message: Message) -> Parcel:
