@@ -68,6 +68,25 @@ def test_a_truncated_ledger_is_refused(tmp_path: Path) -> None:
     assert "truncated" in str(refusal(path))
 
 
+def test_a_ledger_whose_wal_was_written_back_in_part_is_whole(tmp_path: Path) -> None:
+    """Killed in a checkpoint, the first page counts pages that only the WAL has: nothing is lost."""
+    path, killed = tmp_path / "l.db", tmp_path / "killed.db"
+    make(path)
+    with closing(sqlite3.connect(path)) as raw:
+        raw.execute("PRAGMA wal_autocheckpoint = 0")
+        notes = [(f"{number} {'x' * 4000}",) for number in range(50)]
+        raw.executemany("INSERT INTO note (account_id, text, count) VALUES (1, ?, 1)", notes)
+        raw.commit()
+        before = path.read_bytes()
+        killed.with_name("killed.db-wal").write_bytes(path.with_name("l.db-wal").read_bytes())
+        raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        first = path.read_bytes()[:4096]
+    killed.write_bytes(first + before[4096:])
+    Ledger.open(str(killed), "move").close()
+    with closing(sqlite3.connect(killed)) as raw:
+        assert raw.execute("SELECT count(*) FROM note").fetchone() == (50,)
+
+
 def test_a_ledger_with_broken_pages_is_refused(tmp_path: Path) -> None:
     """Garbage inside is told with what to do."""
     path = tmp_path / "l.db"

@@ -333,6 +333,8 @@ def _examine_file(path: Path, create: bool) -> None:
             raise LedgerError(f"there is no ledger at {path}", remedy="Run `alimail migrate` first.")
         path.parent.mkdir(parents=True, exist_ok=True)
         return
+    # The WAL is asked for first: whoever leaves last takes it away.
+    has_wal = _size_of(path.with_name(path.name + "-wal")) > 0
     with path.open("rb") as file:
         head = file.read(100)
     size = path.stat().st_size
@@ -343,14 +345,13 @@ def _examine_file(path: Path, create: bool) -> None:
     page_size = int.from_bytes(head[16:18], "big")
     page_size = 65536 if page_size == 1 else page_size
     pages, application_id = (int.from_bytes(head[at : at + 4], "big") for at in (28, 68))
-    if size < page_size * pages and head[24:28] == head[92:96]:
+    # While the WAL is written back, or where that was cut off, the first page counts pages that only the WAL has.
+    if size < page_size * pages and head[24:28] == head[92:96] and not has_wal:
         raise LedgerError(f"the ledger {path} is truncated", remedy=remedy)
     if application_id == 0 and pages == 1:
         return  # no table in it: so does a crash, or a full disk, right before the first commit
-    if application_id != APPLICATION_ID:
-        wal = path.with_name(path.name + "-wal")
-        if not wal.exists() or wal.stat().st_size == 0 or application_id != 0:
-            raise LedgerError(f"{path} is a database, but not a ledger of alimail", remedy=remedy)
+    if application_id != APPLICATION_ID and not (has_wal and application_id == 0):
+        raise LedgerError(f"{path} is a database, but not a ledger of alimail", remedy=remedy)
     version = int.from_bytes(head[60:64], "big")
     if version > SCHEMA_VERSION:
         raise LedgerError(
@@ -358,6 +359,13 @@ def _examine_file(path: Path, create: bool) -> None:
         )
     with _told_plainly(str(path)), closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as raw:
         raw.execute("SELECT count(*) FROM sqlite_master").fetchone()
+
+
+def _size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 @contextmanager
