@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import count
 
@@ -9,8 +10,8 @@ import pytest
 from attrs import evolve
 
 from alimail_core.errors import Throttled, Transient
-from alimail_core.model import BATCH_OCTETS, Changes, Entry, Folder, Gone, Message, Unreadable
-from alimail_imap.reading import Answer
+from alimail_core.model import BATCH_MESSAGES, BATCH_OCTETS, Changes, Entry, Folder, Gone, Message, Unreadable
+from alimail_imap.reading import IN_FLIGHT_MESSAGES, Answer
 from alimail_imap.source import ImapSource
 from alimail_imap.testing import CannedServer, Reply
 from alimail_imap.wire import MAX_LITERAL
@@ -48,6 +49,24 @@ def test_messages_of_many_folders_come_with_their_folder() -> None:
     )
     assert set(answers) == {"Box/1/1", "Box/1/2", "Other/1/7", "Box/1/7"}
     assert all(isinstance(answer, Message) for answer in answers.values())
+
+
+def test_few_of_many_small_messages_are_asked_for_at_once() -> None:
+    """What is known of each message that is asked for is in memory until its answer comes."""
+    asked = 0
+
+    def requests() -> Iterator[tuple[Folder, Sequence[Entry]]]:
+        nonlocal asked
+        for first in range(1, 10 * IN_FLIGHT_MESSAGES, BATCH_MESSAGES):
+            asked += BATCH_MESSAGES
+            yield BOX, [Entry(f"1/{uid}", 3) for uid in range(first, first + BATCH_MESSAGES)]
+
+    with (
+        CannedServer({b"EXAMINE": EXAMINE, b"UID FETCH 1:": body(1)}) as server,
+        ImapSource.open(server.options, server.credentials) as source,
+    ):
+        assert isinstance(next(source.fetch(requests())), Message)
+    assert IN_FLIGHT_MESSAGES <= asked <= IN_FLIGHT_MESSAGES + BATCH_MESSAGES
 
 
 def test_answers_in_any_order_and_unasked_ones_are_told_apart() -> None:

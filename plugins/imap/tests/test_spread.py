@@ -13,11 +13,12 @@ from alimail_core.errors import AlimailError, InDoubt, Interrupted, OverQuota, T
 from alimail_core.model import BATCH_MESSAGES, Batch, Delivery, Folder, NotStored, Stored
 from alimail_imap.shares import USUAL, Shares
 from alimail_imap.sink import ImapSink
-from alimail_imap.spread import FIRST, FIRST_ROUNDS, PATIENCE, ROUNDS, Pace, Spread, _Waiting
+from alimail_imap.spread import FIRST, FIRST_ROUNDS, MAX_OWED, PATIENCE, ROUNDS, Pace, Spread, _Waiting
 from alimail_imap.testing import CLOSE, CannedServer
 
 BOX = Folder(("Box",))
 POOR = b"IMAP4rev1 UIDPLUS"
+RICH = b"IMAP4rev1 LITERAL+ MULTIAPPEND UIDPLUS"
 MESSAGES = ROUNDS * FIRST * 2
 MAIN = "0"
 
@@ -56,6 +57,11 @@ class Server(CannedServer):
             self._together.notify_all()
             assert self._together.wait_for(lambda: len(set(self.brought)) >= self._wanted, 10)
         return self._answer_to(command)
+
+    def await_commands(self, number: int) -> None:
+        """Wait until so many APPENDs have come."""
+        with self._together:
+            assert self._together.wait_for(lambda: len(self.brought) >= number, 10)
 
     def sent(self) -> list[int]:
         """Return the numbers of the messages that came, in ascending order."""
@@ -98,7 +104,7 @@ def test_connections_share_the_messages() -> None:
 
 def test_whole_commands_are_shared_where_many_messages_fit_in_one() -> None:
     """Over MULTIAPPEND two connections take turns, and each message goes once."""
-    server = Server(connections=2, capabilities=b"IMAP4rev1 LITERAL+ MULTIAPPEND UIDPLUS")
+    server = Server(connections=2, capabilities=RICH)
     batches = [batch(first, BATCH_MESSAGES) for first in range(0, 6 * BATCH_MESSAGES, BATCH_MESSAGES)]
     with server, ImapSink.open(server.options, server.credentials) as sink:
         outcomes = list(sink.append(batches))
@@ -106,6 +112,25 @@ def test_whole_commands_are_shared_where_many_messages_fit_in_one() -> None:
     assert set(grades(outcomes)) == {"Stored"}
     assert len(server.commands(b"APPEND")) == len(batches)
     assert len(set(server.brought)) == server.logins == 2
+
+
+def test_no_more_is_taken_than_is_heard_of() -> None:
+    """Lanes that are faster than their outcomes are taken in do not gather them, and the messages, in memory."""
+    server, taken, heard, most = Server(connections=1, capabilities=RICH), 0, 0, 0
+
+    def batches() -> Iterator[Batch]:
+        nonlocal taken, most
+        for first in range(0, 3 * MAX_OWED, BATCH_MESSAGES):
+            taken += BATCH_MESSAGES
+            most = max(most, taken - heard)
+            yield batch(first, BATCH_MESSAGES)
+            server.await_commands(taken // BATCH_MESSAGES)  # so that a lane has nothing to do
+
+    with server, ImapSink.open(server.options, server.credentials) as sink:
+        for _ in sink.append(batches()):
+            heard += 1
+    assert heard == taken == 3 * MAX_OWED
+    assert most <= MAX_OWED + BATCH_MESSAGES
 
 
 def test_lanes_go_to_different_folders() -> None:

@@ -37,6 +37,8 @@ IN_FLIGHT = 2
 IN_FLIGHT_OCTETS = 3 * COMMAND_OCTETS
 """One more may be in flight while not more than this is owed, to fill a far line. It costs us no memory, as a server
 waits for us to read."""
+IN_FLIGHT_MESSAGES = 4 * BATCH_MESSAGES
+"""Nor more messages than this: what is known of each that is asked for does cost memory, 1 KiB of it."""
 
 RENUMBERED = "the server gave the folder another UIDVALIDITY after it had listed it"
 
@@ -295,8 +297,8 @@ def _is_room(running: Sequence[_Job]) -> bool:
     """Tell whether one more job may be in flight: always a second one, and more of them where they are small."""
     if len(running) < IN_FLIGHT:
         return True
-    octets = sum(job.octets() for job in running)
-    return len(running) < MAX_IN_FLIGHT // 2 and octets <= IN_FLIGHT_OCTETS
+    octets, messages = sum(job.octets() for job in running), sum(len(job.entries) for job in running)
+    return len(running) < MAX_IN_FLIGHT // 2 and octets <= IN_FLIGHT_OCTETS and messages < IN_FLIGHT_MESSAGES
 
 
 def _of_its_folder(later: Iterable[_Job]) -> Iterator[_Job]:

@@ -47,6 +47,8 @@ PATIENCE = 3
 """After so many measurements without gain nothing is added any more."""
 MAX_OWED_OCTETS = 2 * BATCH_OCTETS
 """No further batch is taken while more than this has no outcome."""
+MAX_OWED = 4 * BATCH_MESSAGES
+"""Nor while so many messages have none, or one that was not heard yet: lanes may be faster than we take it in."""
 _COST = 16 * 1024
 """What a message costs beside its octets, as octets: its round trip."""
 
@@ -232,7 +234,7 @@ class _Spreading:
 
     def _wants_more(self) -> bool:
         """Tell whether lanes will soon want for work. Nothing is taken any more once the main connection is gone."""
-        if self._stopped() or sum(self._owed.values()) > MAX_OWED_OCTETS:
+        if self._stopped() or len(self._owed) >= MAX_OWED or sum(self._owed.values()) > MAX_OWED_OCTETS:
             return False
         with self._changed:
             return len(self._waiting) < max(self._spread.ahead * self._alive, 1)
