@@ -130,6 +130,9 @@ class FaultSession(Session):
         self._content = False
         """The same towards the client."""
         self._greeted = False
+        self._commands = 0
+        self._full = False
+        """It has had all the commands that it may have."""
         self._muted = False
         self._queued = b""
         """Words to be said once the server is between two responses."""
@@ -172,6 +175,11 @@ class FaultSession(Session):
         moment = self._moment(item)
         if self._muted or self._swallowed:
             return
+        if self._full:
+            if not self._open:
+                self._end_after(b"")
+                await self.flush()
+            return
         fault = self.proxy.meet(moment) if moment is not None and not self._spoiled else None
         if fault in (WireFault.LOST, WireFault.LATE):
             self._doomed = fault
@@ -199,6 +207,10 @@ class FaultSession(Session):
         if not name:
             return None  # so goes AUTHENTICATE on, or IDLE
         self._tag, self._doomed, self._spoiled, self._swallowed = tag, None, False, False
+        self._commands += 1
+        if self.proxy.most_commands is not None and self._commands > self.proxy.most_commands:
+            self._full = True
+            return None
         moment = self._open[tag] = self.proxy.moment_of(name, arguments)
         # A folder's name may come as a literal as well.
         self._within = not arguments.startswith(b"{")
@@ -298,6 +310,8 @@ class FaultSession(Session):
         if tag == b"*":
             return WireFault.TRUNCATED if WireFault.TRUNCATED in self._due.values() else None
         due, moment = self._due.pop(tag, None), self._open.pop(tag, None)
+        if self._full and not self._open:
+            self._muted, self._ending = True, self.down.finish
         return due or (self.proxy.meet(Moment.FETCH_AFTER) if moment is Moment.FETCH_BEFORE else None)
 
     def _tell(self, fault: WireFault, item: Item) -> None:
@@ -358,6 +372,8 @@ class FaultProxy(DelayProxy):
 
     words: bytes = field(default=b"Not now", kw_only=True)
     """What follows after NO, BAD and BYE: a response code too, if it begins with one."""
+    most_commands: int | None = field(default=None, kw_only=True)
+    """Each connection is closed, in order, once so many commands are answered and one more has begun."""
     pause: float = field(default=0.1, kw_only=True)
     """Seconds of a fault that is ``DELAYED``."""
     reached: Counter[Moment] = field(factory=Counter, init=False, repr=False)

@@ -19,9 +19,18 @@ def resolve_doubts(p: Pass) -> None:
     A server may go on for a while with what it was sent before the connection ended, so a message that is not
     found counts as missing only when the look began ``settle_seconds`` after that (docs/invariants.md).
     """
-    while _doubtful(p):
-        reconcile(p, _targets_of(p, _doubtful(p)))
-        rows = [row for row in _doubtful(p) if _was_looked_for(p, row)]
+    if p.counts.piecemeal:
+        for target in _targets_of(p, _doubtful(p)):
+            _resolve(p, target)
+    _resolve(p)
+    reconcile(p, [p.targets[target_id] for target_id in p.book.unfinished() if target_id in p.targets])
+
+
+def _resolve(p: Pass, only: Target | None = None) -> None:
+    """Settle what is in doubt in all folders, or in one, as far as they can be listed."""
+    while doubtful := _doubtful(p, only):
+        reconcile(p, _targets_of(p, doubtful))
+        rows = [row for row in _doubtful(p, only) if _was_looked_for(p, row)]
         if not rows:
             break  # settled; or their folders cannot be listed now, which is a problem of its own
         verdict = _judge(p, rows)
@@ -34,7 +43,6 @@ def resolve_doubts(p: Pass) -> None:
             p.wait(
                 verdict.seconds, f"messages in doubt, which the target may still be storing: {len(rows):,}"
             )
-    reconcile(p, [p.targets[target_id] for target_id in p.book.unfinished() if target_id in p.targets])
 
 
 def adopt_undone(p: Pass) -> None:
@@ -116,8 +124,9 @@ def tell_lost(p: Pass, targets: Iterable[Target]) -> None:
         )
 
 
-def _doubtful(p: Pass) -> list[Row]:
-    return p.book.rows(states=[State.SENT])
+def _doubtful(p: Pass, only: Target | None = None) -> list[Row]:
+    rows = p.book.rows(states=[State.SENT])
+    return rows if only is None else [row for row in rows if row.target_id == only.id]
 
 
 def _targets_of(p: Pass, rows: Sequence[Row]) -> list[Target]:

@@ -181,6 +181,7 @@ def _move(p: Pass, here: Target, goal: Target, rows: Sequence[Row]) -> None:
     ours = still_as_written(p, here, rows)
     if ours:
         p.book.touch_target()
+        p.counts.looked.difference_update((here.id, goal.id))
     moved = 0
     try:
         for answer in p.sink.move(here.folder, list(ours), goal.folder) if ours else ():
@@ -246,6 +247,7 @@ def _carry_flags(p: Pass, target: Target, rows: Sequence[Row]) -> None:
         p.problem("folder", f"flags could not be changed in {name}: {error}", remedy=error.remedy)
         return
     p.book.update([{"_id": row.id, "carried": row.flags} for row in rows])
+    p.counts.deeds += len(rows)
 
 
 def mirror_deletions(p: Pass) -> None:
@@ -273,6 +275,7 @@ def _remove(p: Pass, target: Target, rows: Sequence[Row]) -> None:
         return
     # If one comes back at the source, it is new: nobody but us has taken its copy away.
     p.book.update([{"_id": ours[key].id, "target_gone": 1, "state": State.VANISHED} for key in removed])
+    p.counts.deeds += len(removed)
     if removed:
         p.note(
             "copies removed from the target, because their messages were deleted at the source", len(removed)
@@ -280,11 +283,16 @@ def _remove(p: Pass, target: Target, rows: Sequence[Row]) -> None:
 
 
 def targets_with_news(p: Pass, pairs: Sequence[Pair]) -> list[Target]:
-    """Choose the target folders that must be looked at before anything is written: the others cost nothing."""
-    news = {row.target_id for row in p.book.flag_changes()}
-    news |= {row.target_id for row in p.book.resent()}
+    """Choose the target folders that must be looked at before anything is written: the others cost nothing.
+
+    Piecemeal, one look in a pass is enough where nothing is written.
+    """
+    news = {row.target_id for row in p.book.resent()}
     news |= {row.target_id for row in p.book.doubled()}
     news |= p.book.unfinished()
+    if p.counts.piecemeal:
+        news -= p.counts.looked
+    news |= {row.target_id for row in p.book.flag_changes()}
     pending = p.book.pending()
     news |= {pair.target.id for pair in pairs if pair.id in pending}
     return [target for target in p.targets.values() if target.id in news or target.remade]

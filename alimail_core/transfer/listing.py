@@ -29,6 +29,7 @@ def pair_folders(p: Pass, listed: Callable[[], Sequence[Folder]]) -> None:
         path: known_by_id[row.target_id].path for path, row in before.items() if row.target_id in known_by_id
     }
     targets = {folder.path: folder for folder in p.sink.folders()}
+    p.counts.places = max(p.counts.places, len(targets))
     sources = listed()
     p.later = any(row.epoch is not None for row in before.values())
     mapped, skipped = map_folders(
@@ -143,7 +144,10 @@ def list_source(p: Pass, pairs: Sequence[Pair]) -> list[Pair]:
     rows = {row.id: row for row in p.book.folders("source")}
     by_path = {pair.source.path: pair for pair in pairs}
     seen: dict[int, RowIds] = {}
-    for page in p.source.changes((pair.source, rows[pair.id].cursor) for pair in pairs):
+    kept = p.counts.listed.keys() & {pair.id for pair in pairs} if p.counts.piecemeal else frozenset[int]()
+    p.cursors |= {each: p.counts.listed[each] for each in kept if p.counts.listed[each] != rows[each].cursor}
+    wanted = [(pair.source, rows[pair.id].cursor) for pair in pairs if pair.id not in kept]
+    for page in p.changes(p.source, wanted):
         p.check_in()
         if isinstance(page, Unusable):
             p.incomplete = True
@@ -159,8 +163,9 @@ def list_source(p: Pass, pairs: Sequence[Pair]) -> list[Pair]:
                     p.book.forget_keys(pair.id, page.epoch)
             _take_page(p, pair, page, seen[pair.id])
         if page.cursor is not None:
-            p.cursors[pair.id] = page.cursor
-    return [pair for pair in pairs if pair.id in seen]
+            p.counts.deeds += pair.id not in p.counts.listed
+            p.cursors[pair.id] = p.counts.listed[pair.id] = page.cursor
+    return [pair for pair in pairs if pair.id in seen or pair.id in kept]
 
 
 def leave_out(p: Pass, pairs: Iterable[Pair]) -> None:
@@ -214,6 +219,7 @@ def _forget_lost(p: Pass, known: Iterable[FolderRow], here: set[FolderPath]) -> 
         if row.path not in here and row.epoch is not None:
             p.book.mark_gone(row.id, all_but=())
             p.book.forget_cursor(row.id)
+            p.counts.listed.pop(row.id, None)
 
 
 def survey(p: Pass, targets: Iterable[Target]) -> None:
@@ -225,7 +231,7 @@ def survey(p: Pass, targets: Iterable[Target]) -> None:
     listed: dict[int, Standing] = {}
     for target in wanted:
         target.surveyed = None  # what an earlier look said no longer counts, also where this one fails
-    for page in p.sink.changes((target.folder, rows[target.id].cursor) for target in wanted):
+    for page in p.changes(p.sink, ((target.folder, rows[target.id].cursor) for target in wanted)):
         p.check_in()
         if isinstance(page, Unusable):
             p.problem(
@@ -240,6 +246,7 @@ def survey(p: Pass, targets: Iterable[Target]) -> None:
             _take_target_page(p, target, page, listed[target.id])
         if page.cursor is not None:
             target.storable, target.surveyed, target.remade = page.storable_flags, began, False
+            p.counts.looked.add(target.id)
 
 
 def _begin_survey(p: Pass, row: FolderRow, page: Changes) -> None:

@@ -59,10 +59,11 @@ def reconcile(
     was moved at the source is not told from what is new yet.
     """
     wanted = list(targets)
-    survey(p, wanted)
-    for target in wanted:
-        if target.surveyed is not None:
-            match_strangers(p, target, decide=target.id in decide, sent_only=sent_only)
+    for part in ([target] for target in wanted) if p.counts.piecemeal else (wanted,):
+        survey(p, part)
+        for target in part:
+            if target.surveyed is not None:
+                match_strangers(p, target, decide=target.id in decide, sent_only=sent_only)
 
 
 def match_strangers(p: Pass, target: Target, *, decide: bool = False, sent_only: bool = False) -> None:

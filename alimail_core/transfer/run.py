@@ -138,9 +138,9 @@ def _until_settled(
     run: Run, open_source: Callable[[], Source], open_sink: Callable[[], Sink]
 ) -> tuple[str, AlimailError | None]:
     """Make attempts until one ends, or none gets any further; return the pass's state and what ended it."""
-    failures, since = 0, 0.0
+    failures, fruitless, since = 0, 0, 0.0
     while True:
-        before = run.book.progress()
+        before = _progress(run)
         try:
             _attempt(run, open_source, open_sink)
             return "done", None
@@ -151,9 +151,12 @@ def _until_settled(
         except (Transient, InDoubt) as error:
             if isinstance(error, Unreached) and not failures:
                 raise
-            failures = 1 if run.book.progress() != before else failures + 1
+            failures = 1 if _progress(run) != before else failures + 1
             since = run.clock.monotonic() if failures == 1 else since
-            run.counts.careful = failures > 1
+            # Who lets nobody in, or asks for time, says nothing against what was asked.
+            fruitless = min(failures, fruitless + (not isinstance(error, Unreached | Throttled)))
+            run.counts.careful = fruitless > 1
+            run.counts.piecemeal = run.counts.piecemeal or fruitless > 1
             if failures >= ATTEMPTS and run.clock.monotonic() - since >= PATIENCE:
                 return "failed", error
             lost = error
@@ -163,6 +166,12 @@ def _until_settled(
             run.wait(_pause(run, failures, lost), str(lost))
         except Interrupted as error:
             return interrupted_state(error), error
+
+
+def _progress(run: Run) -> tuple[int, ...]:
+    """Measure how far the pass has come: two equal answers mean that nothing was achieved between them."""
+    done = run.counts
+    return *run.book.progress(), len(run.book.unfinished()), done.places, done.deeds
 
 
 def interrupted_state(error: Interrupted) -> str:
@@ -223,6 +232,8 @@ def carry(p: Pass, sources: Callable[[], Sequence[Folder]]) -> None:
             follow_moves(p)
         leave_out(p, listed)
         tell_listed(p, listed)
+        if p.counts.piecemeal:
+            _carry_piecemeal(p, pairs)
         reconcile(p, targets_with_news(p, pairs))
         send(p, pairs)
         save_cursors(p, pairs)
@@ -234,7 +245,9 @@ def carry(p: Pass, sources: Callable[[], Sequence[Folder]]) -> None:
     carry_flags(p)
     mirror_deletions(p)
     # Also what was stored before a connection died, and read back only now.
-    looked = [target for target in p.targets.values() if target.surveyed is not None]
+    looked = [
+        target for target in p.targets.values() if target.surveyed is not None or target.id in p.counts.looked
+    ]
     for target in looked:
         tell_merged(p, target)
     tell_lost(p, looked)
@@ -247,6 +260,17 @@ def carry(p: Pass, sources: Callable[[], Sequence[Folder]]) -> None:
         p.note_once(f"no mail, and stays at the source: {'/'.join(place.path)}", place.items)
     if p.later and not p.incomplete:
         p.book.let_go()
+
+
+def _carry_piecemeal(p: Pass, pairs: Sequence[Pair]) -> None:
+    """Do for one folder after another what is to be done in it, so that it has no more news when it is left."""
+    for pair in pairs:
+        news = [target for target in targets_with_news(p, [pair]) if target is pair.target]
+        if news:
+            reconcile(p, news)
+            send(p, [pair])
+            carry_flags(p)
+        save_cursors(p, [pair])
 
 
 def save_cursors(p: Pass, pairs: Sequence[Pair]) -> None:

@@ -46,6 +46,10 @@ RECENT = timedelta(days=90)
 POISON = 3
 """A message at which the connection dies this often in one pass, while it alone is asked or sent, is set aside."""
 
+SUSPECT = 2
+"""A message that was in doubt this often is sent while nothing else is on its way: only then does a connection that
+dies tell of it. Otherwise a server that ends each connection after a while would accuse whatever was under way."""
+
 _IDENTIFIER = 998
 """Octets of a Message-ID that are kept: as long as a line may be (RFC 5322 §2.1.1)."""
 
@@ -98,6 +102,10 @@ class Sender:
         self._halt: AlimailError | None = None
         self._ended_by: AlimailError | None = None
         self._held: Parcel | None = None
+        self._next: list[Parcel] = []
+        """A batch that waits for what is on its way."""
+        self._alone = False
+        """What is on its way is to stay alone."""
         self._twins: set[tuple[int, bytes]] = set()
         self._told = p.clock.monotonic()
 
@@ -128,7 +136,7 @@ class Sender:
         for flying in self._flying.values():  # no outcome: it may stand there
             self._doubt(flying, InDoubt("the sink gave no answer"))
         self._flying.clear()
-        return self._halt is None and bool(self._again)
+        return self._halt is None and bool(self._again or self._next)
 
     # the way in: from the source to parcels
 
@@ -199,9 +207,14 @@ class Sender:
         """
         while self._halt is None:
             try:
-                batch = self._next_batch(found)
+                batch, self._next = self._next or self._next_batch(found), []
                 if not batch:
                     return
+                alone = batch[0].row.doubts >= SUSPECT
+                if self._flying and (alone or self._alone):
+                    self._next = batch  # in the next stream, once what is on its way is heard
+                    return
+                self._alone = alone
                 self._p.check_in(self._in_flight() + sum(len(parcel.octets) for parcel in batch))
                 deliveries = self._intend(batch)
             except AlimailError as error:
@@ -322,6 +335,7 @@ class Sender:
         self._twins.clear()
         for parcel in batch:
             self._flying[parcel.row.id] = _InFlight(parcel, batch_id)
+            p.counts.looked.discard(parcel.pair.target.id)
         return deliveries
 
     def _delivery(self, parcel: Parcel) -> Delivery:
@@ -391,7 +405,7 @@ class Sender:
         """Park it: only looking at the target decides, once everything else has gone."""
         batch_id, over = flying.batch_id, error.over
         self._doubtful[batch_id] = self._doubtful.get(batch_id, True) and over
-        if flying.parcel.row.doubts:  # it was alone
+        if self._alone:
             self._p.counts.lost[flying.parcel.row.id] += 1
 
     def _flush(self) -> None:

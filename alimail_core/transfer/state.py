@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from itertools import chain
 from typing import Self
 
 from attrs import Factory, define, field, fields, frozen
@@ -14,7 +15,7 @@ from alimail_core.events import Event, Noted, Observer, ProblemFound, Waiting
 from alimail_core.folders.policy import FolderPolicy
 from alimail_core.ledger import Book, Row
 from alimail_core.messages import EVERYTHING, MessageFilter
-from alimail_core.model import Cursor, Folder, FolderPath, SpecialUse
+from alimail_core.model import Changes, Cursor, Folder, FolderPath, SpecialUse, Unusable
 from alimail_core.options import TransferOptions
 from alimail_core.seam import Clock, Stop
 
@@ -42,6 +43,17 @@ class Counts:
     """By target folder and digest: what was refused, for its duplicates where those are collapsed."""
     careful: bool = False
     """The source failed repeatedly while it was asked for many messages at once."""
+    piecemeal: bool = False
+    """Connections died twice in a row before anything was achieved: from now on each step is taken for one folder
+    after another, so that what a short connection achieves stays achieved."""
+    listed: dict[int, Cursor] = Factory(dict)
+    """By source folder: how far its listing came in this pass. Piecemeal, it is not listed again."""
+    looked: set[int] = Factory(set)
+    """Target folders that were looked at in this pass, and nothing was sent there since."""
+    places: int = 0
+    """Folders that the target had, at the most."""
+    deeds: int = 0
+    """Whatever else was achieved and no count of messages tells: folders listed, flags carried, copies removed."""
     dropped: Counter[str] = Factory(Counter)
     """Flags that were left behind, and how often: keywords that the target could not store, and ``\\Deleted``."""
 
@@ -159,6 +171,14 @@ class Pass(Run):
         """Begin an attempt of a run."""
         shared = (getattr(run, attribute.name) for attribute in fields(Run))
         return cls(*shared, source=source, sink=sink)
+
+    def changes(
+        self, side: Source, requests: Iterable[tuple[Folder, Cursor | None]]
+    ) -> Iterator[Changes | Unusable]:
+        """Ask a side what changed in many folders, sharing round trips; piecemeal, one after another."""
+        if self.counts.piecemeal:
+            return chain.from_iterable(side.changes([one]) for one in requests)
+        return side.changes(requests)
 
     def by_id(self, folder_id: int | None) -> Pair | None:
         """Return the pair of a source folder's id, ``None`` where the folder is no longer listed."""

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from attrs import evolve
 
-from alimail_core import Folder
+from alimail_core import Folder, Transient
 from alimail_imap.connection import Connection, of_kind
 from alimail_imap.mailboxes import Names
+from alimail_imap.shares import Address
 from alimail_imap.tokens import Response, quotable
+
+MOST_DIED = 2
+"""A server whose connections have died so often in a row over these questions is not asked them any more: they are
+hints, and it may bear no more than a few commands each time."""
+_DIED: Counter[Address] = Counter()
+"""How often that was, of each server, in this process."""
 
 
 def status_items(connection: Connection) -> bytes:
@@ -18,7 +26,11 @@ def status_items(connection: Connection) -> bytes:
 
 
 def measure(
-    connection: Connection, names: Names, folders: Iterable[Folder], told: Sequence[Response]
+    connection: Connection,
+    names: Names,
+    folders: Iterable[Folder],
+    told: Sequence[Response],
+    address: Address,
 ) -> list[Folder]:
     """Return the folders with what STATUS tells of them (RFC 9051 §6.3.11).
 
@@ -26,21 +38,30 @@ def measure(
     round trip. A folder of which the server tells nothing has no hints.
     """
     known = {names.wire(folder): folder for folder in folders}
-    statuses = list(read_statuses(told)) or _ask(connection, known)
+    statuses = list(read_statuses(told)) or _ask(connection, known, address)
     for name, numbers in statuses:
         if name in known:
             known[name] = _hinted(known[name], numbers)
     return list(known.values())
 
 
-def _ask(connection: Connection, known: Mapping[bytes, Folder]) -> list[tuple[bytes, Mapping[str, int]]]:
+def _ask(
+    connection: Connection, known: Mapping[bytes, Folder], address: Address
+) -> list[tuple[bytes, Mapping[str, int]]]:
+    if _DIED[address] >= MOST_DIED:
+        return []
     commands = [
         (b"STATUS ", connection.inline(name), b" ", status_items(connection))
         for name, folder in known.items()
         # What only a go-ahead would carry is not worth a round trip.
         if folder.selectable and (quotable(name) or connection.sends_at_once(len(name)))
     ]
-    answers = list(connection.pipeline(commands, doing="folder"))
+    try:
+        answers = list(connection.pipeline(commands, doing="folder"))
+    except Transient:
+        _DIED[address] += 1
+        raise
+    _DIED[address] = 0
     return [told for responses, _ in answers for told in read_statuses(responses)]
 
 

@@ -140,7 +140,9 @@ class Session:
         status = status_items(self.connection) if measured else b""
         answers = self.ask(*listing_questions(self.connection, status))
         folders = read_folders(self.connection, self.names, answers)
-        return measure(self.connection, self.names, folders, answers[0][0]) if measured else folders
+        if not measured:
+            return folders
+        return measure(self.connection, self.names, folders, answers[0][0], self.options.address)
 
     # Selecting
 

@@ -1,0 +1,87 @@
+"""Servers that close every connection after some commands: a run comes to its end all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from alimail_core.options import TransferOptions
+from alimail_core.testing.faultproxy import FaultProxy
+from alimail_core.testing.mail import message
+from alimail_core.testing.servers import Dovecot
+from tests.real.bench import Bench, HurriedClock, Place, Server
+
+pytestmark = [pytest.mark.server, pytest.mark.slow]
+
+FOLDERS = 8
+MESSAGES = 2
+ENOUGH = 15
+"""More than it takes to log in and to do something in one folder, and less than it takes to do so in all."""
+
+
+@pytest.fixture(scope="module")
+def poor_server() -> Iterator[Dovecot]:
+    """Start a server without LIST-STATUS, CONDSTORE and MULTIAPPEND."""
+    with Dovecot(capability="IMAP4rev1 LITERAL+ UIDPLUS") as server:
+        yield server
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest) -> Callable[[str], Server]:
+    """Give the whole run's server of a kind; none is started for those who do not ask."""
+    names = {"rich": "target_server", "poor": "poor_server", "alibaba": "alibaba_server"}
+    return lambda kind: request.getfixturevalue(names[kind])
+
+
+def filled(server: Dovecot) -> Place:
+    """Fill some folders."""
+    source = Place.at(server, "old")
+    for folder in range(FOLDERS):
+        path = (f"Folder {folder}",)
+        server.create(source.user, path)
+        for number in range(MESSAGES):
+            source.deliver(path, message(f"{folder} {number}", message_id=f"{folder}.{number}@x"))
+    return source
+
+
+def bench_of(source: Place, target: Place, ledger: Path) -> Bench:
+    """Carry in small batches."""
+    return Bench(source, target, ledger, HurriedClock(200.0), TransferOptions(batch_messages=10))
+
+
+@pytest.mark.parametrize(("kind", "most"), [("rich", ENOUGH), ("poor", 10)])
+def test_a_source_that_closes_after_some_commands(
+    kind: str, most: int, server: Callable[[str], Server], target_server: Dovecot, tmp_path: Path
+) -> None:
+    """What one connection has listed is kept for the next one, in the first pass and in a later one."""
+    source_server = server(kind)
+    assert isinstance(source_server, Dovecot)
+    source = filled(source_server)
+    with FaultProxy((source.server.host, source.server.imap_port), most_commands=most) as proxy:
+        short = Place(source.server, source.user, proxy.port)
+        bench = bench_of(short, Place.at(target_server, "new"), tmp_path / "ledger")
+        assert bench.run().state == "done"
+        for folder in range(0, FOLDERS, 2):
+            source.deliver((f"Folder {folder}",), message(f"{folder} late", message_id=f"{folder}.late@x"))
+        assert bench.run().copied == FOLDERS // 2
+    bench_of(source, bench.target, bench.ledger).assert_complete()
+
+
+@pytest.mark.parametrize("kind", ["rich", "poor", "alibaba"])
+def test_a_target_that_closes_after_some_commands(
+    kind: str, server: Callable[[str], Server], source_server: Dovecot, tmp_path: Path
+) -> None:
+    """What was stored over one connection is not sent over the next, and no message is accused of the end of one."""
+    source, target_server = filled(source_server), server(kind)
+    with FaultProxy((target_server.host, target_server.imap_port), most_commands=ENOUGH) as proxy:
+        target = Place.at(target_server, "new", proxy.port)
+        bench = bench_of(source, target, tmp_path / "ledger")
+        summary = bench.run()
+        assert (summary.state, summary.problems, summary.reason) == ("done", 0, "")
+        for folder in range(0, FOLDERS, 2):
+            source.deliver((f"Folder {folder}",), message(f"{folder} late", message_id=f"{folder}.late@x"))
+        assert bench.run().state == "done"
+    unharmed = Place(target_server, target.user, target_server.imap_port)
+    bench_of(source, unharmed, bench.ledger).assert_complete()
