@@ -12,6 +12,7 @@ from alimail_core.ends import Ends
 from alimail_core.errors import AlimailError, InputError, Interrupted, Remark
 from alimail_core.model import Folder, Quota
 from alimail_core.secrets import Secret
+from alimail_core.spec import AccountSpec
 
 SIDES: Final = ("source", "target")
 
@@ -37,6 +38,8 @@ class CheckResult:
     messages: int = 0
     octets: int = 0
     """What the folders hold, as far as their listing tells it."""
+    tried: bool = True
+    """False: the account is disabled, so that a run passes it over, and this does as well."""
 
 
 def worst(remarks: Iterable[Remark]) -> str:
@@ -50,6 +53,17 @@ def fault_of(error: AlimailError) -> list[Remark]:
     if isinstance(error, InputError):
         remarks += [Remark("fault", f"{each.where}: {each.message}", each.remedy) for each in error.faults]
     return remarks
+
+
+def passed_over(account: AccountSpec, sides: Collection[str] = SIDES) -> list[CheckResult]:
+    """Tell of both sides of an account that is disabled, or one, that nobody has tried them."""
+    remark = Remark("note", "disabled, so not tried: a run passes it over", "`alimail enable` lets it run.")
+    addresses = {"source": account.source_address, "target": account.target_address}
+    return [
+        CheckResult(account.source_address, side, remark.level, (remark,), addresses[side], tried=False)
+        for side in SIDES
+        if side in sides
+    ]
 
 
 def check_account(

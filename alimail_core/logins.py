@@ -23,15 +23,17 @@ def wait_for_logins(
 ) -> Sequence[CheckResult]:
     """Try every target of a migration until all let their people in; return those that did not within ``patience``.
 
-    Who got in once is not tried again. ``tell`` is called after each look with how many are open, of how many.
-    ``patience`` is in seconds. Raises ``Interrupted`` where somebody asks to stop.
+    Who got in once is not tried again, and who is disabled not at all. ``tell`` is called after each look with how
+    many are open, of how many. ``patience`` is in seconds. Raises ``Interrupted`` where somebody asks to stop.
     """
     clock, stop, spec = migration.clock, migration.stop, migration.spec
     given_up_at = clock.monotonic() + patience
-    everyone, looks = len(spec.accounts), 0
+    everyone, looks = 0, 0
     while True:
         with Migration(spec, migration.registry, clock=clock, stop=stop) as looking:
-            shut = [each for each in looking.check(sides=("target",)) if each.level == "fault"]
+            tried = [each for each in looking.check(sides=("target",)) if each.tried]
+        shut = [each for each in tried if each.level == "fault"]
+        everyone = everyone or len(tried)
         tell(everyone - len(shut), everyone)
         left = given_up_at - clock.monotonic()
         if not shut or left <= 0:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Self
 
 from attrs import asdict, evolve, frozen
 
-from alimail_core.check import SIDES, CheckResult, check_account
+from alimail_core.check import SIDES, CheckResult, check_account, passed_over
 from alimail_core.ends import Ends, endpoint_name, written_in_order
 from alimail_core.errors import AlimailError, Disabled, InputError, Interrupted, Remark, Unreached
 from alimail_core.events import Event, Noted, Observer, PassEnded
@@ -260,11 +260,20 @@ class Migration:
     def check(self, search: str = "", sides: Collection[str] = SIDES) -> Iterator[CheckResult]:
         """Try both sides of every account that matches, or one; a result for each, in the roster's order.
 
-        Raises ``PluginError`` for an executor that is not there, and ``Interrupted``; never for one account.
+        One that is disabled is told and not tried. Raises ``PluginError`` for an executor that is not there,
+        ``LedgerError`` and ``Interrupted``; never for one account.
         """
         leaves = not self.registry.executor(self.spec.executor).same_process
+        ledger = self._found_ledger()
+        disabled = {
+            (row.source_address, row.target_address)
+            for row in (ledger.accounts() if ledger else [])
+            if not row.enabled
+        }
 
         def one(account: AccountSpec) -> list[CheckResult]:
+            if (account.source_address, account.target_address) in disabled:
+                return passed_over(account, sides)
             return list(
                 check_account(
                     self._ends(account),

@@ -100,6 +100,25 @@ def test_a_bug_is_a_fault_of_its_side(tmp_path: Path, caplog: pytest.LogCaptureF
     assert "a bug at the account anna@old.example" in caplog.text
 
 
+def test_who_is_disabled_is_not_tried(tmp_path: Path) -> None:
+    """Nobody logs in for an account that a run would pass over; it is told, and tried again once it is enabled."""
+    office = Organisation(tmp_path, ["anna", "bob"])
+    del office.sources["anna"]
+    with office.migration() as migration:
+        migration.disable("anna")
+        found = list(migration.check())
+        assert [(each.side, each.level, each.tried) for each in found] == [
+            ("source", "note", False),
+            ("target", "note", False),
+            ("source", "ok", True),
+            ("target", "note", True),
+        ]
+        assert "`alimail enable`" in found[0].remarks[0].remedy
+        assert [each.side for each in migration.check("anna", sides=("target",))] == ["target"]
+        migration.enable("anna")
+        assert next(migration.check()).level == "fault"
+
+
 def test_a_prompt_is_a_fault_where_others_do_the_work(tmp_path: Path) -> None:
     """A secret that only this process knows cannot be used by workers in other processes."""
     office = Organisation(tmp_path)

@@ -302,6 +302,24 @@ def test_an_old_mailbox_that_lets_nobody_in_is_told_before_anything_is_made(
     assert office.service.asked == 0
 
 
+def test_who_is_disabled_is_passed_over(
+    registry: Registry, office: Office, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody waits for the mailbox of somebody who shall not move, and `check` does not try it either."""
+    office.late = {"anna@new.example": 10**6}
+    assert main(["disable", "anna@old.example"], registry, FakeClock()) == 0
+    assert move(registry, "--yes") == 0
+    out = capsys.readouterr().out
+    assert "1 of 1 old mailbox let us in" in out
+    assert "Mail of 1 account moves; 1 disabled; " in out
+    assert "1 of 1 new mailboxes let us in" in out
+    assert arrived(office) == {"bert@new.example": 1}
+    assert main(["check"], registry, FakeClock()) == 0
+    out = capsys.readouterr().out
+    assert "anna@old.example (source): note\n  note: disabled, so not tried" in out
+    assert "3 sides tried: nothing is in the way; 2 sides of disabled accounts not tried" in out
+
+
 def test_faults_of_sheets_come_before_any_mailbox(registry: Registry, office: Office) -> None:
     """Who is there already is asked for, to tell all faults at once; nothing is made, and nobody logs in."""
     Path("employees.csv").write_text("name,account\nAnna,anna\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,7 +33,7 @@ def check(
     """Read the configuration and the roster, then try every account on both sides. Nothing is written.
 
     Logins, TLS, folders, what the servers can do, and storage; each fault with what to do about it. Where [provision]
-    names who makes accounts, whether that lets us in, and what it may do.
+    names who makes accounts, whether that lets us in, and what it may do. An account that is disabled is not tried.
 
     \b
     Examples:
@@ -77,8 +77,7 @@ def check(
         return 3 if faulty else 0
     if not quiet:
         say(*shown.shared())
-    sides = count_text(len(results), "side")
-    say(f"{faulty:,} of {sides} with a fault" if faulty else f"{sides} tried: nothing is in the way")
+    say(_sum(results, faulty))
     if not quiet:
         say(_next_step(bool(faulty), config))
     return 3 if faulty else 0
@@ -94,6 +93,14 @@ def _try_provisioner(frame: Frame, provisioned: ProvisionSpec, spec: MigrationSp
     domains = {each.target_address.rpartition("@")[2] for each in spec.accounts}
     remarks = tuple(Organisation(provisioned, frame.registry, frame.clock).check(domains))
     return [CheckResult("[provision]", provisioned.endpoint.kind, worst(remarks), remarks)]
+
+
+def _sum(results: Sequence[CheckResult], faulty: int) -> str:
+    tried = sum(each.tried for each in results)
+    over = len(results) - tried
+    sides = count_text(tried, "side")
+    found = f"{faulty:,} of {sides} with a fault" if faulty else f"{sides} tried: nothing is in the way"
+    return f"{found}; {count_text(over, 'side')} of disabled accounts not tried" if over else found
 
 
 def _next_step(faulty: bool, config: Path) -> str:

@@ -102,6 +102,8 @@ class _Move:
     organisation: Organisation
     planned: Planned | None
     patience: float
+    moving: MigrationSpec
+    """The same without those that are disabled."""
     code: int = 0
 
     @classmethod
@@ -122,13 +124,18 @@ class _Move:
             organisation.opener()  # so that the want of one is told before the faults of any sheet
         ask_secrets(spec.accounts, to_be_made=True)
         planned = organisation.plan(to_apply=True) if makes else None
-        return cls(frame, looks, spec, organisation, planned, patience)
+        return cls(frame, looks, spec, organisation, planned, patience, spec)
 
     def check(self) -> None:
         """Try every old mailbox; one that nobody gets into is told, and the others go on."""
+        from alimail_core import choice
+
         _head(1, "Check")
         with self.frame.migration(self.spec, log=self.looks.log) as migration:
-            results = list(migration.check(sides=("source",)))
+            looked_at = list(migration.check(sides=("source",)))
+        tried = iter([each.tried for each in looked_at])  # in the accounts' order, which `keep` goes through
+        self.moving = choice.keep(self.spec, lambda _: next(tried))
+        results = [each for each in looked_at if each.tried]
         good = [each for each in results if each.level != "fault"]
         messages, octets = sum(each.messages for each in good), sum(each.octets for each in good)
         say(f"{len(good):,} of {count_text(len(results), 'old mailbox').replace('mailboxs', 'mailboxes')} let us in: "
@@ -149,9 +156,9 @@ class _Move:
             say(summary(self.planned.plan))
             if self.planned.plan.problems:
                 self.code = max(self.code, 3)
-        say(
-            f"Mail of {count_text(len(self.spec.accounts), 'account')} moves; `alimail plan` shows each folder."
-        )
+        moving, all_of_them = len(self.moving.accounts), len(self.spec.accounts)
+        over = f"{all_of_them - moving:,} disabled; " if moving < all_of_them else ""
+        say(f"Mail of {count_text(moving, 'account')} moves; {over}`alimail plan` shows each folder.")
 
     def provision(self) -> None:
         """Make what is wished."""
@@ -178,9 +185,10 @@ class _Move:
             if ready < everyone and not self.looks.quiet:
                 complain(f"{ready:,} of {everyone:,} new mailboxes let us in")
 
-        with self.frame.migration(self.spec, log=self.looks.log) as migration:
+        with self.frame.migration(self.moving, log=self.looks.log) as migration:
             shut = wait_for_logins(migration, self.patience, tell)
-        say(f"{len(self.spec.accounts) - len(shut):,} of {len(self.spec.accounts):,} new mailboxes let us in")
+        everyone = len(self.moving.accounts)
+        say(f"{everyone - len(shut):,} of {everyone:,} new mailboxes let us in")
         self._note(shut)
 
     def migrate(self) -> None:
@@ -193,7 +201,7 @@ class _Move:
         from alimail_core.cli.answer import prove
 
         _head(6, "Verify")
-        self._end(prove(self.frame, self.spec, full=full, quiet=self.looks.quiet, plain=self.looks.plain))
+        self._end(prove(self.frame, self.moving, full=full, quiet=self.looks.quiet, plain=self.looks.plain))
         if self.planned is not None:
             self._end(self._ask_books())
 
@@ -204,7 +212,7 @@ class _Move:
         if not self.planned or not self.planned.traits.counts_mail:
             return 0
         try:
-            return count(self.frame, self.organisation, self.spec, json=False, quiet=True)
+            return count(self.frame, self.organisation, self.moving, json=False, quiet=True)
         except Denied as error:  # one witness less, which nobody has promised
             say(f"The service's own books were not asked: {error.message}", f"  -> {error.remedy}")
             return 0
