@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -460,6 +462,38 @@ def test_the_command_tells_programs_the_same(
         143,
         ["a usual name"],
     )
+
+
+class _Keyboard(io.StringIO):
+    """What somebody types at a terminal."""
+
+    def isatty(self) -> bool:
+        """Return that it is one."""
+        return True
+
+
+def test_init_looks_for_the_server_of_an_address(
+    registry: Registry,
+    certificate: Certificate,
+    mail: Dovecot,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What was found is proposed, port and encryption too; where nothing was, it is told, and asked again."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.ca_file))
+    typed = ["", "", "anna@none.example", "anna@old.example", *[""] * 20]
+    monkeypatch.setattr(sys, "stdin", _Keyboard("\n".join(typed)))
+    with internet(zone(imaps=["0 1 1993 mail.old.example."]), certificate) as world:
+        world.ports["mail.old.example", 1993] = mail.imaps_port
+        assert main(["init"], registry) == 0
+    told = capsys.readouterr()
+    assert "No imap server was found; `alimail discover anna@none.example`" in told.err
+    assert "compare this with what the provider tells" in told.err
+    text = Path("alimail.toml").read_text("utf-8")
+    for line in ('host = "mail.old.example"', "port = 1993", 'tls = "implicit"', 'login = "address"'):
+        assert f"\n{line}\n" in text
 
 
 def test_what_is_no_address_is_told_all_at_once(

@@ -101,6 +101,28 @@ def _by_domain(addresses: Sequence[str]) -> dict[str, list[str]]:
     return domains
 
 
+def propose(frame: Frame, kind: str, address: str) -> dict[str, object]:
+    """Look for an address's server of one kind, show what was tried; return what ``[source]`` would say of it.
+
+    Empty where none was found.
+    """
+    from alimail_core.discovery import guess_servers, kinds_of, source_table, try_guesses
+
+    kinds = [each for each in kinds_of(frame.registry) if each.name == kind]
+    guesses = guess_servers(address.rpartition("@")[2], kinds, frame.clock) if kinds else None
+    found: dict[str, object] = {}
+    for remark in guesses.remarks if guesses else ():
+        complain(*remark_lines(remark))
+    for each in try_guesses(guesses.guesses, kinds) if guesses else ():
+        complain(*_lines(each))
+        if each.options is not None and not found:
+            found = source_table(each)
+    complain(
+        CAUTION if found else f"No {kind} server was found; `alimail discover {address}` asks for all kinds."
+    )
+    return found
+
+
 def _lines(tried: Tried) -> Iterator[str]:
     from alimail_core.discovery import USUAL
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
@@ -12,7 +13,7 @@ from attrs import frozen
 
 from alimail_core.cli import options
 from alimail_core.cli.frame import Frame
-from alimail_core.cli.interview import Flag, Interview, Table, refuse_existing
+from alimail_core.cli.interview import Flag, Interview, Place, Table, refuse_existing
 from alimail_core.cli.output import say
 from alimail_core.errors import InputError
 
@@ -138,7 +139,7 @@ def init(
     )
     refuse_existing(config)
     registry = Frame.of(context).registry
-    _hold(interview, registry, config)
+    _hold(interview, Frame.of(context), config)
     interview.raise_faults()
     sheet = config.parent / str(interview.answers["migration"]["roster"])
     lines = locate(_write(registry, config, interview.answers, sheet))
@@ -155,7 +156,7 @@ def init(
     return 0
 
 
-def _hold(interview: Interview, registry: Registry, config: Path) -> None:
+def _hold(interview: Interview, frame: Frame, config: Path) -> None:
     """Ask everything that the form of Alibaba Mail's console asks, in its order.
 
     Who names domains, or a folder, has thereby answered the question that they belong to.
@@ -163,10 +164,10 @@ def _hold(interview: Interview, registry: Registry, config: Path) -> None:
     from alimail_core.config.tables import EndpointTable, FoldersTable, MigrationTable
     from alimail_core.options import TransferOptions
 
-    take, answers = interview.take, interview.answers
+    take, answers, registry = interview.take, interview.answers, frame.registry
     here = config.absolute().parent.name or "mail"
     take("migration", "name", MigrationTable, "A name for this migration", here, silent=here)
-    _end(interview, registry, "source", "Where the mail is now", "imap")
+    _end(interview, frame, "source", "Where the mail is now", "imap")
     local = "local-part" if ("source", "login_domains") in interview.given else ""
     question = "  login there: address (anna@old.example) or local-part (anna)"
     take("source", "login", EndpointTable, question, local or "address", silent=local)
@@ -175,7 +176,7 @@ def _hold(interview: Interview, registry: Registry, config: Path) -> None:
             "  domains that log in with the address all the same, with commas between them (empty: none)"
         )
         take("source", "login_domains", EndpointTable, question)
-    _end(interview, registry, "target", "Where it goes", "alimail")
+    _end(interview, frame, "target", "Where it goes", "alimail")
     folder = "folder" if ("folders", "folder") in interview.given else ""
     question = "Old mail goes to its original folders, the inbox, or one folder: original, inbox or folder"
     take("folders", "history", FoldersTable, question, folder or "original", silent=folder)
@@ -194,12 +195,13 @@ def _hold(interview: Interview, registry: Registry, config: Path) -> None:
 
 
 def _end(
-    interview: Interview, registry: Registry, side: Literal["source", "target"], where: str, preset: str
+    interview: Interview, frame: Frame, side: Literal["source", "target"], where: str, preset: str
 ) -> None:
     """Ask what one side needs: its kind, what that kind demands, and of the source how to reach it."""
     from alimail_core.config.tables import EndpointTable
     from alimail_core.registry import describe_options
 
+    registry = frame.registry
     find: Callable[[str], SourceKind[Any] | SinkKind[Any]] = (
         registry.source if side == "source" else registry.sink
     )
@@ -219,7 +221,10 @@ def _end(
     for row in rows.values():
         if row.required or (row.name == "region" and side == "target"):
             question = f"  {row.name}: {row.help}".rstrip(".")
-            interview.take(side, row.name, kind.options, question, row.default.strip('"'))
+            if row.name == "host" and side == "source":
+                question += ", or an address there, to look for it"
+            finds = partial(_look_for, interview, frame, (side, row.name), name)
+            interview.take(side, row.name, kind.options, question, row.default.strip('"'), finds=finds)
             if row.required and row.name not in interview.answers[side]:
                 interview.unanswered.append((side, row.name))
         elif (side, row.name) in interview.given and side == "target":
@@ -235,6 +240,17 @@ def _end(
     if "allow_plaintext_login" in rows and (wanted or interview.answers[side].get("tls") in ("auto", "none")):
         question = "  log in without encryption where the server has none: true or false"
         interview.take(side, "allow_plaintext_login", kind.options, question, "false")
+
+
+def _look_for(interview: Interview, frame: Frame, place: Place, kind: str, typed: str) -> bool:
+    """Look for the old server where an address was typed in its place; tell whether it was."""
+    from alimail_core.cli.discover import propose
+
+    if place != ("source", "host") or "@" not in typed:
+        return False
+    found = propose(frame, kind, typed.strip())
+    interview.found.update({(place[0], key): str(value) for key, value in found.items()})
+    return True
 
 
 def _provisioner(interview: Interview, registry: Registry) -> None:

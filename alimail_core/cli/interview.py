@@ -39,6 +39,8 @@ class Interview:
     """What must be given, and nobody has said."""
     faults: list[Fault] = Factory(list)
     """Flags that do not fit, where nobody can be asked again."""
+    found: dict[Place, str] = Factory(dict)
+    """What was found out meanwhile, and is proposed where it is asked for."""
 
     def take(
         self,
@@ -50,18 +52,23 @@ class Interview:
         *,
         silent: str = "",
         fits: Callable[[str], object] = str,
+        finds: Callable[[str], bool] = lambda _: False,
     ) -> None:
         """Find one answer, and on a terminal ask again while it does not fit.
 
         ``silent``: the answer where nobody is asked; ``fits`` raises ``AlimailError`` for what its type allows and
-        is wrong all the same. Off a terminal, what does not fit is noted among the faults.
+        is wrong all the same; ``finds`` tells of what was typed that it is no answer, and has looked for one. Off a
+        terminal, what does not fit is noted among the faults.
         """
         flag = self.given.get((table, key))
         value = flag.value if flag else None
         asked = flag is None and self.asks
         while True:
             if asked:
+                preset = self.found.get((table, key), preset)
                 value = typer.prompt(question, default=preset, show_default=bool(preset))
+                if finds(str(value)):
+                    continue
                 if key == "login_domains":
                     value = [each.strip() for each in str(value).split(",") if each.strip()]
             try:
