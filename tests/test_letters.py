@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from attrs import evolve, frozen
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,6 +29,13 @@ kind = "mem"
 host = "new.example"
 secret = "env:NEW"
 """
+
+
+@frozen
+class Options:
+    """A server's name."""
+
+    host: str
 
 
 def _account(
@@ -67,6 +75,27 @@ def test_a_refused_password_is_asked_for_unless_all_share_it() -> None:
     assert "OLD" in text
     assert "NEW" not in text
     assert "Give it to Ms Li\\x1b, in person" in text
+
+
+@pytest.mark.parametrize(
+    ("host", "told", "other"),
+    [
+        ("imap.gmail.com", "apppasswords", "Zoho"),
+        ("imap.exmail.qq.com", "客户端专用密码", "授权码"),
+        ("imap.qiye.163.com", "客户端授权码", "yeah.net"),
+        ("IMAP.163.com.", "yeah.net", "客户端授权码"),
+        ("imap.qq.com", "QQ", "Exmail"),
+        ("mail.old.example", "Zoho", "what the old system wants"),
+        ("notgmail.com", "Zoho", "what the old system wants"),
+    ],
+)
+def test_only_the_steps_of_the_old_system_are_told(host: str, told: str, other: str) -> None:
+    """Where its server is known; where it is not, those of all, and of what stands elsewhere."""
+    text = letter(evolve(_account(), source=Endpoint("imap", Options(host))), "en")
+    assert told in text
+    assert other not in text
+    assert "choose all mail" in text
+    assert max(map(len, text.splitlines())) <= 120
 
 
 @given(st.text(max_size=300))
