@@ -6,6 +6,7 @@ import csv
 import json
 import re
 import stat
+from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -218,6 +219,26 @@ def test_findings_of_the_proof_are_problems_too(tmp_path: Path) -> None:
         ("changed", "the target holds another content")
     ]
     assert "the target holds another content" in files["report.html"]
+
+
+def test_what_a_proof_only_counts_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a folder with more of one kind than a proof names, nobody takes those that are named for all."""
+    monkeypatch.setattr("alimail_core.proof.verify.MAX_FINDINGS", 2)
+    office = Organisation(
+        tmp_path, target=MemoryTraits(alter=lambda octets: b"X-Stored-By: test\r\n" + octets)
+    )
+    office.give("anna", *(message(f"{number}", "to be") for number in range(6)))
+    run(office)
+    stored = office.targets["anna"].folder(INBOX).messages
+    for uid in (1, 2, 3):
+        stored[uid].octets = stored[uid].octets.replace(b"to be", b"to do")
+    prove(office)
+    files = written(office)
+    told = Counter((row["kind"], row["reason"][:6]) for row in rows(files["problems.csv"]))
+    assert (told["changed", "the ta"], told["changed", "1 more"], told["altered", "1 more"]) == (2, 1, 1)
+    assert "1 more, beyond the" in files["report.html"]
+    (note,) = [row for row in rows(files["notes.csv"]) if "beyond" in row["what"]]
+    assert (note["how often"], note["what"].endswith("; messages.csv has each by its key")) == ("1", True)
 
 
 def test_the_root_can_be_computed_from_the_messages_file(tmp_path: Path) -> None:

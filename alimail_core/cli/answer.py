@@ -85,7 +85,7 @@ _BY_LEDGER = _Manner(
     besides=("altered", "moved", "merged", "collapsed", "left_out", "extra"),
     failed="could not be looked at",
     found=lambda folder: [_finding(folder, each) for each in folder.findings],
-    more="`alimail report` names them all",
+    more="`alimail report` names up to 1,000 of each kind and folder",
 )
 _AFRESH = _Manner(
     how={True: "every octet of both sides read", False: "headers compared; --full reads every octet"},

@@ -11,7 +11,7 @@ from attrs import field, frozen
 
 from alimail_core.ledger import Ledger
 from alimail_core.ledger.facts import AccountFacts, NamedProblem, Point, facts, progress
-from alimail_core.proof.results import AccountProof, Finding
+from alimail_core.proof.results import MAX_FINDINGS, AccountProof, Finding
 from alimail_core.proof.store import ProofStore
 from alimail_core.registry import Registry
 from alimail_core.spec import MigrationSpec
@@ -40,6 +40,14 @@ COUNTS = (
 _FAULTS = ("missing", "changed", "pending", "quarantined")
 
 _NO_FAULTS = ("altered", "moved", "merged")
+
+_NAMED = ("missing", "changed", *_NO_FAULTS)
+"""What a proof names message by message, up to ``MAX_FINDINGS`` of a folder."""
+
+_ONLY_COUNTED = f"beyond the {MAX_FINDINGS:,} of a folder that a proof names"
+
+_LISTED = {"altered": "; messages.csv has each by its key"}
+"""Where they are named all the same."""
 
 _ENABLE = "`alimail enable` lets it run; without it, what is left stays where it is."
 _RUN = "Run `alimail migrate`."
@@ -89,11 +97,24 @@ class AccountReport:
         told = Counter(dict(self.facts.notes))
         found = [finding for _, finding in self.findings() if finding.kind in _NO_FAULTS]
         told.update(f"{finding.kind}: {finding.text}" for finding in found)
-        for kind in _NO_FAULTS:
-            unnamed = self.total(kind) - sum(finding.kind == kind for finding in found)
-            if unnamed > 0:
-                told[f"{kind}, not named one by one"] = unnamed
+        for _, kind, count in self.unnamed():
+            if kind in _NO_FAULTS:
+                told[f"{kind}, {_ONLY_COUNTED}{_LISTED.get(kind, '')}"] += count
         return told
+
+    def unnamed(self) -> Iterator[tuple[tuple[str, ...], str, int]]:
+        """Give what the proof counts in a folder beyond what it names: source folder, kind, how many."""
+        for folder in self.proof.folders if self.proof else ():
+            named = Counter(finding.kind for finding in folder.findings)
+            for kind in _NAMED:
+                count = getattr(folder, kind) - named[kind]
+                if count > 0:
+                    yield folder.source, kind, count
+
+    def beyond(self) -> Iterator[tuple[tuple[str, ...], Finding]]:
+        """Give the same as findings, one for each folder and kind, so that nobody takes those named for all."""
+        for path, kind, count in self.unnamed():
+            yield path, Finding(kind, "", (), f"{count:,} more, {_ONLY_COUNTED}{_LISTED.get(kind, '')}")
 
     def findings(self) -> Iterator[tuple[tuple[str, ...], Finding]]:
         """Give what the proof found, with the source folder; what is in quarantine is a problem already."""

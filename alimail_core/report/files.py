@@ -16,6 +16,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -229,7 +230,7 @@ def _problem_rows(report: Report) -> Iterator[list[object]]:
                 problem.last,
             ]
         at = account.proof.at if account.proof else None
-        for path, finding in account.findings():
+        for path, finding in chain(account.findings(), account.beyond()):
             told = finding.kind, path_text(path), finding.key, None, None, "", finding.text, "", at, at
             yield [*_addresses(account), *told]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 
 from alimail_core.ledger.facts import PlacedFolder
 from alimail_core.markup import Column, Content, Markup, lines, table, tag, together
@@ -76,7 +76,7 @@ def _problem_rows(account: AccountReport) -> Iterator[tuple[Content, ...]]:
         what = lines(tag("b", each.kind), measures, each.message_id, _key(each.key))
         why = lines(each.reason, tag("span", prose(each.remedy), class_="quiet"))
         yield lines(address, path_of(each.folder)), what, why
-    for path, finding in account.findings():
+    for path, finding in chain(account.beyond(), account.findings()):
         if finding.kind in ("missing", "changed", "pending"):
             what = lines(tag("b", finding.kind), _key(finding.key))
             yield lines(address, path_of(path)), what, finding.text
