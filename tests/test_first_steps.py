@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from attrs import evolve
+from attrs import evolve, frozen
 
-from alimail_core.contract import SinkKind, SourceKind
+from alimail_core.cli import main
+from alimail_core.contract import SinkKind, SourceKind, option
 from alimail_core.errors import Denied, Refused
 from alimail_core.hookspec import hookimpl
 from alimail_core.model import INBOX
@@ -157,6 +158,35 @@ def test_copy_tells_what_is_wrong_with_both_sides(
     for side in ("source", "target"):
         assert any(line.startswith(side) and told in line for line in error.splitlines())
         assert f"--{side}-secret env:NAME" in error
+
+
+@frozen
+class SharedOptions:
+    """Options one of which is for a single account."""
+
+    host: str = option("The server's name.", default="")
+    shared_account: str | None = option("Who brings what belongs to nobody.", default=None, account=True)
+
+
+def test_copy_refuses_an_option_that_is_for_another_mailbox(
+    run: Run, plugin: MemoryPlugin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What it would bring comes with that mailbox alone, so that it would stay behind without a word."""
+    registry = registry_of(plugin)
+
+    class Shared:
+        @hookimpl
+        def alimail_sources(self) -> list[SourceKind[SharedOptions]]:
+            return [SourceKind("shared", "A server.", SharedOptions, away)]
+
+    registry.register(Shared(), name="shared")
+    url = "shared://anna%40old.example@old.example?shared_account="
+    words = ("mem://anna@new.example", "--source-secret", "env:OLD", "--target-secret", "env:NEW")
+    assert main(["copy", f"{url}bert@old.example", *words], registry) == 2
+    told = capsys.readouterr().err
+    assert "shared_account is bert@old.example, and the mailbox that is copied is anna@old.example" in told
+    assert main(["copy", f"{url}Anna@old.example", *words], registry) == 1
+    assert "there is no server of the name old.example" in capsys.readouterr().err
 
 
 # what is said at the end

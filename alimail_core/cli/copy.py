@@ -106,6 +106,7 @@ def one_mailbox(
         lambda: parse_url(source_url, frame.registry, "source"),
         lambda: parse_url(target_url, frame.registry, "target"),
     )
+    _refuse_others(source, source_user)
     source_address, target_address = _address(source, source_user), _address(target, target_user)
     reads, writes = frame.registry.source(source.kind), frame.registry.sink(target.kind)
     source_secret, target_secret = _both(
@@ -133,6 +134,19 @@ def one_mailbox(
         )
     path = ledger or default_ledger(source_address, target_address)
     return MigrationSpec(f"copy {source_address} {target_address}", str(path), (account,), workers=1)
+
+
+def _refuse_others(source: Endpoint, user: str) -> None:
+    """Refuse an option that is for another mailbox than this one: what it alone brings would stay, unsaid."""
+    from alimail_core.structure import accounts_named
+
+    opened = str(getattr(source.options, "mailbox", None) or user)
+    for name, account in accounts_named(source.options).items():
+        if account.casefold() != opened.casefold():
+            raise InputError(
+                f"{name} is {account}, and the mailbox that is copied is {opened}",
+                remedy="Copy that account's mailbox, or leave the option out.",
+            )
 
 
 def _both(source: Callable[[], T], target: Callable[[], T]) -> tuple[T, T]:
