@@ -10,7 +10,7 @@ from attrs import evolve
 
 from alimail_core.errors import Denied, InDoubt, Interrupted, OverQuota, Refused, Throttled, Transient
 from alimail_core.model import Batch, Cursor, Delivery, Folder, NotStored, Stored
-from alimail_imap.append import AppendStrategy, Multi, Pipelined, read_appenduid
+from alimail_imap.append import AppendStrategy, Multi, Pipelined, Run, read_appenduid
 from alimail_imap.connection import Connection
 from alimail_imap.listing import Mark
 from alimail_imap.sink import ImapSink
@@ -231,6 +231,35 @@ def test_turn_by_turn_waits_for_each_answer() -> None:
     with server, ImapSink.open(options, server.credentials, choose=lambda _: Pipelined(messages=1)) as sink:
         stream = sink.append([[delivery(1)], [delivery(2)]])
         assert graded(next(stream)) is InDoubt
+
+
+def test_now_and_then_nothing_is_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dovecot frees what commands took only then: the third answer here is kept for a command that does not come."""
+    monkeypatch.setattr("alimail_imap.append.REST", 3)
+    server = CannedServer({b"APPEND": Uids()}, capabilities=PLUS, late=3)
+    options = evolve(server.options, timeout=0.3)
+    with server, ImapSink.open(options, server.credentials, choose=lambda _: Pipelined()) as sink:
+        stream = sink.append([[delivery(number)] for number in range(5)])
+        assert isinstance(next(stream), Stored)
+        assert isinstance(next(stream), Stored)
+        assert graded(next(stream)) is InDoubt
+
+
+def test_what_was_sent_before_a_rest_does_not_count_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands are in flight again, as many as before."""
+    monkeypatch.setattr("alimail_imap.append.REST", 3)
+    begun: list[int] = []
+    send = Run.send
+
+    def note(run: Run, group: list[Delivery]) -> None:
+        begun.append(len(run.flying))
+        send(run, group)
+
+    monkeypatch.setattr(Run, "send", note)
+    server = CannedServer({b"APPEND": Uids()}, capabilities=PLUS)
+    with server, ImapSink.open(server.options, server.credentials, choose=lambda _: Pipelined()) as sink:
+        assert len(list(sink.append([[delivery(number)] for number in range(8)]))) == 8
+    assert begun == [0, 1, 2, 0, 1, 2, 0, 1]
 
 
 @pytest.mark.parametrize("capabilities", [RICH, PLUS, POOR])
