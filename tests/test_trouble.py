@@ -170,6 +170,37 @@ def test_without_safe_removal_a_second_copy_is_named() -> None:
     world.assert_settled()
 
 
+class Doubling(MemorySink):
+    """A sink whose server stores each message twice, and tells of one."""
+
+    def append(self, batches: Iterable[Batch]) -> Iterator[Stored | NotStored]:
+        for batch in batches:
+            for each in batch:
+                if b"twice" in each.octets:
+                    self.mailbox.deliver(each.folder.path, each.octets, each.flags)
+            yield from super().append([batch])
+
+
+@pytest.mark.parametrize("uidplus", [True, False])
+def test_what_the_target_stores_twice_by_itself_is_named(uidplus: bool) -> None:
+    """The pass says so, until one of the two is removed; a stranger that is only alike is not taken for one."""
+    world = World(target=MemoryTraits(uidplus=uidplus))
+    for subject in ("once", "twice"):
+        world.source.deliver(INBOX, message(subject=subject, message_id=f"<{subject}@x>"))
+    # One of the same header and size, and with another body, was there before.
+    world.target.deliver(INBOX, message(subject="other", body="Bye", message_id="<other@x>"))
+    world.source.deliver(INBOX, message(subject="other", body="Yes", message_id="<other@x>"))
+    summary = world.run(sink=Doubling)
+    assert (summary.state, summary.copied, summary.problems) == ("problems", 3, 1)
+    [(kind, reason)] = problems(world)
+    assert kind == "extra"
+    assert "sent once and stands twice" in reason
+    assert world.run().problems == 1
+    world.target.delete(INBOX, 2)
+    assert world.run().problems == 0
+    world.assert_settled()
+
+
 def test_a_wish_to_stop_is_granted_between_two_batches() -> None:
     """The pass ends settled, and says that the same command goes on."""
     world = World(options=evolve(IN_TURN, batch_messages=1))

@@ -74,7 +74,11 @@ def match_strangers(p: Pass, target: Target, *, decide: bool = False, sent_only:
         few = sent_only or (not decide and _are_few(p, target, len(strangers)))
         (_claim_if_sent if few else _claim)(p, target, strangers)
     _give_up_keyless(p, target)
+    strangers = p.book.strangers(target.id) if strangers else []
+    latest, p.counts.latest[target.id] = p.counts.latest.get(target.id), strangers[-1].id if strangers else 0
     if strangers:
+        if latest is not None:
+            tell_doubled(p, target, [stranger for stranger in strangers if stranger.id > latest])
         find_second_copies(p, target)
 
 
@@ -427,6 +431,38 @@ def find_second_copies(p: Pass, target: Target) -> None:
         row, same = twice[claim.wanted], wanted[claim.wanted].digest == found[claim.stranger].digest
         sure = same and row.fingerprint not in moved
         _drop_second_copy(p, target, row, strangers[claim.stranger], sure=sure)
+
+
+def tell_doubled(p: Pass, target: Target, fresh: Sequence[StrangerRow]) -> None:
+    """Name what this pass has sent once, and what turned up beside it as well since the last look.
+
+    Both stay: only who resends something knows which copy is its own second one.
+    """
+    if not fresh:
+        return
+    fresh = _describe(p, target, fresh)
+    rows = [
+        row
+        for row in p.book.standing({each.fingerprint for each in fresh if each.fingerprint})
+        if not row.doubts
+    ]
+    batches = p.book.batches_of(rows)
+    sent = {batch_id for batch_id, batch in batches.items() if batch.intended >= p.began}
+    once = [row for row in rows if row.target_id == target.id and row.batch_id in sent]
+    wanted = [evidence(row, row.fingerprint, row.message_hash) for row in once]
+    found = [stranger_evidence(row) for row in fresh]
+    _, of_fresh = nominees(wanted, found, [])
+    bodies = read_bodies(p.sink, target.folder, [fresh[index].entry for index in of_fresh])
+    for index in of_fresh:
+        found[index] = _with_body(found[index], bodies.get(fresh[index].key))
+    for claim in claim_by_bodies(wanted, found, []):
+        p.problem(
+            "extra",
+            "the message was sent once and stands twice in the target: the server stored it twice, or somebody "
+            "put an equal one there meanwhile",
+            row=once[claim.wanted],
+            remedy="Remove one of the two there if you wish; nothing is missing.",
+        )
 
 
 def _left_by_twins(p: Pass, rows: Sequence[Row]) -> set[bytes]:

@@ -50,6 +50,8 @@ class Counts:
     """By source folder: how far its listing came in this pass. Piecemeal, it is not listed again."""
     looked: set[int] = Factory(set)
     """Target folders that were looked at in this pass, and nothing was sent there since."""
+    latest: dict[int, int] = Factory(dict)
+    """By target folder: the id of the last stranger that stood there as it was looked at last."""
     places: int = 0
     """Folders that the target had, at the most."""
     deeds: int = 0
