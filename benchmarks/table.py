@@ -36,9 +36,10 @@ class Result:
         found = list(dict.fromkeys(run.phase for run in self.runs))
         return found if self.work.change is None else [phase for phase in found if phase != COPY]
 
-    def tools(self) -> list[str]:
-        """Return the tools that ran, in their order."""
-        return sorted({run.tool for run in self.runs}, key=(SUBJECT, *self.work.peers).index)
+    def tools(self, phase: Phase) -> list[str]:
+        """Return the tools that ran in a phase, in their order: a script without a memory has one phase only."""
+        ran = {run.tool for run in self.runs if run.phase == phase}
+        return sorted(ran, key=(SUBJECT, *self.work.peers).index)
 
     def sound(self, tool: str, phase: Phase) -> list[Run]:
         """Return the runs whose time counts."""
@@ -104,7 +105,7 @@ def _reached(result: Result, goal: Goal) -> float | None:
 def rows(result: Result) -> Iterator[tuple[str, ...]]:
     """Give a row for each phase and tool; see ``HEAD``."""
     for phase in result.phases():
-        for tool in result.tools():
+        for tool in result.tools(phase):
             title = result.title if phase == COPY else f"{result.title}: {phase}"
             yield (title, tool, *_numbers(result, tool, phase))
 

@@ -28,7 +28,7 @@ from benchmarks.organisation import build, misses, verb
 from benchmarks.relay import Relay
 from benchmarks.sitting import Run, sit, turns
 from benchmarks.stage import Job
-from benchmarks.table import Result, as_markdown, as_text, verdicts
+from benchmarks.table import Result, as_markdown, as_text, rows, verdicts
 from benchmarks.tools import Alimail, Doveadm, Tool
 from benchmarks.works import CHANGED, COPY, NOTHING_NEW, WORKS, Change, Goal, Work
 
@@ -267,6 +267,15 @@ def test_a_goal_is_missed_where_no_run_of_ours_counts() -> None:
     """A copy that is not sound meets no goal, however fast it was."""
     result = result_of(("alimail", 0.1, "lost a message"), ("mbsync", 4.0, ""), goals=(Goal(0.4, "mbsync"),))
     assert [verdict.met for verdict in verdicts(result)] == [False]
+
+
+def test_a_tool_that_did_not_run_in_a_phase_has_no_row_there() -> None:
+    """A script that remembers nothing makes one copy, and no later pass whose runs could be unsound."""
+    result = result_of(("alimail", 1.0, ""), ("mbsync", 2.0, ""))
+    result = evolve(result, runs=(*result.runs, Run(NOTHING_NEW, "alimail", taken(0.5))))
+    assert [row[:2] for row in rows(result)] == [
+        ("some", "alimail"), ("some", "mbsync"), ("some: nothing new", "alimail")
+    ]  # fmt: skip
 
 
 def test_the_page_names_what_was_measured() -> None:
