@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from attrs import Attribute, evolve, field, fields, frozen
@@ -18,6 +20,9 @@ from alimail_core.registry import Registry
 from alimail_core.seam import Clock
 from alimail_core.spec import AccountSpec, Endpoint
 from alimail_core.ways import Ways
+
+KEPT = 5.0
+"""Seconds for which a thread that opened a sink waits for the next."""
 
 
 def endpoint_name(endpoint: Endpoint, user: str) -> str:
@@ -80,15 +85,16 @@ def _shared_out(endpoint: Endpoint, workers: int) -> Endpoint:
 
 
 class _Coming:
-    """A sink that is opened in a thread of its own, because the source's login takes as long."""
+    """A sink that is being opened while its source logs in, because that takes as long."""
 
     def __init__(self, opener: Callable[[], Sink]) -> None:
+        self._opener = opener
         self._opened: Future[Sink] = Future()
-        threading.Thread(target=self._open, args=[opener], name="alimail-sink", daemon=True).start()
 
-    def _open(self, opener: Callable[[], Sink]) -> None:
+    def open(self) -> None:
+        """Open it; called once."""
         try:
-            self._opened.set_result(opener())
+            self._opened.set_result(self._opener())
         except BaseException as error:  # noqa: BLE001 - raised where the sink is waited for, whatever it is
             self._opened.set_exception(error)
 
@@ -99,6 +105,44 @@ class _Coming:
     def let_go(self) -> None:
         """Want it no more: it is closed as soon as it is open, and nobody waits for that."""
         self._opened.add_done_callback(lambda opened: None if opened.exception() else opened.result().close())
+
+
+class Openers:
+    """Threads that open sinks. One that has nothing to do is kept a while: a plan of thousands needs it at once.
+
+    They are daemons, because a server that does not answer must not keep the process from ending.
+    """
+
+    def __init__(self) -> None:
+        self._free: list[SimpleQueue[_Coming]] = []
+        """Where those who have nothing to do hear of the next sink. Lists are taken from and added to at once."""
+
+    def begin(self, opener: Callable[[], Sink]) -> _Coming:
+        """Let a sink be opened; return at once."""
+        coming = _Coming(opener)
+        try:
+            self._free.pop().put(coming)
+        except IndexError:
+            heard: SimpleQueue[_Coming] = SimpleQueue()
+            heard.put(coming)
+            threading.Thread(target=self._serve, args=[heard], name="alimail-sink", daemon=True).start()
+        return coming
+
+    def _serve(self, heard: SimpleQueue[_Coming]) -> None:
+        while (coming := self._next(heard)) is not None:
+            coming.open()
+            coming = None  # a mailbox is not kept along with the thread
+            self._free.append(heard)
+
+    def _next(self, heard: SimpleQueue[_Coming]) -> _Coming | None:
+        """Wait for the next sink; ``None``: there was none for a while, and nobody will ask this thread again."""
+        with suppress(Empty):
+            return heard.get(timeout=KEPT)
+        try:
+            self._free.remove(heard)
+        except ValueError:
+            return heard.get()  # somebody has just asked
+        return None
 
 
 @frozen
@@ -118,8 +162,8 @@ class Ends:
     """Told in words when another pace holds for what is read, and what way in to a server was found."""
     writes: bool = False
     """Keep in the ledger what way was found."""
-    together: bool = False
-    """Log in to both sides at the same time, where nobody is asked for a password meanwhile."""
+    openers: Openers | None = None
+    """Log in to both sides at the same time, where nobody is asked for a password meanwhile; ``None``: do not."""
     _coming: list[_Coming] = field(factory=list, init=False, repr=False, eq=False)
 
     def source(self) -> Source:
@@ -129,7 +173,7 @@ class Ends:
         while self._coming:  # what an earlier attempt did not come to
             self._coming.pop().let_go()
         self.governor.take([self._of_source, self._of_sink])
-        coming = _Coming(self._open_sink) if self.together and self._asks_nobody() else None
+        coming = self.openers.begin(self._open_sink) if self.openers and self._asks_nobody() else None
         try:
             source = self._open_source()
         except BaseException:
@@ -168,11 +212,11 @@ class Ends:
         """Raise ``Interrupted`` where somebody asks to stop; called between two pages of long work."""
         self.governor.check_in()
 
-    @property
+    @cached_property
     def _of_source(self) -> str:
         return f"source {self.account.source.kind} {self.account.source.options!r}"
 
-    @property
+    @cached_property
     def _of_sink(self) -> str:
         return f"sink {self.account.target.kind} {self.account.target.options!r}"
 

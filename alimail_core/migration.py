@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Self
 from attrs import asdict, evolve, frozen
 
 from alimail_core.check import SIDES, CheckResult, check_account, passed_over
-from alimail_core.ends import Ends, endpoint_name, written_in_order
+from alimail_core.ends import Ends, Openers, endpoint_name, written_in_order
 from alimail_core.errors import AlimailError, Disabled, InputError, Interrupted, Remark, Unreached
 from alimail_core.events import Event, Noted, Observer, PassEnded
 from alimail_core.executors import in_order
@@ -105,6 +105,7 @@ class Migration:
         self._observing = threading.RLock()
         self._governor = Governor(self.clock, self.stop, spec.pace)
         self._ways = Ways(self._found_ledger)
+        self._openers = Openers()
         self._ledger: Ledger | None = None
         self._opening = threading.Lock()
 
@@ -450,7 +451,7 @@ class Migration:
             lambda text: self.observe(Noted(name, text)),
             writes=writes,
             # One thing after another, so that tests repeat exactly.
-            together=bool(self.spec.options.read_ahead_octets),
+            openers=self._openers if self.spec.options.read_ahead_octets else None,
         )
 
     def _matching(self, search: str) -> list[AccountSpec]:

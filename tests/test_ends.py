@@ -11,7 +11,7 @@ import pytest
 from attrs import evolve, frozen
 
 from alimail_core.contract import Credentials, ExecutorKind, Sink, SinkKind, Source, option
-from alimail_core.ends import endpoint_name, shared_out
+from alimail_core.ends import Openers, endpoint_name, shared_out
 from alimail_core.errors import Denied
 from alimail_core.hookspec import hookimpl
 from alimail_core.migration import Migration
@@ -22,7 +22,7 @@ from alimail_core.running import ORDINARY, Running
 from alimail_core.seam import Clock
 from alimail_core.secrets import Secret
 from alimail_core.spec import AccountSpec, Endpoint, MigrationSpec
-from alimail_core.testing.memory import MemorySink
+from alimail_core.testing.memory import MemoryMailbox, MemorySink
 from alimail_core.transfer import PassSummary
 from alimail_core.units import Octets
 from alimail_imap.options import ImapOptions
@@ -184,6 +184,42 @@ def test_a_sink_that_nobody_wants_any_more_is_closed(tmp_path: Path) -> None:
         assert closed.wait(60)
         office.wrap_source = lambda _, side: side
         assert [each.state for each in migration.run().accounts] == ["done"]
+
+
+class _Opening:
+    """What opens sinks and notes in which threads; ``gate``: only so many together."""
+
+    def __init__(self, together: int = 1) -> None:
+        self.threads: set[threading.Thread] = set()
+        self._gate = threading.Barrier(together, timeout=60)
+
+    def __call__(self) -> Sink:
+        self._gate.wait()
+        self.threads.add(threading.current_thread())
+        return MemorySink(MemoryMailbox())
+
+
+def test_a_thread_that_has_opened_a_sink_opens_others() -> None:
+    """One after another they need few threads, and together one each."""
+    openers, opening = Openers(), _Opening()
+    for _ in range(60):
+        openers.begin(opening).wait()
+    assert len(opening.threads) < 30, "each had a thread of its own"
+    opening = _Opening(together=8)
+    for coming in [openers.begin(opening) for _ in range(8)]:
+        coming.wait()
+    assert len(opening.threads) == 8
+
+
+def test_a_thread_that_nobody_needs_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And no sink is left to one that is about to end."""
+    monkeypatch.setattr("alimail_core.ends.KEPT", 0.0)
+    openers, opening = Openers(), _Opening()
+    for _ in range(200):
+        openers.begin(opening).wait()
+    for thread in opening.threads:
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in opening.threads)
 
 
 def test_who_is_asked_for_a_password_is_asked_once_at_a_time(
