@@ -61,6 +61,20 @@ def test_capabilities_are_asked_again_after_login() -> None:
         connection.close()
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("answer", [b"BAD Unknown command", b"NO Not now"])
+def test_a_refusal_of_capability_is_not_the_passwords_fault(answer: bytes, when: str) -> None:
+    """No server may refuse it, so the server's words are told, and neither the user nor the password is blamed."""
+    sound = b"* CAPABILITY IMAP4rev1\r\n{tag} OK done\r\n"
+    told = iter([sound] if when == "after" else [])
+    server = CannedServer({b"CAPABILITY": lambda _: next(told, b"{tag} " + answer + b"\r\n")})
+    with server, pytest.raises(Transient, match=answer.decode()) as error:
+        connect(server.options, server.credentials)
+    assert "CAPABILITY" in str(error.value)
+    assert "password" not in error.value.remedy
+    assert "later" not in error.value.remedy
+
+
 def test_capabilities_told_with_the_login_are_not_asked_again() -> None:
     """A CAPABILITY code in the tagged OK saves the round trip."""
     server = login(CannedServer({b"LOGIN": b"{tag} OK [CAPABILITY IMAP4rev1 MOVE] welcome\r\n"}))

@@ -108,10 +108,24 @@ def test_sizes_are_tried_before_they_are_believed(sizes: list[int], exact: bool)
 @pytest.mark.parametrize("number", [b"x", b"-1", b"0", b"99999999999999999999", b"?", b"\xd9\xa3"])
 @pytest.mark.parametrize("command", [b"LIST", b"UIDL"])
 def test_a_list_that_cannot_be_read_is_not_guessed_at(command: bytes, number: bytes) -> None:
-    """To pass over a line would be to pass over a message."""
+    """To pass over a line would be to pass over a message. What the server said is told, and that it must mend it."""
     replies: dict[bytes, Reply] = {command: b"+OK\r\n1 5\r\n" + number + b" 5\r\n.\r\n"}
-    with CannedServer(MAILS, replies) as server, pytest.raises(Transient, match="cannot be read"):
+    with CannedServer(MAILS, replies) as server, pytest.raises(Denied, match="cannot be read") as error:
         drop(server)
+    assert server.commands(command) == [command] * 2
+    assert f"to {command.decode()} it says '" in str(error.value)
+    assert "IMAP" in error.value.remedy
+
+
+@pytest.mark.parametrize("spoilt", [b"+OK\r\n1 5\r\n\0\xff\r\n.\r\n", b"-ERR not now\r\n"])
+@pytest.mark.parametrize("command", [b"LIST", b"UIDL"])
+def test_a_list_that_is_spoilt_once_is_asked_for_again(command: bytes, spoilt: bytes) -> None:
+    """Something on the way may do that; and whoever announces UIDL has it, so that no other keys are made."""
+    with CannedServer(MAILS) as server:
+        wanted = drop(server).numbers
+        told = iter([spoilt, server._answer(command)])
+        server.replies[command] = lambda _: next(told)
+        assert drop(server).numbers == wanted
 
 
 def test_a_size_that_is_none_costs_no_message() -> None:
@@ -135,8 +149,9 @@ def test_an_empty_maildrop_may_be_refused() -> None:
 )
 def test_a_refused_list_is_graded(reply: bytes, kind: type[AlimailError]) -> None:
     """Without a list nothing can be said of any message."""
-    with CannedServer(MAILS, {b"LIST": reply}) as server, pytest.raises(kind):
+    with CannedServer(MAILS, {b"LIST": reply}) as server, pytest.raises(kind) as error:
         drop(server)
+    assert "asks to try later" not in error.value.remedy  # it did not
 
 
 def test_a_passing_refusal_of_identifiers_is_no_lack_of_them() -> None:

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import base64
 
-from alimail_core import Credentials, Denied, NoTls, dial, find_tls, tls_context, tls_error
+from alimail_core import (
+    Credentials,
+    Denied,
+    NoTls,
+    Refused,
+    Transient,
+    dial,
+    find_tls,
+    tls_context,
+    tls_error,
+)
 from alimail_imap.connection import Connection, astring
 from alimail_imap.grades import grade, grade_bye
 from alimail_imap.options import ImapOptions
@@ -64,7 +74,7 @@ def _greet(connection: Connection) -> None:
     if status.code == "CAPABILITY":
         connection.capabilities = frozenset(status.argument.decode("ascii", "replace").upper().split())
     else:
-        connection.ask(b"CAPABILITY", doing="login")
+        _ask_capabilities(connection)
 
 
 def _start_tls(connection: Connection, options: ImapOptions) -> None:
@@ -81,7 +91,7 @@ def _start_tls(connection: Connection, options: ImapOptions) -> None:
     except OSError as error:
         raise tls_error(error, options) from error
     # What was announced in clear counts no more.
-    connection.ask(b"CAPABILITY", doing="login")
+    _ask_capabilities(connection)
 
 
 def _log_in(connection: Connection, options: ImapOptions, credentials: Credentials) -> None:
@@ -96,7 +106,21 @@ def _log_in(connection: Connection, options: ImapOptions, credentials: Credentia
     if not status.ok:
         raise grade(status, "login")
     if status.code != "CAPABILITY":
-        connection.ask(b"CAPABILITY", doing="login")
+        _ask_capabilities(connection)
+
+
+def _ask_capabilities(connection: Connection) -> None:
+    """Ask what the server can do. None may refuse that (RFC 9051 §6.1.1), and no password has to do with it."""
+    _, status = connection.run(b"CAPABILITY")
+    if not status.ok:
+        error = grade(status, "read")
+        if not isinstance(error, Refused):
+            raise error
+        raise Transient(
+            f"the server refuses CAPABILITY: {status.words()}",
+            remedy="No IMAP server does so: see its log, and whether a firewall or proxy on the way answers in its "
+            "place. alimail tries again by itself.",
+        )
 
 
 def _wants_plain(connection: Connection, options: ImapOptions, user: str, password: str) -> bool:

@@ -14,7 +14,7 @@ from attrs import frozen
 
 from alimail_core import BATCH_OCTETS, AlimailError, Denied, Refused, Transient
 from alimail_pop3.grades import Answer, Doing, grade, parse_answer
-from alimail_pop3.wire import Wire, without_dots
+from alimail_pop3.wire import MAX_LIST, Wire, without_dots
 
 IN_FLIGHT = 32
 """The most RETR or TOP that are with the server and not yet answered (PIPELINING, RFC 2449 §6.6)."""
@@ -105,16 +105,11 @@ class Connection:
         return float(words[0]) if words and words[0].isdigit() and len(words[0]) < 9 else None
 
     def ask_capabilities(self) -> None:
-        """Ask CAPA (RFC 2449), which a server need not have. poplib stumbles over lines that are odd."""
-        try:
-            lf = not self.exchange(b"CAPA").endswith(b"\r\n")
-        except Said:
-            self.capabilities = None
-        else:
-            lines = (
-                self.wire.body(lf=lf, most=MAX_CAPABILITIES).decode("ascii", "replace").upper().splitlines()
-            )
-            self.capabilities = {words[0]: words[1:] for line in lines if (words := line.split())}
+        """Ask CAPA (RFC 2449), which a server need not have. What it told once it does not take back by a refusal."""
+        with suppress(Said):
+            lines = self.lines(b"CAPA", MAX_CAPABILITIES)
+            words = (line.decode("ascii", "replace").upper().split() for line in lines)
+            self.capabilities = {each[0]: each[1:] for each in words if each}
 
     def grade(self, answer: Answer, doing: Doing) -> AlimailError:
         """Return the error that a ``-ERR`` stands for."""
@@ -146,6 +141,14 @@ class Connection:
         self.settle()
         self.wire.sendall(line + b"\r\n")
         return self._status()
+
+    def lines(self, command: bytes, most: int = MAX_LIST) -> list[bytes]:
+        """Send a command that a list answers; return its lines, which poplib stumbles over where they are odd.
+
+        Raises ``Said`` or ``Transient``.
+        """
+        lf = not self.exchange(command).endswith(b"\r\n")
+        return self.wire.body(lf=lf, most=most).splitlines()
 
     def _status(self) -> bytes:
         line = self.wire.status()

@@ -31,6 +31,11 @@ DISABLED_REMEDY = "Switch POP3 on for the account, in its settings or in the pro
 ENCRYPT_REMEDY = "The server wants encryption: use tls = implicit or starttls."
 LATER_REMEDY = "The server asks to try later; alimail does that by itself."
 FEWER_REMEDY = "Lower max_connections, or raise the server's limit of connections for a user or an address."
+GREETING_REMEDY = "The server lets nobody in, or not us: see its log. alimail tries again by itself."
+LIST_REMEDY = (
+    "alimail asks again by itself. If the server goes on refusing, its administrator must mend the mailbox; if it "
+    "has IMAP too, move the mailbox by that."
+)
 ADMINISTRATOR_REMEDY = "The server cannot serve this mailbox until its administrator mends it."
 
 
@@ -52,12 +57,17 @@ _ANSWER = re.compile(r"-ERR\s*(?:\[([^\]]{1,40})\])?\s*(.*)", re.IGNORECASE | re
 
 def parse_answer(line: bytes, secret: str = "") -> Answer | None:
     """Read a ``-ERR``; ``None`` where it is none. ``secret`` is blotted out: some servers repeat what they refuse."""
-    text = "".join(c if c.isprintable() else "?" for c in line.decode("utf-8", "replace").strip())
-    match = _ANSWER.fullmatch(text)
+    match = _ANSWER.fullmatch(shown(line, len(line)))
     if match is None:
         return None
     words = match[2].replace(secret, "***") if secret else match[2]
     return Answer((match[1] or "").strip().upper(), words[:300])
+
+
+def shown(line: bytes, most: int = 60) -> str:
+    """Return the beginning of what a server said, fit for a terminal."""
+    text = line.decode("utf-8", "replace").strip()
+    return "".join(c if c.isprintable() else "?" for c in text[:most])
 
 
 _Kind: TypeAlias = type[Transient] | type[Denied] | type[Refused]
@@ -133,9 +143,9 @@ WORDS: list[tuple[re.Pattern[str], Rule]] = [
 """Servers' own words, tried in order where no code decided."""
 
 _DEFAULT: dict[Doing, Rule] = {
-    "greeting": Rule(Transient, LATER_REMEDY),
+    "greeting": Rule(Transient, GREETING_REMEDY),
     "login": Rule(LoginDenied, LOGIN_REMEDY),
-    "list": Rule(Transient, LATER_REMEDY),
+    "list": Rule(Transient, LIST_REMEDY),
     "read": Rule(Refused),
 }
 

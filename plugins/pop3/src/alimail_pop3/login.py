@@ -61,6 +61,7 @@ def _start_tls(connection: Connection, options: Pop3Options) -> None:
     except OSError as error:
         raise tls_error(error, options) from error
     # What was announced in clear counts no more.
+    connection.capabilities = None
     connection.ask_capabilities()
 
 

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import frozen
 
-from alimail_core import Entry, Transient
+from alimail_core import Denied, Entry, Transient
 from alimail_pop3.connection import WHOLE, Connection, Said
+from alimail_pop3.grades import shown
 from alimail_pop3.headers import name_of
 
 MAX_NUMBER = 10_000_000
@@ -49,12 +50,11 @@ def read_maildrop(connection: Connection) -> Maildrop:
 
 def _sizes(connection: Connection) -> dict[int, int | None]:
     try:
-        _, lines, _ = connection.run(lambda: connection.pop.list())
+        told = _read_list(connection, b"LIST")
     except Said as said:
         if count_messages(connection) == 0:
             return {}
         raise connection.grade(said.answer, "list") from None
-    told = (_numbered(connection, line) for line in lines)
     return {number: int(word) if word.isdigit() and len(word) < 16 else None for number, word in told}
 
 
@@ -71,25 +71,45 @@ def count_messages(connection: Connection) -> int | None:
 def _unique(connection: Connection) -> dict[int, str]:
     """Return the identifiers of UIDL by number, without those that several messages share."""
     try:
-        _, lines, _ = connection.run(lambda: connection.pop.uidl())
+        told = {number: word for number, word in _read_list(connection, b"UIDL") if word}
     except Said as said:
         error = connection.grade(said.answer, "read")
         if isinstance(error, Transient):
             raise error from None
         return {}
-    told = {number: word for number, word in (_numbered(connection, line) for line in lines) if word}
     often = Counter(told.values())
     return {
         number: word.decode("ascii", "backslashreplace") for number, word in told.items() if often[word] == 1
     }
 
 
-def _numbered(connection: Connection, line: bytes) -> tuple[int, bytes]:
-    """Read a line of LIST or UIDL: a message's number and what is told of it."""
+def _read_list(connection: Connection, command: bytes) -> list[tuple[int, bytes]]:
+    """Read LIST or UIDL: each message's number and what is told of it.
+
+    What cannot be read is asked for once more, as something on the way may have spoilt it; so is what is refused
+    although the server has it. Raises ``Said``, ``Transient``, or ``Denied`` where the list stays unreadable.
+    """
+    odd = ""
+    has_it = command != b"UIDL" or connection.offers("UIDL")
+    for once_more in (True, False):
+        try:
+            return [_numbered(line) for line in connection.lines(command)]
+        except Said:
+            if not (once_more and has_it):
+                raise
+        except ValueError as error:
+            odd = str(error)
+    raise Denied(
+        f"the server's list of messages cannot be read: to {command.decode()} it says {odd}",
+        remedy="Its administrator must mend that. If it has IMAP too, move the mailbox by that.",
+    )
+
+
+def _numbered(line: bytes) -> tuple[int, bytes]:
+    """Read a line of LIST or UIDL. Raises ``ValueError``: to pass over the line would be to pass over a message."""
     number, _, rest = line.strip().partition(b" ")
     if not (number.isdigit() and len(number) < 9 and 0 < int(number) <= MAX_NUMBER):
-        # To pass over the line would be to pass over a message.
-        raise connection.wire.fail("the server's list of messages cannot be read")
+        raise ValueError(repr(shown(line)))
     words = rest.split()
     return int(number), words[0] if words else b""
 
