@@ -39,8 +39,10 @@ class Certificate:
     key: Path
 
 
-def certificate(folder: Path, name: str = SIGNER, *, expired: bool = False, tls: bool = False) -> Certificate:
-    """Make one. ``tls``: it is for a server, and not for programs."""
+def certificate(
+    folder: Path, name: str = SIGNER, *, expired: bool = False, tls: bool = False, serial: int = 0
+) -> Certificate:
+    """Make one. ``tls``: it is for a server, and not for programs; ``serial``: its number, where that matters."""
     key = rsa.generate_private_key(65537, 2048)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     end = datetime.now(UTC) + timedelta(days=-1 if expired else 30)
@@ -50,7 +52,7 @@ def certificate(folder: Path, name: str = SIGNER, *, expired: bool = False, tls:
         .subject_name(subject)
         .issuer_name(subject)
         .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
+        .serial_number(serial or x509.random_serial_number())
         .not_valid_before(end - timedelta(days=365))
         .not_valid_after(end)
         .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
@@ -67,13 +69,14 @@ def certificate(folder: Path, name: str = SIGNER, *, expired: bool = False, tls:
     return pair
 
 
-def sign(program: Path, by: Certificate) -> Path:
-    """Sign a program in its place."""
+def sign(program: Path, by: Certificate, *more: str) -> Path:
+    """Sign a program in its place; ``more`` is for osslsigncode."""
     signed = program.with_suffix(".signed")
     _run(
         "osslsigncode",
         "sign",
         *("-certs", by.certificate, "-key", by.key),
+        *more,
         *("-in", program, "-out", signed),
     )
     return signed.replace(program)

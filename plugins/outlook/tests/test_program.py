@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.x509 import load_pem_x509_certificate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alimail_core import InputError
+from alimail_outlook.machine import authenticode, trust
 from alimail_outlook.machine.program import Program, read_program
 from alimail_outlook.machine.trust import Untrusted, hold
 from tests.outlook import standin
@@ -32,11 +37,17 @@ def unsigned(home: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def signed(home: Path, unsigned: Path) -> bytes:
+def signer(home: Path) -> standin.Certificate:
+    """Who signs."""
+    return standin.certificate(home / "right")
+
+
+@pytest.fixture(scope="module")
+def signed(home: Path, unsigned: Path, signer: standin.Certificate) -> bytes:
     """The octets of a signed one."""
     program = home / "signed.exe"
     program.write_bytes(unsigned.read_bytes())
-    return standin.sign(program, standin.certificate(home / "right")).read_bytes()
+    return standin.sign(program, signer).read_bytes()
 
 
 def seen(folder: Path, octets: bytes) -> Program:
@@ -68,12 +79,11 @@ def test_a_name_must_be_the_whole_name(tmp_path: Path, signed: bytes) -> None:
         hold(program, standin.SIGNER, "0" * 64)
 
 
-@settings(max_examples=40)
+@settings(max_examples=60)
 @given(where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_no_bit_of_the_program_can_be_turned(signed: bytes, where: float, bit: int) -> None:
-    """Whatever bit of what is signed is another: it is refused, or is no program any more."""
-    end = len(signed) - 2_000  # behind that is the signature, which has octets that mean nothing
-    at = int(where * end)
+    """Whatever bit is another: it is refused, or is no program any more, or meant nothing in the signature."""
+    at = int(where * len(signed))
     changed = bytearray(signed)
     changed[at] ^= 1 << bit
     with tempfile.TemporaryDirectory() as folder:
@@ -83,8 +93,37 @@ def test_no_bit_of_the_program_can_be_turned(signed: bytes, where: float, bit: i
             return
         if at in _checksum(signed):
             return  # the one field that Authenticode leaves out; Windows does not look at it for programs
-        with pytest.raises(Untrusted):
+        try:
             hold(program, standin.SIGNER, "")
+        except Untrusted:
+            return
+        assert at > len(signed) - SIGNATURE
+
+
+SIGNATURE = 2_000
+"""Octets at the end of a signed program that are its signature; some of them, such as its version, mean nothing."""
+
+
+@settings(max_examples=200)
+@given(where=st.floats(0, 1, exclude_max=True), octet=st.integers(0, 255), cut=st.booleans())
+def test_a_damaged_signature_breaks_nothing(
+    signer: standin.Certificate, signed: bytes, where: float, octet: int, cut: bool
+) -> None:
+    """Whatever stands in the table: there is an answer, and what holds was signed by the key of the right one."""
+    at = len(signed) - SIGNATURE + int(where * SIGNATURE)
+    changed = signed[:at] + bytes([octet]) + (b"" if cut else signed[at + 1 :])
+    with tempfile.TemporaryDirectory() as folder:
+        seen(Path(folder), changed)
+        with (
+            (Path(folder) / "seen.exe").open("rb") as file,
+            mmap(file.fileno(), 0, access=ACCESS_READ) as octets,
+        ):
+            try:
+                found = authenticode.verified(octets)
+            except authenticode.Broken:
+                return
+    right = load_pem_x509_certificate(signer.certificate.read_bytes())
+    assert found.problem or found.certificate.public_key() == right.public_key()
 
 
 def _checksum(octets: bytes) -> range:
@@ -148,13 +187,71 @@ def test_what_is_unsigned_needs_its_digest(unsigned: Path) -> None:
     assert hold(program, "", program.digest)
 
 
-def test_a_chinese_name_is_shown_and_not_compared(tmp_path: Path, unsigned: Path) -> None:
-    """Where lief cannot follow a name it is refused with the name, not passed."""
-    program = tmp_path / "program.exe"
-    program.write_bytes(unsigned.read_bytes())
-    standin.sign(program, standin.certificate(tmp_path, "阿里云计算有限公司"))
-    with pytest.raises(Untrusted, match="阿里云计算有限公司"):
-        hold(read_program(program, NOW), "阿里云计算有限公司", "")
+def copy(folder: Path, program: Path) -> Path:
+    """Copy a program, to sign it."""
+    return Path(shutil.copyfile(program, folder / "program.exe"))
+
+
+def test_a_chinese_name_is_compared(tmp_path: Path, unsigned: Path) -> None:
+    """Signer and issuer may have names in any letters."""
+    standin.sign(copy(tmp_path, unsigned), standin.certificate(tmp_path, "阿里云计算有限公司"))
+    program = read_program(tmp_path / "program.exe", NOW)
+    assert hold(program, "阿里云计算有限公司", "")
+    with pytest.raises(Untrusted, match="阿里云计算有限公司, not by 阿里云"):
+        hold(program, "阿里云", "")
+
+
+def test_a_certificate_with_the_same_number_vouches_for_nothing(tmp_path: Path, unsigned: Path) -> None:
+    """A signature that has the right one's certificate in it, and is by another with its number, is the other's."""
+    right = standin.certificate(tmp_path / "right", "R", serial=4711)
+    other = standin.certificate(tmp_path / "other", "Another of a longer name", serial=4711)
+    other.certificate.write_bytes(other.certificate.read_bytes() + right.certificate.read_bytes())
+    standin.sign(copy(tmp_path, unsigned), other)
+    found = read_program(tmp_path / "program.exe", NOW)
+    assert found.signature.problem == ""
+    thumbprint = load_pem_x509_certificate(right.certificate.read_bytes()).fingerprint(hashes.SHA256()).hex()
+    for wanted in ("R", thumbprint):
+        with pytest.raises(Untrusted, match="signed by another: Another of a longer name"):
+            hold(found, wanted, "")
+
+
+@pytest.mark.parametrize("how", ["sha1", "sha256", "sha384", "sha512", "twice", "with pages"])
+def test_signatures_of_each_kind_are_verified(tmp_path: Path, unsigned: Path, how: str) -> None:
+    """By each digest that Windows knows, with a second signature in it, with digests of pages."""
+    by = standin.certificate(tmp_path)
+    program = copy(tmp_path, unsigned)
+    if how == "twice":
+        standin.sign(program, by, "-h", "sha1")
+    ways = {"twice": ("-h", "sha256", "-nest"), "with pages": ("-ph",)}
+    standin.sign(program, by, *ways.get(how, ("-h", how)))
+    found = read_program(program, NOW)
+    assert found.signature.problem == ""
+    octets = program.read_bytes()
+    changed = seen(tmp_path, octets[:50_000] + bytes([octets[50_000] ^ 1]) + octets[50_001:])
+    assert "changed after that" in changed.signature.problem
+
+
+def test_what_md5_has_signed_is_refused(tmp_path: Path, unsigned: Path) -> None:
+    """Anybody can make a second program with the same MD5."""
+    standin.sign(copy(tmp_path, unsigned), standin.certificate(tmp_path), "-h", "md5")
+    with pytest.raises(Untrusted, match="MD5, which anybody can forge"):
+        hold(read_program(tmp_path / "program.exe", NOW), standin.SIGNER, "")
+
+
+def test_windows_alone_takes_a_time_stamp(
+    tmp_path: Path, unsigned: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An old signature needs Windows to vouch for it, and one that does not hold is not saved by that."""
+    standin.sign(copy(tmp_path, unsigned), standin.certificate(tmp_path))
+    later = NOW + timedelta(days=400)
+    program = read_program(tmp_path / "program.exe", later)
+    with pytest.raises(Untrusted, match="expired on"):
+        hold(program, standin.SIGNER, "")
+    monkeypatch.setattr(trust, "_asked_windows", lambda path, signer: "as Windows says")
+    assert hold(program, standin.SIGNER, "")
+    changed = seen(tmp_path, (tmp_path / "program.exe").read_bytes()[:-1])
+    with pytest.raises(Untrusted, match="cut off"):
+        hold(changed, standin.SIGNER, "")
 
 
 def test_installer_kinds_are_known_by_their_marks(tmp_path: Path, unsigned: Path) -> None:

@@ -11,7 +11,7 @@ from attrs import evolve, frozen
 
 from alimail_core import InputError
 from alimail_outlook import rules
-from alimail_outlook.machine.program import Program, read_program
+from alimail_outlook.machine.program import Program, Signature, read_program
 from alimail_outlook.machine.regfile import Tree, Value
 from alimail_outlook.machine.windows import Windows
 from alimail_outlook.rules import KeyExists, Level, Probe, Rule, ServerIs, Unlisted
@@ -258,13 +258,15 @@ class _Dll:
                 "a VSTO manifest: Windows alone can read its signature" if self.vsto else "no DLL",
             )
         signature = self.program.signature
-        if signature.problem:
-            return "fault", signature.problem
-        return "ok", f"by {signature.signer}"
+        if signature.problem or not self.is_signed:
+            return "fault", signature.problem or signature.outdated
+        return "ok", f"by {signature.signer}{signature.outdated and '; '}{signature.outdated}"
 
     @property
-    def is_signed(self) -> bool | None:
-        return None if self.program is None else not self.program.signature.problem
+    def is_signed(self) -> bool:
+        """An old one is, where a time stamp says that it was signed in time."""
+        signature = self.program.signature if self.program is not None else Signature(problem="not read")
+        return not signature.problem and (signature.stamped or not signature.outdated)
 
 
 def _policy_signed(sight: Sight, dll: _Dll) -> tuple[Level, str]:

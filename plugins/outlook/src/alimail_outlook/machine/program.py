@@ -1,8 +1,8 @@
 """What is in a program file, told without running it: its kind, version, and whose signature it bears.
 
-The Authenticode digest and signature are verified by lief on any system. What is not verified here is that the
-certificate leads to an authority that Windows trusts: so the signer's name is compared, and Windows is asked too
-where it is there (``windows.py``).
+Its signature is verified on any system (``authenticode.py``). What is not verified here is that the certificate leads
+to an authority that Windows trusts: so the signer's name is compared, and Windows is asked too where it is there
+(``trust.py``).
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from alimail_core import InputError
+from alimail_outlook.machine import authenticode
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
@@ -34,7 +35,8 @@ _MARKS: Final[tuple[tuple[bytes, Kind], ...]] = (
     (b".wixburn", "burn"),
     (_MSI, "msi in exe"),
 )
-_BITS: Final = {"AMD64": 64, "ARM64": 64, "I386": 32}
+_BITS: Final = {0x8664: 64, 0xAA64: 64, 0x014C: 32}
+"""By what a program's header says that it is for: x64, ARM64, x86."""
 
 
 @frozen
@@ -46,7 +48,12 @@ class Signature:
     thumbprint: str = ""
     """SHA-256 of the certificate, hexadecimal."""
     expires: datetime | None = None
+    stamped: bool = False
+    """It bears a time stamp: Windows may take it beyond its certificate's end."""
     problem: str = ""
+    """Why it does not hold, or is none for programs."""
+    outdated: str = ""
+    """That its certificate has expired: a fault, unless Windows vouches for the time stamp."""
 
     @property
     def signer(self) -> str:
@@ -128,23 +135,23 @@ def _read_pe(path: Path, octets: int, digest: str, now: datetime) -> Program:
             remedy="Download it again: `alimail outlook download`.",
         )
     version, product = _version(binary)
-    stamp = binary.header.time_date_stamps
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        kind: Kind = next((kind for mark, kind in _MARKS if content.find(mark) >= 0), "exe")
+        signature = _signature(content, now)
+        # Not by lief, which breaks on a machine that it does not know.
+        (header,) = struct.unpack_from("<I", content, 0x3C)
+        machine, _, stamp = struct.unpack_from("<HHI", content, header + 4)
     return Program(
         path,
         octets,
         digest,
-        _kind(path),
-        _signature(binary, path, octets, now),
-        bits=_BITS.get(binary.header.machine.name),
+        kind,
+        signature,
+        bits=_BITS.get(machine),
         version=version,
         product=product,
         built=datetime.fromtimestamp(stamp, UTC) if 0 < stamp < now.timestamp() else None,
     )
-
-
-def _kind(path: Path) -> Kind:
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as octets:
-        return next((kind for mark, kind in _MARKS if octets.find(mark) >= 0), "exe")
 
 
 def _version(binary: Any) -> tuple[str, str]:
@@ -167,80 +174,35 @@ def _texts(resource: Any) -> dict[str, str]:
     return {entry.key: entry.value for table in children for entry in table.entries}
 
 
-def _signature(binary: Any, path: Path, octets: int, now: datetime) -> Signature:
-    """Verify the first signature. lief compares the digest of the file, and the signer's signature of that."""
-    import lief
+def _signature(octets: mmap.mmap, now: datetime) -> Signature:
     from cryptography.hazmat.primitives import hashes
-    from cryptography.x509 import load_der_x509_certificate
 
-    if not binary.has_signatures:
-        table = binary.data_directory(lief.PE.DataDirectory.TYPES.CERTIFICATE_TABLE)
-        damaged = table.rva and table.rva + table.size > octets
-        return Signature(problem="it is cut off before its signature ends" if damaged else "it is not signed")
-    signature = binary.signatures[0]
-    signer = next(iter(signature.signers), None)
     try:
-        certificates = [load_der_x509_certificate(bytes(each.raw)) for each in signature.certificates]
-        number = int.from_bytes(bytes(signer.serial_number), "big") if signer else -1
-        certificate = next(each for each in certificates if each.serial_number == number)
-        names, unfit = _names(certificate), _unfit(certificate, now)
-    except (ValueError, StopIteration):
-        return Signature(problem="its signature does not hold the signer's certificate, or a damaged one")
-    found = Signature(names, certificate.fingerprint(hashes.SHA256()).hex(), certificate.not_valid_after_utc)
-    if signer is None or signer.cert is None:  # lief does not find one whose issuer's name is not ASCII
-        unread = (
-            "its signer's name has letters that can be compared on Windows only; give the file's --sha256"
-        )
-        return evolve(found, problem=unread)
-    return evolve(found, problem=_invalid(binary, path, octets) or _broken_chain(certificates) or unfit)
+        signed = authenticode.verified(octets)
+    except authenticode.Broken as why:
+        return Signature(problem=str(why))
+    certificate = signed.certificate
+    expires = certificate.not_valid_after_utc
+    return Signature(
+        _names(certificate),
+        certificate.fingerprint(hashes.SHA256()).hex(),
+        expires,
+        signed.stamped,
+        signed.problem or _broken_chain([certificate, *signed.others]) or _unfit(certificate, now),
+        _expired(expires, now, stamped=signed.stamped),
+    )
 
 
-def _invalid(binary: Any, path: Path, octets: int) -> str:
-    import lief
-
-    verdict = binary.verify_signature(lief.PE.Signature.VERIFICATION_CHECKS.SKIP_CERT_TIME)
-    flags = lief.PE.Signature.VERIFICATION_FLAGS
-    if verdict & flags.BAD_DIGEST:
-        return "its content is not what was signed: it was changed after that, or damaged"
-    if verdict != flags.OK:
-        return f"its signature is not valid ({str(verdict).rpartition('.')[2]})"
-    return _uncovered(binary, path, octets)
-
-
-def _uncovered(binary: Any, path: Path, octets: int) -> str:
-    """Say whether anything stands where no signature covers it: in the table's frame, its padding, or behind it."""
-    import lief
-
-    table = binary.data_directory(lief.PE.DataDirectory.TYPES.CERTIFICATE_TABLE)
-    with path.open("rb") as file:
-        file.seek(table.rva)
-        entries = file.read(table.size)
-    if table.rva + table.size != octets:
-        return "octets were added behind its signature"
-    expected = bytearray()
-    for each in binary.signatures:
-        raw = bytes(each.raw_der)
-        raw = raw[: _der_length(raw)]
-        padded = (8 + len(raw) + 7) // 8 * 8
-        stated = {8 + len(raw), padded}  # signers differ in whether the padding counts
-        length, revision, kind = struct.unpack_from("<IHH", entries, len(expected))
-        if length not in stated or revision != 0x200 or kind != 2:
-            return "the frame of its signature is damaged"
-        expected += entries[len(expected) : len(expected) + 8] + raw + bytes(padded - 8 - len(raw))
-    return "" if entries == expected else "octets were added to its signature's padding"
-
-
-def _der_length(raw: bytes) -> int:
-    """Return how many octets a DER value has with its header; lief gives a signature with its padding."""
-    if raw[1] < 0x80:
-        return 2 + raw[1]
-    count = raw[1] & 0x7F
-    return 2 + count + int.from_bytes(raw[2 : 2 + count], "big")
+def _expired(expires: datetime, now: datetime, *, stamped: bool) -> str:
+    if now <= expires:
+        return ""
+    stamp = "; whether its time stamp makes that good, Windows alone can tell" if stamped else ""
+    return f"its certificate expired on {expires:%Y-%m-%d}{stamp}"
 
 
 def _broken_chain(certificates: list[Certificate]) -> str:
     """Say whether a certificate in the signature is not signed by the issuer that is in it too."""
-    from cryptography.exceptions import InvalidSignature
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
     for certificate in certificates:
         issuers = [each for each in certificates if each.subject == certificate.issuer]
@@ -248,6 +210,9 @@ def _broken_chain(certificates: list[Certificate]) -> str:
             try:
                 certificate.verify_directly_issued_by(issuer)
                 break
+            except UnsupportedAlgorithm:  # an old root's own, which proves nothing about itself
+                if issuer == certificate:
+                    break
             except (InvalidSignature, ValueError, TypeError):
                 continue
         else:
@@ -264,14 +229,12 @@ def _unfit(certificate: Certificate, now: datetime) -> str:
         usages = list(certificate.extensions.get_extension_for_class(ExtendedKeyUsage).value)
     except ExtensionNotFound:
         usages = [ExtendedKeyUsageOID.CODE_SIGNING]
-    begins, expires = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    except ValueError:
+        return "its certificate is damaged"
+    begins = certificate.not_valid_before_utc
     if ExtendedKeyUsageOID.CODE_SIGNING not in usages:
         return "its certificate is not one for signing programs"
-    if now < begins:
-        return f"its certificate is valid from {begins:%Y-%m-%d} only"
-    # A time stamp would carry a signature past its certificate's end, but only Windows can tell whether the stamp's
-    # own signer is to be trusted; where it is not asked, the digest of the file is the way.
-    return f"its certificate expired on {expires:%Y-%m-%d}" if now > expires else ""
+    return f"its certificate is valid from {begins:%Y-%m-%d} only" if now < begins else ""
 
 
 def _names(certificate: Certificate) -> tuple[str, ...]:

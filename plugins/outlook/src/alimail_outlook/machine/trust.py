@@ -43,11 +43,14 @@ def hold(program: Program, signer: str, digest: str) -> list[str]:
 def _held_to_signer(program: Program, signer: str, *, by_digest: bool) -> str:
     signature = program.signature
     by_windows = _asked_windows(program.path, signer)
-    if by_windows and not signature.names:  # a package of Windows Installer, or a name that is not ASCII
+    if by_windows and program.kind == "msi":
         return by_windows
-    if signature.problem:
+    # A time stamp carries a signature past its certificate's end, but whether the stamp's own signer is to be trusted
+    # can only Windows tell; where it is not asked, the digest of the file is the way.
+    problem = signature.problem or ("" if by_windows else signature.outdated)
+    if problem:
         raise Untrusted(
-            f"{program.path.name}: {signature.problem} (signer: {signature.signer})",
+            f"{program.path.name}: {problem} (signer: {signature.signer})",
             remedy="Do not run it. Download it again, or ask its maker. "
             + ("" if by_digest else "One that you know by its digest is taken with --sha256 alone."),
         )

@@ -79,7 +79,7 @@ def _show_program(program: Program, path: Path, url: str, known: list[str], as_j
         "signer": signature.signer if signature.names else "",
         "certificate": signature.thumbprint,
         "certificate_expires": signature.expires.date().isoformat() if signature.expires else "",
-        "signature_problem": signature.problem,
+        "signature_problem": signature.problem or signature.outdated,
         "verified": known,
     }
     if as_json:
