@@ -42,6 +42,8 @@ class Exchangers:
     """All hosts belong to the new system, as far as their names tell."""
     left: int | None = None
     """Seconds that this machine's resolver still keeps what it told: mostly less than the record lives."""
+    absent: bool = False
+    """The DNS has answered, and there is no such record: ``fault`` says so."""
 
 
 @frozen
@@ -70,9 +72,9 @@ def look_up(domain: str) -> Exchangers:
     try:
         answer = dns.resolver.resolve(domain, "MX", lifetime=DNS_SECONDS)
     except dns.resolver.NXDOMAIN:
-        return Exchangers(domain, fault="the DNS knows no such domain")
+        return Exchangers(domain, fault="the DNS knows no such domain", absent=True)
     except dns.resolver.NoAnswer:
-        return Exchangers(domain, fault="there is no MX record")
+        return Exchangers(domain, fault="there is no MX record", absent=True)
     except (dns.exception.DNSException, OSError) as error:
         return Exchangers(domain, fault=f"could not look up: {type(error).__name__}")
     assert answer.rrset is not None
@@ -170,14 +172,16 @@ def _carried(accounts: Sequence[AccountStatus], now: datetime) -> Iterator[Step]
 
 def _changed(seen: Exchangers, now: datetime) -> Iterator[Step]:
     """Tell of a domain of the new addresses: its record shall live shortly, and then lead to the new system."""
-    if seen.fault:
-        yield Step(False, f"MX of {seen.domain}: {seen.fault}", "Look at it where the DNS is reached.")
-        return
     hosts = ", ".join(seen.hosts)
     if seen.changed:
         yield Step(True, f"the MX of {seen.domain} leads to the new system: {hosts}")
         return
-    if seen.ttl is None:
+    if seen.absent:
+        remedy = "See that the roster has it as it is spelt; where it is right, nobody's mail gets there yet."
+        yield Step(False, f"MX of {seen.domain}: {seen.fault}", remedy)
+    elif seen.fault:
+        yield Step(False, f"MX of {seen.domain}: {seen.fault}", "Look at it where the DNS is reached.")
+    elif seen.ttl is None:
         text = f"MX of {seen.domain}: {hosts}; its own name servers could not be asked how long it lives"
         remedy = f"See at your DNS provider's that it lives {LOW} s at most, some days before the change."
         yield Step(False, text, remedy)
@@ -189,9 +193,11 @@ def _changed(seen: Exchangers, now: datetime) -> Iterator[Step]:
         yield Step(kept <= LOW, text, remedy)
     text = f"point the MX of {seen.domain}, and its people's clients, to the new system"
     remedy = (
-        "Where the hosts above are the new system's already, this is done. Before, let the domain's SPF record (TXT) "
-        "name the new system as well: else others may refuse what is sent from there."
+        "Before, let the domain's SPF record (TXT) name the new system as well: else others may refuse what is sent "
+        "from there."
     )
+    if hosts:
+        remedy = f"Where the hosts above are the new system's already, this is done. {remedy}"
     yield Step(False, text, remedy)
 
 

@@ -250,6 +250,11 @@ def test_without_an_answer_it_says_so(
         f"MX of new.example: {told}",
         f"mail to the old addresses of old.example: {told}",
     ]
+    [remedy] = [step.remedy for step in steps if step.text.startswith("MX of new.example")]
+    answered = error in (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer)
+    assert ("where the DNS is reached" in remedy) is not answered
+    [change] = [step for step in steps if step.text.startswith("point the MX of new.example")]
+    assert change.remedy.startswith("Before, let the domain's SPF record")
 
 
 def test_the_command_tells_and_keeps_the_list(

@@ -32,7 +32,7 @@ def cutover(
       alimail cutover --json | jq '.steps[] | select(.done | not) | .text'
 
     \b
-    JSON: {made, domains: [{domain, hosts, ttl, fault, changed, left}], steps: [{done, text, remedy}]}
+    JSON: {made, domains: [{domain, hosts, ttl, fault, changed, left, absent}], steps: [{done, text, remedy}]}
     """
     from alimail_core.cutover import look_up, make_checklist
     from alimail_core.report.contents import report_folder
