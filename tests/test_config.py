@@ -464,6 +464,16 @@ def test_what_is_no_toml_says_where(tmp_path: Path, octets: bytes, where: str) -
     assert fault.where == f"{path}:{where}".removesuffix(":")
 
 
+def test_who_takes_a_mark_away_and_gives_no_value_is_told_how_values_are_written() -> None:
+    """`init` writes `# report_folder = ...`; a size or a text without its quotation marks is as common."""
+    for text in ("report_folder = ...", "limit_octets = 1 TB"):
+        with pytest.raises(InputError) as caught:
+            loads(f"[migration]\n{text}\n", REGISTRY)
+        (fault,) = caught.value.faults
+        assert fault.where == "alimail.toml:2"
+        assert 'text stands in quotes ("25MB")' in fault.remedy
+
+
 def test_a_line_that_is_no_toml_is_not_repeated() -> None:
     """A password that was typed without quotation marks does not reach the message."""
     for text in (

@@ -73,6 +73,20 @@ def test_a_system_that_there_is_not_is_named_with_its_cell(tmp_path: Path) -> No
     ]
 
 
+def test_a_row_with_another_fault_is_told_of_its_system_as_well(tmp_path: Path) -> None:
+    """Nobody mends the one and then reads of the other."""
+    (tmp_path / "r.csv").write_text(
+        "source,target,system,wave\nu@old.example,u@new.example,branhc,two", "utf-8"
+    )
+    with pytest.raises(InputError) as caught:
+        loads(TEXT, REGISTRY, path=tmp_path / "alimail.toml")
+    places = {Path(fault.where).name: fault.message for fault in caught.value.faults}
+    assert places == {
+        "r.csv!D2": "the wave is not a whole number",
+        "r.csv!C2": "there is no [sources.branhc]",
+    }
+
+
 def test_one_system_needs_no_name(tmp_path: Path) -> None:
     """Whoever fills in the column for nothing is told that there is no such table."""
     [(where, message, remedy)] = faults(tmp_path, HEAD + TARGET, "branch")

@@ -30,6 +30,12 @@ _TWICE: Final = {
 }
 
 
+HOW_TO_WRITE: Final = (
+    'text stands in quotes ("25MB"), numbers, true, false and days (2024-01-31) do not; a line that begins with # is '
+    "not read; https://toml.io tells the rest"
+)
+
+
 def read_text(path: Path) -> str:
     """Return a configuration's text. Raises ``InputError``."""
     name = printable(str(path))
@@ -59,7 +65,7 @@ def parse(text: str, name: str) -> tuple[dict[str, Any], dict[KeyPath, int]]:
         return tomllib.loads(text), locate(text.replace("\r\n", "\n"))
     except tomllib.TOMLDecodeError as error:
         message, line = _syntax(str(error), text)
-        remedy = _TWICE.get(message, "see https://toml.io for how values are written")
+        remedy = _TWICE.get(message, HOW_TO_WRITE)
         raise _single(f"{name}:{line}", message, remedy) from None
     except RecursionError:
         raise _single(name, "values are nested too deep", "") from None

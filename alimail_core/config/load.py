@@ -106,6 +106,8 @@ class _Reading:
     roster: str = "the roster"
     """Its name, as it may be shown."""
     roster_faults: list[Fault] = field(factory=list)
+    faulty_rows: list[RosterRow] = field(factory=list)
+    """Rows of the roster that make no account, and may have a second fault."""
     remarks: list[Remark] = field(factory=list)
 
     @classmethod
@@ -289,6 +291,7 @@ class _Reading:
             self.roster = printable(migration.roster.name)
             roster = scan_roster(migration.roster, migration.headings)
             rows, faulty = [*roster.rows, *rows], roster.faulty
+            self.faulty_rows = faulty
             self.roster_faults += roster.faults
             self.remarks += roster.remarks
         self.roster_faults += doubled([*rows, *faulty], shared_targets=shared_targets)
@@ -347,6 +350,8 @@ class _Reading:
             source = self.source_of(row, sources)
             if source is not None and target is not None:
                 made.append((row, self.account_spec(row, source, target, executor, common)))
+        for row in self.faulty_rows:
+            self.source_of(row, sources)
         self.tell_same_mailboxes(made)
         if not self.faults and not self.roster_faults:  # a faulty row may be the one that is looked for
             self.tell_absent(made, filter(None, sources.values()))
