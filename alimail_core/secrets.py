@@ -29,7 +29,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from alimail_core.errors import InputError, LoginDenied, Remark, Transient
 from alimail_core.text import printable
@@ -98,7 +98,7 @@ class Secret:
 
     def labelled(self, label: str) -> Secret:
         """Return the same reference, with whose secret it is."""
-        return evolve(self, label=label)
+        return Secret(self.scheme, self.place, label, self.given)
 
     @property
     def reference(self) -> str:

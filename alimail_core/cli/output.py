@@ -71,8 +71,7 @@ def write_json(value: object) -> None:
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write a table to standard output, numbers to the right; on a terminal no wider than that is."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    for line in table_lines(headings, rows, width):
-        print(line)
+    print(*table_lines(headings, rows, width), sep="\n")
 
 
 def table_lines(
@@ -82,26 +81,31 @@ def table_lines(
 
     Where it would be wider than ``width``, the widest texts are cut, and numbers never.
     """
-    from rich.cells import set_cell_size
-
-    cells = [list(headings), *([_cell(value) for value in row] for row in rows)]
-    right = {n for n in range(len(headings)) if any(_is_number(row[n]) for row in cells[1:])}
-    widest = [max(_width(row[n]) for row in cells) for n in range(len(headings))]
-    widths = _fitted(widest, right, width)
-    for row in cells:
-        parts = []
-        for n, text in enumerate(row):
-            gap = widths[n] - _width(text)
-            shown = text if gap >= 0 else f"{set_cell_size(text, widths[n] - 1)}…"
-            parts.append(" " * gap + shown if n in right else shown + " " * gap)
-        yield "  ".join(parts).rstrip()
+    columns = [list(map(_cell, column)) for column in zip(headings, *rows, strict=True)]
+    right = {n for n, column in enumerate(columns) if any(map(_is_number, column[1:]))}
+    widths = _fitted([max(map(_width, column)) for column in columns], right, width)
+    laid_out = ([_fill(text, widths[n], n in right) for text in column] for n, column in enumerate(columns))
+    for row in zip(*laid_out, strict=True):
+        yield "  ".join(row).rstrip()
 
 
 def _width(text: str) -> int:
     """Count a text's cells."""
+    if text.isascii():
+        return len(text)
     from rich.cells import cell_len
 
-    return len(text) if text.isascii() else cell_len(text)
+    return cell_len(text)
+
+
+def _fill(text: str, width: int, right: bool) -> str:
+    """Bring a text to so many cells."""
+    gap = width - _width(text)
+    if gap >= 0:
+        return " " * gap + text if right else text + " " * gap
+    from rich.cells import set_cell_size
+
+    return f"{set_cell_size(text, width - 1)}…"
 
 
 def _fitted(widths: list[int], right: set[int], width: int | None) -> list[int]:

@@ -324,8 +324,10 @@ class _Reading:
                 self.fault((*path, key), f"{key} {fault[0]}", fault[1])
         if len(self.faults) > before:
             return None
+        where = self.where(path)
+        places = {column: self.where((*path, key)) for key, column in _PLACES.items()}
         return RosterRow(
-            self.where(path),
+            where,
             table.source_address,
             table.target_address,
             table.source_user,
@@ -334,7 +336,7 @@ class _Reading:
             table.target_secret and table.target_secret.labelled(f"target {table.target_address}"),
             table.wave,
             table.source_system,
-            {column: self.where((*path, key)) for key, column in _PLACES.items()},
+            at=lambda column: places.get(column, where),
         )
 
     def accounts(

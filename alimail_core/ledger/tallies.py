@@ -32,10 +32,11 @@ def kept_counts(connection: sa.Connection, account_ids: Sequence[int]) -> dict[i
     wanted = set(account_ids)
     if len(wanted) <= FEW:
         query = query.where(account.c.id.in_(wanted))
+    kept = [(account_id, tally) for account_id, tally in connection.execute(query) if account_id in wanted]
+    told = json.loads(f"[{','.join(tally for _, tally in kept)}]")  # of thousands at once, for it is quicker
     return {
-        row.id: {name: (messages, octets) for name, (messages, octets) in json.loads(row.tally).items()}
-        for row in connection.execute(query)
-        if row.id in wanted
+        account_id: {name: (messages, octets) for name, (messages, octets) in tally.items()}
+        for (account_id, _), tally in zip(kept, told, strict=True)
     }
 
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
@@ -33,6 +34,7 @@ Column: TypeAlias = Literal[
     "wave",
     "source system",
 ]
+_Values: TypeAlias = dict[Column, str | Secret]
 
 MAX_FIELD: Final = 1_000
 """The longest address or user name, in characters; a password may be longer, since tokens are."""
@@ -92,12 +94,8 @@ class RosterRow:
     wave: int | None = None
     source_system: str = ""
     """The ``[sources.NAME]`` of the configuration that its mailbox is on; empty: ``[source]``."""
-    cells: Mapping[Column, str] = field(factory=dict, repr=False, eq=False)
-    """Where single values of it stand, for messages."""
-
-    def at(self, column: Column) -> str:
-        """Name the place of one value, and where that is not known the row."""
-        return self.cells.get(column, self.where)
+    at: Callable[[Column], str] = field(kw_only=True, repr=False, eq=False)
+    """Names the place of one value, for messages; where that is not known the row."""
 
 
 @define
@@ -126,7 +124,7 @@ def scan_roster(path: Path, headings: Mapping[str, Column] | None = None) -> Ros
     roster = Roster()
     table = read_table(path, Columns(COLUMNS, _REQUIRED, headings or {}), roster)
     if table is not None:
-        _Reader(path, table, roster).read()
+        _Reader(path, table, roster, path.parent).read()
     return roster
 
 
@@ -177,7 +175,7 @@ def _places(rows: Iterable[RosterRow]) -> str:
 
 def same_address(address: str) -> str:
     """Return what two spellings of one address have in common; case tells no mailboxes apart in practice."""
-    return unicodedata.normalize("NFC", address).casefold()
+    return address.lower() if address.isascii() else unicodedata.normalize("NFC", address).casefold()
 
 
 def in_waves(rows: Iterable[RosterRow]) -> list[RosterRow]:
@@ -208,6 +206,8 @@ class _Reader:
     path: Path
     table: Table[Column]
     roster: Roster
+    base: Path
+    """Where relative paths in cells start."""
 
     def read(self) -> None:
         rows = wanted(self.table, "source address", EXAMPLE_ADDRESS, self.roster)
@@ -217,66 +217,66 @@ class _Reader:
         literal = False
         for row in rows:
             before = len(self.roster.faults)
-            cells = {column: row.at(index) for index, column in self.table.columns.items()}
-            values = self._values(row, cells)
+            values = self._values(row)
             if len(self.roster.faults) > before:
                 if all(column in values for column in _REQUIRED):
-                    self.roster.faulty.append(self._made(row, values, cells))
+                    self.roster.faulty.append(self._made(row, values))
             else:
-                made = self._made(row, values, cells)
+                made = self._made(row, values)
                 self.roster.rows.append(made)
                 secrets = (made.source_secret, made.target_secret)
                 literal |= any(secret is not None and secret.scheme == "literal" for secret in secrets)
         if literal and (remark := file_remark(self.path, "passwords")):
             self.roster.remarks.append(remark)
 
-    def _values(self, row: Row, places: Mapping[Column, str]) -> dict[Column, str | Secret]:
+    def _values(self, row: Row) -> _Values:
         """Return what a row holds and is right."""
-        values: dict[Column, str | Secret] = {}
-        for column, where in places.items():
+        values: _Values = {}
+        for column in self.table.columns.values():
             cell = self.table.cell(row, column)
             if column == "wave" and _NUMBER.fullmatch(cell.raw):  # here what a program made of it is as good
-                self._plain_value(values, where, column, cell.raw)
+                self._plain_value(values, row, column, cell.raw)
             elif fault := cell.fault or unfit(cell.text, MAX_PASSWORD if column in _PASSWORDS else MAX_FIELD):
-                self.roster.fault(where, f"the {column} {fault}", cell.remedy)
+                self._fault(row, column, fault, cell.remedy)
             elif column in _PASSWORDS:
-                self._password(values, where, column, cell.text)
+                self._password(values, row, column, cell.text)
             else:
-                self._plain_value(values, where, column, cell.text.strip())
+                self._plain_value(values, row, column, cell.text.strip())
         return values
 
-    def _plain_value(self, values: dict[Column, str | Secret], where: str, column: Column, text: str) -> None:
+    def _fault(self, row: Row, column: Column, what: str, remedy: str) -> None:
+        self.roster.fault(self.table.at(row, column), f"the {column} {what}", remedy)
+
+    def _plain_value(self, values: _Values, row: Row, column: Column, text: str) -> None:
         if column in _REQUIRED:
             fault = address_fault(text) if text else ("is empty", "")
             if fault:
-                self.roster.fault(where, f"the {column} {fault[0]}", fault[1])
+                self._fault(row, column, *fault)
                 return
         if column == "wave" and text and not re.fullmatch(r"[0-9]{1,6}", text):
             remedy = "write 1, 2, 3 and so on, or leave it empty: the last"
-            self.roster.fault(where, "the wave is not a whole number", remedy)
+            self._fault(row, column, "is not a whole number", remedy)
             return
         values[column] = text
 
-    def _password(self, values: dict[Column, str | Secret], where: str, column: Column, text: str) -> None:
+    def _password(self, values: _Values, row: Row, column: Column, text: str) -> None:
         if not text.strip():
             return
         if text != text.strip():
             self.roster.remarks.append(
                 Remark(
                     "warning",
-                    f"{where}: the {column} begins or ends with a space",
+                    f"{self.table.at(row, column)}: the {column} begins or ends with a space",
                     "see whether it belongs there",
                 )
             )
         if fault := cell_fault(text):
             remedy = f"{fault[1]}; a password that looks like a reference is written literal:PASSWORD"
-            self.roster.fault(where, f"the {column} {fault[0]}", remedy)
+            self._fault(row, column, fault[0], remedy)
         else:
-            values[column] = parse_cell(text, base=self.path.parent)
+            values[column] = parse_cell(text, base=self.base)
 
-    def _made(
-        self, row: Row, values: Mapping[Column, str | Secret], places: Mapping[Column, str]
-    ) -> RosterRow:
+    def _made(self, row: Row, values: _Values) -> RosterRow:
         def text(column: Column) -> str:
             return str(values.get(column, ""))
 
@@ -294,5 +294,5 @@ class _Reader:
             secret("target password", "target address", "target"),
             int(text("wave")) if text("wave") else None,
             text("source system"),
-            places,
+            at=partial(self.table.at, row),
         )

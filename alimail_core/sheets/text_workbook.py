@@ -10,6 +10,7 @@ import posixpath
 import re
 import zipfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, TypeAlias
 from xml.etree import ElementTree
@@ -122,8 +123,9 @@ class _Cells:
     def of(self, row: ElementTree.Element, number: int, columns: int) -> list[Value]:
         """Return a row's cells, which name their columns in order, up to the last that is not empty."""
         cells: list[Value] = []
+        digits = str(number)
         for cell in row:
-            column = _column(cell.get("r", ""), number)
+            column = _column(cell.get("r", "").removesuffix(digits))
             if cell.tag != _CELL or not len(cells) <= column < columns:
                 raise NotPlain
             if len(cell):
@@ -146,9 +148,9 @@ class _Cells:
         raise NotPlain
 
 
-def _column(name: str, row: int) -> int:
-    """Return the place of a cell in its row; the first is 0."""
-    letters = name.removesuffix(str(row))
+@lru_cache(maxsize=1_000)
+def _column(letters: str) -> int:
+    """Return the place of a column; the first is 0."""
     if not (letters.isascii() and letters.isalpha() and letters.isupper()):
         raise NotPlain
     place = 0
@@ -159,9 +161,12 @@ def _column(name: str, row: int) -> int:
 
 def _text(element: ElementTree.Element) -> str:
     """Return a text, whose parts may each have a font; how it is pronounced is beside it, and no part of it."""
-    parts = [part for part in element if part.tag == _TEXT]
-    parts += [text for run in element if run.tag == _RUN for text in run if text.tag == _TEXT]
-    text = "".join(part.text or "" for part in parts)
+    if len(element) == 1 and element[0].tag == _TEXT:
+        text = element[0].text
+    else:
+        parts = [part for part in element if part.tag == _TEXT]
+        parts += [text for run in element if run.tag == _RUN for text in run if text.tag == _TEXT]
+        text = "".join(part.text or "" for part in parts)
     if not text or "x005F_" in text:  # an escaped underscore, which openpyxl reads in a way of its own
         raise NotPlain
     return text
