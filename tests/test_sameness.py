@@ -70,7 +70,11 @@ def test_a_shared_target_keeps_its_sources_apart_by_wish(tmp_path: Path) -> None
     ruled = (FolderRule(("Projects",), ("Archive",)), FolderRule(("Spam",), None))
     assert info.root == ("info@old.example",)
     assert spec.policy_of(sales) == FolderPolicy(
-        "folder", root, (FolderRule(("Projects",), (*root, "Archive")), ruled[1])
+        "folder", root, (FolderRule(("Projects",), (*root, "Archive")), ruled[1]), is_apart=True
+    )
+    assert (spec.policy_of(sales).reason, spec.policy_of(anna).reason) == (
+        'shared_targets = "apart"',
+        "policy original",
     )
     assert spec.policy_of(anna) == FolderPolicy("original", (), ruled)
 

@@ -201,7 +201,7 @@ class _Mapper:
             base, renamed = self._path(self._policy.folder) if self._policy.history == "folder" else ((), "")
         target, own = self._child(base, path[-1])
         ruling = self._ruling[path]
-        rule = f"policy {self._policy.history}" if ruling is None else self._rule_name(ruling[0])
+        rule = self._policy.reason if ruling is None else self._rule_name(ruling[0])
         return self._unique(path, _Place(target, rule, own or renamed))
 
     def _give(self, path: FolderPath, place: _Place) -> None:

@@ -56,6 +56,13 @@ class FolderPolicy:
     rules: tuple[FolderRule, ...] = ()
     skip: frozenset[SpecialUse] = VIEWS
     """Folders whose server marks them so are left out, and told, unless a rule names them."""
+    is_apart: bool = False
+    """The folder that takes everything is one for each account that shares a target, which nobody wished by name."""
+
+    @property
+    def reason(self) -> str:
+        """Name what places a folder that no rule does."""
+        return 'shared_targets = "apart"' if self.is_apart else f"policy {self.history}"
 
     def __attrs_post_init__(self) -> None:
         if self.history == "folder":
@@ -75,7 +82,7 @@ class FolderPolicy:
         rules = tuple(
             rule if rule.target is None else evolve(rule, target=(*root, *rule.target)) for rule in self.rules
         )
-        return evolve(self, history="folder", folder=(*self.folder, *root), rules=rules)
+        return evolve(self, history="folder", folder=(*self.folder, *root), rules=rules, is_apart=True)
 
     def __str__(self) -> str:
         """Say it whole; two policies that say the same are the same."""
