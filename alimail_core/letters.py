@@ -23,6 +23,8 @@ class _Words:
     """The pieces of a letter in one language."""
 
     opening: str
+    again: str
+    """After the opening, where nothing is missing and something was refused."""
     source: str
     steps: str
     """Before the steps of many systems, one of which is theirs."""
@@ -121,6 +123,9 @@ To:   {target}
 
 All your mail is copied to the new mailbox. For that, this is needed from you:
 """,
+        again="""
+(What you gave already did not let us in: it may be mistyped, changed since, or not the one for mail programs.)
+""",
         source="""
 * The password of your OLD mailbox, {source}.
 """,
@@ -159,6 +164,9 @@ You may go on working in both mailboxes meanwhile. Nothing is deleted or changed
 新邮箱：{target}
 
 您的全部邮件将复制到新邮箱。为此需要您提供：
+""",
+        again="""
+（您之前提供的密码未能登录：可能有误、已更改，或不是客户端专用密码。）
 """,
         source="""
 * 原邮箱 {source} 的密码。
@@ -201,7 +209,9 @@ def letter(account: AccountSpec, language: Language, recipient: str = "") -> str
     known = [each for each in SYSTEMS if each.hosts.search(host)][:1]
     how = words.own_steps if known else words.steps
     pieces = {"source": words.source + how + words.range, "target": words.target}
-    parts = [words.opening, *(pieces[side] for side in _needed(account)), words.closing]
+    missing, own = _sides(account)
+    parts = [words.opening, "" if missing else words.again]
+    parts += [*(pieces[side] for side in missing or own), words.closing]
     return "".join(parts).format(
         source=printable(account.source_address),
         target=printable(account.target_address),
@@ -241,8 +251,8 @@ def _wrapped(step: str, language: Language) -> str:
     return textwrap.fill(step, 104, initial_indent="  - ", subsequent_indent="    ")
 
 
-def _needed(account: AccountSpec) -> list[str]:
-    """Return the sides whose password a person is asked for; never one that all accounts share."""
+def _sides(account: AccountSpec) -> tuple[list[str], list[str]]:
+    """Return the sides whose password is missing, and those whose is this person's own: not one that all share."""
     secrets = {"source": account.source_secret, "target": account.target_secret}
     missing = [side for side, secret in secrets.items() if secret.is_missing]
-    return missing or [side for side, secret in secrets.items() if secret.label.startswith(f"{side} ")]
+    return missing, [side for side, secret in secrets.items() if secret.label.startswith(f"{side} ")]

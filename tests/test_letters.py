@@ -75,6 +75,8 @@ def test_a_refused_password_is_asked_for_unless_all_share_it() -> None:
     assert "OLD" in text
     assert "NEW" not in text
     assert "Give it to Ms Li\\x1b, in person" in text
+    assert "did not let us in" in text
+    assert "did not let us in" not in letter(_account(source_secret=own), "en")
 
 
 @pytest.mark.parametrize(
