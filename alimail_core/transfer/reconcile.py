@@ -70,15 +70,16 @@ def match_strangers(p: Pass, target: Target, *, decide: bool = False, sent_only:
     """Match what may stand in a surveyed target folder with its strangers, and claim."""
     target.strangers = frozenset()
     strangers = p.book.strangers(target.id)
+    claimed: set[int] = set()
     if strangers:
         few = sent_only or (not decide and _are_few(p, target, len(strangers)))
-        (_claim_if_sent if few else _claim)(p, target, strangers)
+        claimed = (_claim_if_sent if few else _claim)(p, target, strangers)
     _give_up_keyless(p, target)
-    strangers = p.book.strangers(target.id) if strangers else []
-    latest, p.counts.latest[target.id] = p.counts.latest.get(target.id), strangers[-1].id if strangers else 0
+    left = [each for each in strangers if each.id not in claimed]
+    latest, p.counts.latest[target.id] = p.counts.latest.get(target.id), left[-1].id if left else 0
+    if left and latest is not None:
+        tell_doubled(p, target, [each for each in left if each.id > latest])
     if strangers:
-        if latest is not None:
-            tell_doubled(p, target, [stranger for stranger in strangers if stranger.id > latest])
         find_second_copies(p, target)
 
 
@@ -87,16 +88,21 @@ def _are_few(p: Pass, target: Target, strangers: int) -> bool:
     return p.options.order != "strict" and strangers * FEW <= p.book.unread(target.id)
 
 
-def _claim(p: Pass, target: Target, strangers: Sequence[StrangerRow]) -> None:
-    """Let all that may stand there claim, reading the headers of what is pending."""
+def _claim(p: Pass, target: Target, strangers: Sequence[StrangerRow]) -> set[int]:
+    """Let all that may stand there claim, reading the headers of what is pending; return the ids claimed."""
     rows = p.book.sent_to(target.id) + p.book.pending_for(target.id)
-    if rows:
-        strangers = _describe(p, target, strangers)
-        _settle(p, target, _claims(p, target, _likely_first(rows, strangers), strangers))
+    if not rows:
+        return set()
+    strangers = _describe(p, target, strangers)
+    claims = _claims(p, target, _likely_first(rows, strangers), strangers)
+    _settle(p, target, claims)
+    return {stranger.id for _, stranger, _ in claims}
 
 
-def _claim_if_sent(p: Pass, target: Target, strangers: Sequence[StrangerRow]) -> None:
+def _claim_if_sent(p: Pass, target: Target, strangers: Sequence[StrangerRow]) -> set[int]:
     """Let claim only what was sent; by the strangers that are left the ``Sender`` knows what to put aside.
+
+    Return the ids claimed.
 
     A header alone decides only where its Message-ID stands alone. So what is pending and listed like one that was
     sent is read as well, though it may not claim before all that is pending is known.
@@ -109,6 +115,7 @@ def _claim_if_sent(p: Pass, target: Target, strangers: Sequence[StrangerRow]) ->
     claimed = {stranger.id for _, stranger, _ in claims}
     left = [stranger_evidence(each) for each in strangers if each.id not in claimed]
     target.strangers = frozenset(name for each in left for name in names(each))
+    return claimed
 
 
 def _likely_first(rows: Sequence[Row], strangers: Sequence[StrangerRow]) -> list[Row]:
