@@ -3,7 +3,7 @@
 A ``Migration`` is what a program that embeds alimail works with, and what the command line stands on. It keeps no
 global state, so several may live in one process. One account that fails never stops the others.
 
-Proofs, reports and undo are imported where they are asked for: many a pass finds nothing new and is soon over.
+Passes, proofs, reports and undo are imported where they are asked for: ``status`` and many a pass are soon over.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from alimail_core.seam import Clock, Stop
 from alimail_core.spec import AccountSpec, MigrationSpec
 from alimail_core.status import AccountStatus, status_of
 from alimail_core.traces import trace_of
-from alimail_core.transfer import PassSummary, interrupted_state, run_pass
 from alimail_core.ways import Ways
 
 if TYPE_CHECKING:
     from alimail_core.proof.results import AccountComparison, AccountProof
     from alimail_core.report.contents import Report
     from alimail_core.telling import Line
+    from alimail_core.transfer import PassSummary
     from alimail_core.undo import Undone
 
 __all__ = [
@@ -157,6 +157,8 @@ class Migration:
         except Unreached:
             raise
         except Interrupted as error:
+            from alimail_core.transfer import interrupted_state
+
             return self.ended(account, interrupted_state(error), str(error), error.remedy)
         except AlimailError as error:
             return self.ended(account, "failed", str(error), error.remedy)
@@ -165,6 +167,8 @@ class Migration:
             return self.ended(account, "failed", *bug_words(bug))
 
     def _pass(self, account: AccountSpec, wish: Wish) -> PassSummary:
+        from alimail_core.transfer import run_pass
+
         if self.stop.is_set():
             raise Interrupted("stopped on request", signal=self.stop.signal)
         ledger = self._made_ledger()
@@ -197,6 +201,8 @@ class Migration:
 
     def ended(self, account: AccountSpec, state: str, reason: str, remedy: str) -> PassSummary:
         """Sum up, and tell the observers of, a pass that could not tell of its own end."""
+        from alimail_core.transfer import PassSummary
+
         summary = PassSummary(account.source_address, 0, state, reason=reason, remedy=remedy)
         self.tell_end(summary)
         return summary

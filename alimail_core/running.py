@@ -24,11 +24,11 @@ from alimail_core.executors import LOOK
 from alimail_core.pace import shared
 from alimail_core.seam import PATIENCE
 from alimail_core.spec import AccountSpec, MigrationSpec
-from alimail_core.transfer import PassSummary
 
 if TYPE_CHECKING:
     from alimail_core.migration import Migration
     from alimail_core.telling import Line
+    from alimail_core.transfer import PassSummary
 
 LITTLE_PATIENCE = 60.0
 """Seconds for which a server that nobody has reached yet is waited for, once nothing else is left to do."""

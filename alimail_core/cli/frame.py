@@ -60,7 +60,7 @@ class Frame:
                 f"there is no {config}",
                 remedy="`alimail init` writes one; `--config FILE` names another; `alimail copy` needs none.",
             )
-        with _all_of_it_stays():
+        with all_of_it_stays():
             return load(config, self.registry)
 
     @contextmanager
@@ -84,7 +84,7 @@ class Frame:
 
 
 @contextmanager
-def _all_of_it_stays() -> Iterator[None]:
+def all_of_it_stays() -> Iterator[None]:
     """Look for no garbage in what is made: with thousands of accounts that takes a tenth of `alimail status`."""
     collects = gc.isenabled()
     gc.disable()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from alimail_core.cli import options
-from alimail_core.cli.frame import Frame
+from alimail_core.cli.frame import Frame, all_of_it_stays
 from alimail_core.cli.output import (
     STATE_WORDS,
     count_text,
@@ -57,15 +57,16 @@ def status(
            settled_messages, settled_octets, pending_messages, pending_octets, left_out, quarantined, problems,
            written_octets, octets_per_second, reason, remedy}]}; times are ISO 8601 in UTC, or null
     """
-    from alimail_core import choice
-
     frame = Frame.of(context)
-    with frame.migration(choice.some(frame.load(config), only, wave)) as migration:
-        rows = [row for row in migration.status(search) if not pending or row.state == "pending"]
-    if json:
-        write_json({"accounts": [plain(row) for row in rows]})
-        return 0
-    _show(rows, frame.clock)
+    with all_of_it_stays():
+        from alimail_core import choice
+
+        with frame.migration(choice.some(frame.load(config), only, wave)) as migration:
+            rows = [row for row in migration.status(search) if not pending or row.state == "pending"]
+        if json:
+            write_json({"accounts": [plain(row) for row in rows]})
+            return 0
+        _show(rows, frame.clock)
     say(*reason_lines((row.source_address, row.reason, row.remedy) for row in rows))
     settled, left = sum(row.settled_messages for row in rows), sum(row.pending_messages for row in rows)
     there = f"{count_text(settled, 'message')} ({octets_text(sum(row.settled_octets for row in rows))})"
