@@ -10,7 +10,7 @@ from attrs import evolve
 
 from alimail_core.errors import Denied, InDoubt, Interrupted, OverQuota, Refused, Throttled, Transient
 from alimail_core.model import Batch, Cursor, Delivery, Folder, NotStored, Stored
-from alimail_imap.append import AppendStrategy, Multi, Pipelined, Run, read_appenduid
+from alimail_imap.append import AppendStrategy, Multi, Pipelined, read_appenduid
 from alimail_imap.connection import Connection
 from alimail_imap.listing import Mark
 from alimail_imap.sink import ImapSink
@@ -145,6 +145,23 @@ def test_after_a_listing_the_keys_carry_its_epoch() -> None:
         assert list(sink.append([[delivery(1)]])) == [Stored(1, "1.1/5")]
 
 
+@pytest.mark.parametrize(("more", "left"), [(b" UNSELECT", [b"UNSELECT"]), (b"", [])])
+def test_no_folder_is_open_while_messages_are_stored(more: bytes, left: list[bytes]) -> None:
+    """The server need not look after each command for what has come into it; and never CLOSE, which expunges."""
+    replies: dict[bytes, Reply] = {
+        b"APPEND": Uids(),
+        b"SELECT": b"* 0 EXISTS\r\n* OK [UIDVALIDITY %d] ok\r\n" % CLOCK,
+    }
+    server = CannedServer(replies, capabilities=PLUS + more)
+    with server, ImapSink.open(server.options, server.credentials) as sink:
+        assert len(list(sink.changes([(BOX, None)]))) == 1
+        assert [len(list(sink.append([[delivery(number)]]))) for number in (1, 2)] == [1, 1]
+        assert len(list(sink.changes([(BOX, None)]))) == 1
+    verbs = [command.split()[0] for command in server.received]
+    told = [verb for verb in verbs if verb in (b"SELECT", b"UNSELECT", b"CLOSE", b"APPEND")]
+    assert told == [b"SELECT", *left, b"APPEND", b"APPEND", b"SELECT"]
+
+
 @pytest.mark.parametrize(
     ("told", "key"),
     [
@@ -231,35 +248,6 @@ def test_turn_by_turn_waits_for_each_answer() -> None:
     with server, ImapSink.open(options, server.credentials, choose=lambda _: Pipelined(messages=1)) as sink:
         stream = sink.append([[delivery(1)], [delivery(2)]])
         assert graded(next(stream)) is InDoubt
-
-
-def test_now_and_then_nothing_is_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Dovecot frees what commands took only then: the third answer here is kept for a command that does not come."""
-    monkeypatch.setattr("alimail_imap.append.REST", 3)
-    server = CannedServer({b"APPEND": Uids()}, capabilities=PLUS, late=3)
-    options = evolve(server.options, timeout=0.3)
-    with server, ImapSink.open(options, server.credentials, choose=lambda _: Pipelined()) as sink:
-        stream = sink.append([[delivery(number)] for number in range(5)])
-        assert isinstance(next(stream), Stored)
-        assert isinstance(next(stream), Stored)
-        assert graded(next(stream)) is InDoubt
-
-
-def test_what_was_sent_before_a_rest_does_not_count_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commands are in flight again, as many as before."""
-    monkeypatch.setattr("alimail_imap.append.REST", 3)
-    begun: list[int] = []
-    send = Run.send
-
-    def note(run: Run, group: list[Delivery]) -> None:
-        begun.append(len(run.flying))
-        send(run, group)
-
-    monkeypatch.setattr(Run, "send", note)
-    server = CannedServer({b"APPEND": Uids()}, capabilities=PLUS)
-    with server, ImapSink.open(server.options, server.credentials, choose=lambda _: Pipelined()) as sink:
-        assert len(list(sink.append([[delivery(number)] for number in range(8)]))) == 8
-    assert begun == [0, 1, 2, 0, 1, 2, 0, 1]
 
 
 @pytest.mark.parametrize("capabilities", [RICH, PLUS, POOR])

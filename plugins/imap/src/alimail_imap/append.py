@@ -40,10 +40,6 @@ from alimail_imap.grades import grade
 from alimail_imap.tokens import Response, Status
 from alimail_imap.uidsets import count, expand, parse_set
 
-REST = 20 * BATCH_MESSAGES
-"""After so many messages nothing is sent until all are answered. Dovecot frees what commands took, 6 KiB a message,
-only when none is in flight, and ends a session that takes its limit, by default 256 MB."""
-
 Outcome: TypeAlias = Stored | NotStored
 
 
@@ -138,7 +134,6 @@ class Run:
         self.flying: dict[bytes, Command] = {}
         self._most_messages = most_messages
         self._most_octets = most_octets
-        self._since_rest = 0
         self._stop: AlimailError | None = None
 
     def outcomes(self, batches: Iterable[Batch]) -> Iterator[Outcome]:
@@ -186,7 +181,6 @@ class Run:
         """Hear answers until the next command may be sent."""
         while self.flying and not self._is_room(group):
             self.hear()
-        self._since_rest = len(group) + (self._since_rest if self.flying else 0)
 
     def _is_room(self, group: Sequence[Delivery]) -> bool:
         flying = [one for command in self.flying.values() for one in command.deliveries]
@@ -195,7 +189,6 @@ class Run:
             len(self.flying) < MAX_IN_FLIGHT
             and len(flying) + len(group) <= self._most_messages
             and octets <= self._most_octets
-            and self._since_rest < REST
         )
 
     # Sending

@@ -194,6 +194,13 @@ class Session:
         self.state = read_selected(responses)
         return self.state
 
+    def leave(self) -> None:
+        """Have no folder open, where that is possible without an EXPUNGE; the answer is not waited for."""
+        if self.selected is not None and self.connection.offers("UNSELECT"):
+            self.connection.settle()
+            self.connection.send(b"UNSELECT")
+            self.selected = None
+
     # Keys
 
     def key_epoch(self, folder: Folder, uidvalidity: int) -> str:
