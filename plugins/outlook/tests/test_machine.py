@@ -14,6 +14,7 @@ from alimail_core.cli import main
 from alimail_core.registry import Registry
 from alimail_outlook import rules
 from alimail_outlook.machine.install import find_entry, uninstall_words
+from alimail_outlook.machine.looking import look
 from alimail_outlook.machine.regfile import Tree, Value
 from alimail_outlook.machine.windows import Windows
 from tests.outlook import standin
@@ -98,6 +99,8 @@ def test_a_plug_in_is_installed_broken_repaired_and_uninstalled(
     assert code == 0, said
     assert f"installed: {standin.PROGID} {standin.VERSION}" in said
     assert faults(outlook) == set()
+    windows.delete_value(rules.REMEMBERED, "DLL")
+    assert look(windows).addin.dll == DLL, "by the user's own classes, which HKCR of Wine does not have"
 
     # As Outlook disables an add-in, and as policies forbid one.
     windows.set_value(rules.ADDINS[0] + rf"\{standin.PROGID}", "LoadBehavior", 2)
@@ -140,8 +143,11 @@ def test_one_for_all_users_of_32_bits_is_found(
     """What registers under WOW6432Node is found there; Outlook's own note in HKCU counts first, and goes too."""
     name = "Other.Maker's-Product_1"
     installer = standin.sign(standin.build(home / "wow", hive="HKLM", view=32, progid=name), signer)
-    code, said = outlook("install", "--exe", installer, "--signer", standin.SIGNER)
+    where = r"C:\My & 50% (or more)\x"  # to the letter, through Wine's batch file
+    wish = ("--signer", standin.SIGNER, "--silent-args", rf"/S /D={where}")
+    code, said = outlook("install", "--exe", installer, *wish)
     assert code == 0, said
+    assert look(windows).addin.dll == rf"{where}\standin.dll"
     place = rf"{rules.ADDINS[2]}\{name}"
     assert place.lower() in said.lower()
     windows.set_value(rf"{rules.ADDINS[0]}\{name}", "LoadBehavior", 2)
@@ -206,6 +212,7 @@ def test_what_is_not_trusted_never_runs(
         ended, said = outlook("install", "--exe", tmp_path / name, "--signer", standin.SIGNER)
         assert (ended, words in said, name in said) == (code, True, True), said
     assert outlook("install", "--exe", right)[0] == 2, "neither signer nor digest was given"
+    assert outlook("install", "--exe", right, "--sha256", "abc")[0] == 2, "no digest is so short"
     left = windows.read(KEYS)
     assert not any(left.children(key) for key in rules.ADDINS)
 

@@ -61,7 +61,16 @@ INSTALLED: Final = (
 )
 """Where classic Outlook leaves traces of itself, and Office its bitness."""
 
+CLASS_NAMES: Final = (
+    r"HKCU\Software\Classes",
+    r"HKCR",
+    r"HKLM\Software\WOW6432Node\Classes",
+)
+"""Where a ProgID's class is told. HKCR has all of it on Windows; on Wine not the user's, nor 32 bits' own."""
+
 CLASSES: Final = (
+    r"HKCU\Software\Classes\CLSID",
+    r"HKCU\Software\Classes\WOW6432Node\CLSID",
     r"HKCR\CLSID",
     r"HKCR\WOW6432Node\CLSID",
     r"HKLM\Software\WOW6432Node\Classes\CLSID",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path, PureWindowsPath
@@ -13,22 +12,36 @@ from attrs import field, frozen
 
 from alimail_core import AlimailError, Clock
 from alimail_outlook import rules
-from alimail_outlook.machine.looking import addins, known_addin, look
+from alimail_outlook.machine.looking import addins, look, preferred
 from alimail_outlook.machine.program import Kind, Program
 from alimail_outlook.machine.regfile import Tree
 from alimail_outlook.machine.windows import Ended, Windows
 
-SILENT: Final[dict[Kind, tuple[str, ...]]] = {
-    "nsis": ("/S",),
-    "inno": ("/VERYSILENT", "/SUPPRESSMSGBOXES", "/NORESTART", "/SP-"),
-    "burn": ("/quiet", "/norestart"),
-    "msi in exe": ("/quiet", "/norestart"),
-    "msi": ("/qn", "/norestart"),
+SILENT: Final[dict[Kind, str]] = {
+    "nsis": "/S",
+    "inno": "/VERYSILENT /SUPPRESSMSGBOXES /NORESTART /SP-",
+    "burn": "/quiet /norestart",
+    "msi in exe": "/quiet /norestart",
+    "msi": "/qn /norestart",
 }
 """What each kind of installer takes, so that it asks nothing."""
 
 RESTART: Final = {3010: "it asks for a restart", 1641: "it has begun a restart"}
 """Exit codes of Windows Installer, which others use too: done, and complete after a restart."""
+
+_ELEVATION: Final = 740
+"""Windows' error for a program that wants an administrator, and is begun by none."""
+_FOR_ADMINISTRATORS: Final = 1925
+_REASONS: Final = {
+    1602: "somebody cancelled it",
+    1603: "Windows Installer met a fatal error",
+    1618: "another installation is under way",
+    1625: "a policy forbids it",
+    1633: "it is for another kind of processor",
+    1638: "another version of it is installed already",
+    _FOR_ADMINISTRATORS: "it wants an administrator",
+}
+"""What the exit codes of Windows Installer say."""
 
 _TREES: Final = (*rules.ADDINS, *rules.UNINSTALL, rules.REMEMBERED)
 _UNINSTALL_SECONDS: Final = 300.0
@@ -55,16 +68,16 @@ class Installed:
         return RESTART.get(self.code, "")
 
 
-def silent_arguments(program: Program, given: str) -> list[str]:
+def silent_arguments(program: Program, given: str) -> str:
     """Return how to run it without questions. Raises ``InstallFailed`` for a kind that is not known."""
-    if given:
-        return shlex.split(given)
+    if given.strip():
+        return given.strip()
     if program.kind not in SILENT:
         raise InstallFailed(
             f"{program.path.name} is no installer of NSIS, Inno Setup or Windows Installer",
             remedy="Ask its maker how to run it without questions, and say so: --silent-args='/quiet'.",
         )
-    return list(SILENT[program.kind])
+    return SILENT[program.kind]
 
 
 def refuse_while_running(windows: Windows) -> None:
@@ -76,7 +89,7 @@ def refuse_while_running(windows: Windows) -> None:
 
 
 def install(
-    windows: Windows, program: Program, arguments: Sequence[str], seconds: float, clock: Clock, log: list[str]
+    windows: Windows, program: Program, arguments: str, seconds: float, clock: Clock, log: list[str]
 ) -> Installed:
     """Install; remember what was registered. ``program.path`` must be a copy that nobody else can write.
 
@@ -89,36 +102,65 @@ def install(
     after = windows.read(_TREES)
     log.extend(f"registered: {key}" for key in _new(before, after))
     if ended.code != 0 and ended.code not in RESTART:
-        undone = _undo(windows, before, after, clock, log)
-        how = (
-            f"took longer than {seconds:g} seconds and was ended"
-            if ended.code is None
-            else f"ended with {ended.code}"
-        )
-        raise InstallFailed(
-            f"the installer {how}; {undone}", remedy="Its log tells more, where it writes one."
-        )
-    progid = _registered(before, after)
+        undone = _undo(windows, before, after, program, clock, log)
+        raise InstallFailed(f"{_how(ended, seconds)}; {undone}", remedy=_remedy(ended))
+    progid = _registered(before, after, program)
     if not progid:
+        there = ", ".join(sorted(addins(after)))
         raise InstallFailed(
-            "the installer ended well, and registered no add-in for Outlook",
-            remedy="Is it the plug-in's installer? Its own uninstaller takes it away: `Apps` in Windows' settings.",
+            "the installer ended well, and registered no add-in for Outlook"
+            + (f" besides those that were there: {there}" if there else ""),
+            remedy="Is it the plug-in's installer, for this user? Its own uninstaller takes it away: `Apps` in "
+            "Windows' settings."
+            + (" If it is one of those: `alimail outlook verify --progid NAME`." if there else ""),
         )
     return _remember(windows, before, after, progid, program, ended.code)
 
 
-def _run(windows: Windows, program: Program, arguments: Sequence[str], seconds: float) -> Ended:
+def refuse_unfit(windows: Windows, program: Program) -> None:
+    """Raise ``InstallFailed`` where programs of its bitness do not run: Wine would end as if all were well."""
+    if not windows.runs(program.bits):
+        raise InstallFailed(
+            f"{program.path.name} is a program of {program.bits} bits, and {windows.name} runs none",
+            remedy="dpkg --add-architecture i386 && apt update && apt install wine32:i386; then let WINEPREFIX lead "
+            "to a new folder."
+            if program.bits == 32
+            else "Let WINEPREFIX lead to a new folder: this one was made for 32 bits.",
+        )
+
+
+def _run(windows: Windows, program: Program, arguments: str, seconds: float) -> Ended:
     path = windows.to_windows(program.path)
     command = ["msiexec.exe", "/i", str(path)] if program.kind == "msi" else [str(path)]
-    return windows.run_for_code([*command, *arguments], seconds)
+    return windows.run_for_code(command, seconds, arguments)
+
+
+def _how(ended: Ended, seconds: float) -> str:
+    if ended.code is None:
+        return f"the installer took longer than {seconds:g} seconds and was ended"
+    if ended.fault:
+        return f"the installer cannot be run: {ended.said}"
+    reason = _REASONS.get(ended.code, "")
+    return f"the installer ended with {ended.code}" + (f" ({reason})" if reason else "")
+
+
+def _remedy(ended: Ended) -> str:
+    if ended.code is None:
+        return "Did it wait for somebody? Say by --silent-args what makes it ask nothing; or give it a --time-limit."
+    if ended.fault == _ELEVATION or ended.code == _FOR_ADMINISTRATORS:
+        return "Open the terminal with `Run as administrator`, and run the command again."
+    return "Its log tells more, where it writes one."
 
 
 def _new(before: Tree, after: Tree) -> list[str]:
     return [written for key, (written, _) in after.keys.items() if key not in before.keys]
 
 
-def _registered(before: Tree, after: Tree) -> str:
-    """Return the add-in that was added; where it was there already, the one that changed or must be meant."""
+def _registered(before: Tree, after: Tree, program: Program) -> str:
+    """Return the add-in that was added; where it was there already, the one that changed or must be meant.
+
+    Empty where there is none: an add-in that was there before is not taken for this installer's by being alone.
+    """
     known, now = addins(before), addins(after)
     new = [name for name in now if name not in known]
     places = [(place, name) for place in rules.ADDINS for name in now]
@@ -127,15 +169,19 @@ def _registered(before: Tree, after: Tree) -> str:
         for place, name in places
         if after.values(rf"{place}\{name}") != before.values(rf"{place}\{name}")
     ]
-    return next(iter([*new, *changed]), "") or known_addin(after)
+    remembered = after.text(rules.REMEMBERED, "ProgID")
+    again = after.text(rules.REMEMBERED, "Installer") == program.digest or _entry(before, after)
+    if not (new or changed) and again and remembered in now:
+        return remembered
+    return next(iter([*preferred(after, new or changed), *preferred(after, list(now), only=True)]), "")
 
 
 def _remember(
     windows: Windows, before: Tree, after: Tree, progid: str, program: Program, code: int
 ) -> Installed:
-    entry = _entry(before, after)
-    version = (after.text(entry, "DisplayVersion") if entry else "") or program.version
     sight = look(windows, progid)
+    entry = _entry(before, after) or find_entry(after, sight.addin.dll, sight.addin.title)
+    version = (after.text(entry, "DisplayVersion") if entry else "") or program.version
     notes = {
         "ProgID": progid,
         "Version": version,
@@ -151,7 +197,7 @@ def _remember(
 
 def _entry(before: Tree, after: Tree) -> str:
     """Return the key of what was added to the programs that can be uninstalled, or changed there; empty for none."""
-    entries = [rf"{root}\{name}" for root in rules.UNINSTALL for name in after.children(root)]
+    entries = _entries(after)
     new = [key for key in entries if key not in before]
     changed = [key for key in entries if key in before and after.values(key) != before.values(key)]
     return next(iter([*new, *changed]), "")
@@ -169,26 +215,45 @@ def _only_dll(windows: Windows, tree: Tree, entry: str) -> str:
     return str(PureWindowsPath(folder, found[0].name)) if len(found) == 1 else ""
 
 
-def _undo(windows: Windows, before: Tree, after: Tree, clock: Clock, log: list[str]) -> str:
+def _undo(windows: Windows, before: Tree, after: Tree, program: Program, clock: Clock, log: list[str]) -> str:
     """Take away what was added; return a sentence of what was done."""
-    new = _new(before, after)
-    if not new:
+    added = Tree({lower: key for lower, key in after.keys.items() if lower not in before.keys})
+    if not added.keys:
         return "it had registered nothing"
-    entry = next(
-        (key for key in new if key.lower().startswith(tuple(f"{k}\\".lower() for k in rules.UNINSTALL))), ""
-    )
+    entry = _own_entry(windows, added, program)
     if entry and (words := uninstall_words(after, entry)):
         ended = windows.run(words, _UNINSTALL_SECONDS)
         log.append(f"undo: {subprocess.list2cmdline(words)}: exit code {ended.code}")
         _gone(windows, [entry], clock)
     left = windows.read(_TREES)
-    added = [
-        key for key in new if key in left and key.rpartition("\\")[0] in (*rules.ADDINS, *rules.UNINSTALL)
+    for key, _ in added.keys.values():
+        if key in left and (key == entry or key.rpartition("\\")[0] in rules.ADDINS):
+            windows.delete_key(key)
+            log.append(f"undo: deleted {key}")
+    others = [key for key in _entries(added) if key != entry and key in left]
+    if not others:
+        return "what it had registered was taken away again"
+    names = ", ".join(after.text(key, "DisplayName") or key.rpartition("\\")[2] for key in others)
+    return f"of what was installed meanwhile this was left, since it may be another's: {names}"
+
+
+def _own_entry(windows: Windows, added: Tree, program: Program) -> str:
+    """Return which of the entries added to the programs' list is this installer's; empty for none.
+
+    Windows installs other programs whenever it likes, and theirs are not to be uninstalled.
+    """
+    for name, title in addins(added).items():
+        if entry := find_entry(added, look(windows, name).addin.dll, title):
+            return entry
+    product = program.product.casefold()
+    named = [
+        key for key in _entries(added) if product and product in added.text(key, "DisplayName").casefold()
     ]
-    for key in added:
-        windows.delete_key(key)
-        log.append(f"undo: deleted {key}")
-    return "what it had registered was taken away again"
+    return named[0] if len(named) == 1 else ""
+
+
+def _entries(tree: Tree) -> list[str]:
+    return [rf"{root}\{name}" for root in rules.UNINSTALL for name in tree.children(root)]
 
 
 # Uninstalling
@@ -224,7 +289,7 @@ def find_entry(tree: Tree, dll: str, title: str) -> str:
     remembered = tree.text(rules.REMEMBERED, "Uninstall")
     if remembered and remembered in tree:
         return remembered
-    entries = [rf"{root}\{name}" for root in rules.UNINSTALL for name in tree.children(root)]
+    entries = _entries(tree)
     folder = str(PureWindowsPath(dll).parent).lower() if dll else ""
     for entry in entries:
         words = _split(tree.text(entry, "UninstallString"))

@@ -101,7 +101,9 @@ def look(windows: Windows, progid: str = "") -> Sight:
         )
     if not name:
         return Sight(windows, tree, Addin("", ()))
-    clsid = windows.read([rf"HKCR\{name}\CLSID"]).text(rf"HKCR\{name}\CLSID")
+    named = [rf"{root}\{name}\CLSID" for root in rules.CLASS_NAMES]
+    clsids = windows.read(named)
+    clsid = next(filter(None, map(clsids.text, named)), "")
     classes = windows.read(rf"{key}\{clsid}" for key in rules.CLASSES) if clsid else Tree()
     addin = _addin(tree, classes, name, clsid)
     return Sight(windows, tree, evolve(addin, dll=windows.expanded(addin.dll)))
@@ -126,8 +128,13 @@ def known_addin(tree: Tree) -> str:
 def _likely(tree: Tree) -> list[str]:
     """Return the add-ins that sound like Alibaba's; where none does, all that are not Office's own."""
     found = {name.lower(): name for name in addins(tree) if not _EVERYBODYS.match(name)}
+    return preferred(tree, list(found.values()))
+
+
+def preferred(tree: Tree, names: Sequence[str], *, only: bool = False) -> list[str]:
+    """Return those that sound like Alibaba's; where none does, all of them, unless ``only`` those are asked for."""
     titles = {name.lower(): f"{name} {title}" for name, title in addins(tree).items()}
-    return [name for lower, name in found.items() if _ALIBABAS.search(titles[lower])] or list(found.values())
+    return [name for name in names if _ALIBABAS.search(titles[name.lower()])] or ([] if only else list(names))
 
 
 def _addin(tree: Tree, classes: Tree, progid: str, clsid: str) -> Addin:

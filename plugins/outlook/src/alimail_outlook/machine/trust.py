@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from alimail_core import AlimailError
+from alimail_core import AlimailError, Fault
 from alimail_outlook.machine.program import Program
 
 _ASK: Final = (
@@ -20,6 +22,12 @@ _ASK: Final = (
 
 class Untrusted(AlimailError):
     """The file is not what was asked for. It was not run."""
+
+
+def unlikely(digest: str) -> Iterator[Fault]:
+    """Give a fault where a digest was given that no file can have."""
+    if digest and not re.fullmatch("[0-9a-fA-F]{64}", digest):
+        yield Fault("--sha256", f"it is no SHA-256, which has 64 hexadecimal digits: {digest[:80]}")
 
 
 def hold(program: Program, signer: str, digest: str) -> list[str]:

@@ -28,15 +28,18 @@ def _download(arguments: dict[str, Any]) -> int:
     from alimail_core import Clock, InputError
     from alimail_outlook.machine.download import fetch, name_of
     from alimail_outlook.machine.program import read_program
-    from alimail_outlook.machine.trust import Untrusted, hold
+    from alimail_outlook.machine.trust import Untrusted, hold, unlikely
 
+    signer, sha256 = arguments["--signer"].strip(), arguments["--sha256"].strip()
+    if faults := list(unlikely(sha256)):
+        raise InputError("nothing was downloaded", faults)
     target = Path(arguments["--output"] or name_of(arguments["--url"]))
     if target.exists():
         raise InputError(f"{target} is there already", remedy="Move it away, or name another file by -o.")
     fetched = fetch(arguments["--url"], target, _progress())
     try:
         program = read_program(fetched.path, Clock().now())
-        known = hold(program, arguments["--signer"], arguments["--sha256"])
+        known = hold(program, signer, sha256)
     except (InputError, Untrusted):
         fetched.path.unlink()  # not what was asked for: nobody shall find and run it
         raise
@@ -107,12 +110,13 @@ def _install(arguments: dict[str, Any]) -> int:
     from alimail_core.commands import say
     from alimail_outlook.machine import install
     from alimail_outlook.machine.program import read_program
-    from alimail_outlook.machine.trust import hold
+    from alimail_outlook.machine.trust import hold, unlikely
     from alimail_outlook.machine.windows import Windows
 
     path, clock = Path(arguments["--exe"]), Clock()
-    faults = []
-    if not (arguments["--signer"] or arguments["--sha256"]):
+    signer, sha256 = arguments["--signer"].strip(), arguments["--sha256"].strip()
+    faults = list(unlikely(sha256))
+    if not (signer or sha256):
         faults.append(Fault("--signer", "nothing says which installer is the right one", _ONE_OF))
     try:
         seconds = float(arguments["--time-limit"])
@@ -121,7 +125,8 @@ def _install(arguments: dict[str, Any]) -> int:
     except ValueError:
         faults.append(Fault("--time-limit", "it is no number of seconds of a day"))
     if not path.is_file():
-        faults.append(Fault("--exe", f"there is no file {path}", "`alimail outlook download` gets one."))
+        there = f"there is no file {path}" if arguments["--exe"] else "no installer is named"
+        faults.append(Fault("--exe", there, "`alimail outlook download` gets one."))
     if faults:
         raise InputError("nothing was installed", faults)
     read_program(path, clock.now())  # what is no program is named by the name that was given
@@ -132,20 +137,21 @@ def _install(arguments: dict[str, Any]) -> int:
         harmless = re.sub(r"[^A-Za-z0-9._-]", "_", path.name)
         copy = Path(shutil.copyfile(path, folder / harmless))
         program = read_program(copy, clock.now())
-        words = install.silent_arguments(program, arguments["--silent-args"])
         try:
-            known = hold(program, arguments["--signer"], arguments["--sha256"])
+            known = hold(program, signer, sha256)
             log += [
                 f"{program.kind}, version {program.version or 'unknown'}, SHA-256 {program.digest}",
                 *known,
             ]
+            silently = install.silent_arguments(program, arguments["--silent-args"])
+            install.refuse_unfit(windows, program)
             install.refuse_while_running(windows)
-            done = install.install(windows, program, words, seconds, clock, log)
+            done = install.install(windows, program, silently, seconds, clock, log)
         except AlimailError as error:
             log.append(f"failed: {error}")
             raise
         finally:
-            _keep_log(arguments["--log"], log)
+            _keep_log(arguments["--log"], "install", log)
     say(*known, f"installed: {done.progid} {done.version}".rstrip())
     say(*(f"  {place}" for place in done.places))
     if done.restart:
@@ -160,12 +166,12 @@ _ONE_OF = (
 )
 
 
-def _keep_log(wish: str, lines: list[str]) -> None:
+def _keep_log(wish: str, verb: str, lines: list[str]) -> None:
     from platformdirs import user_log_path
 
     from alimail_core.commands import complain, printable, written_whole
 
-    path = Path(wish) if wish else user_log_path("alimail", appauthor=False) / "outlook-install.log"
+    path = Path(wish) if wish else user_log_path("alimail", appauthor=False) / f"outlook-{verb}.log"
     try:
         with written_whole(path) as file:
             file.writelines(f"{printable(line)}\n" for line in lines)
@@ -284,7 +290,7 @@ def _uninstall(arguments: dict[str, Any]) -> int:
         log.append(f"failed: {error}")
         raise
     finally:
-        _keep_log(arguments["--log"], log)
+        _keep_log(arguments["--log"], "uninstall", log)
     say(f"uninstalled: {progid}")
     return 0
 

@@ -50,6 +50,8 @@ class Ended:
 
     code: int | None
     said: str
+    fault: int = 0
+    """Windows' own error where it was not even begun."""
 
 
 @define
@@ -85,9 +87,12 @@ class Windows:
         """What to call it."""
         return f"Wine in {self.prefix}" if self.wine else "Windows"
 
-    def run(self, command: Sequence[str | Path], seconds: float = _SECONDS) -> Ended:
-        """Run a program to its end; where that takes longer, end it and what it has started."""
-        words = [*self.wine, *map(str, command)]
+    def run(self, command: Sequence[str | Path] | str, seconds: float = _SECONDS) -> Ended:
+        """Run a program to its end; where that takes longer, end it and what it has started.
+
+        A command that is one text is for Windows itself, which gives it to the program as it stands.
+        """
+        words = command if isinstance(command, str) else [*self.wine, *map(str, command)]
         with tempfile.TemporaryFile() as said:
             # Into a file, not a pipe: what a program leaves running would hold a pipe open.
             try:
@@ -100,7 +105,7 @@ class Windows:
                     start_new_session=True,
                 )
             except OSError as error:
-                return Ended(-1, f"it cannot be run: {error.strerror}")
+                return Ended(-1, str(error.strerror), getattr(error, "winerror", None) or -1)
             try:
                 code: int | None = process.wait(seconds)
             except subprocess.TimeoutExpired:
@@ -109,15 +114,18 @@ class Windows:
             said.seek(0)
             return Ended(code, said.read(64 * 1024).decode(errors="replace").strip())
 
-    def run_for_code(self, command: Sequence[str], seconds: float) -> Ended:
-        """Run a program whose exit code is needed whole: Wine's own is cut to eight bits, 3010 comes out as 194."""
+    def run_for_code(self, command: Sequence[str], seconds: float, rest: str = "") -> Ended:
+        """Run a program whose exit code is needed whole: Wine's own is cut to eight bits, 3010 comes out as 194.
+
+        ``rest`` follows the words as it stands, since installers differ in how they read quotation marks.
+        """
+        line = f"{subprocess.list2cmdline(command)} {rest}".rstrip()
         if not self.wine:
-            return self.run(command, seconds)
+            return self.run(line, seconds)
         with self.scratch() as folder:
             batch, code = folder / "run.bat", folder / "code.txt"
-            line = " ".join(_batch_word(word) for word in command)
             batch.write_text(
-                f"@{line}\r\n@>{self.to_windows(code)} echo %ERRORLEVEL%\r\n", "utf-8", newline=""
+                f"@{_for_batch(line)}\r\n@>{self.to_windows(code)} echo %ERRORLEVEL%\r\n", "utf-8", newline=""
             )
             ended = self.run(["cmd", "/c", str(self.to_windows(batch))], seconds)
             if ended.code is not None and code.exists():
@@ -190,6 +198,14 @@ class Windows:
             return os.path.expandvars(text)
         return re.sub("%([^%]+)%", lambda name: _WINES_OWN.get(name[1].lower(), name[0]), text)
 
+    def runs(self, bits: int | None) -> bool:
+        """Tell whether programs of so many bits run here; None: that is not known of the program."""
+        if not self.wine or bits is None:
+            return True
+        # A prefix for 32 bits has no such folder, and a Wine of 64 bits alone leaves it empty.
+        second = self.prefix / "drive_c" / "windows" / "syswow64"
+        return second.exists() if bits == 64 else not second.exists() or (second / "ntdll.dll").exists()
+
     # Files and processes
 
     def to_path(self, windows: str) -> Path:
@@ -233,11 +249,13 @@ class Windows:
         return any(line.strip(" '=").startswith(program.casefold()) for line in re.split(r"\n|'", said))
 
 
-def _batch_word(word: str) -> str:
-    quoted = subprocess.list2cmdline([word])
-    if quoted == word and re.search(r"[&|<>^()]", word):
-        quoted = f'"{word}"'
-    return quoted.replace("%", "%%")
+def _for_batch(line: str) -> str:
+    """Return a command so that a batch file gives it to its program as it is."""
+    parts = line.replace("%", "%%").split('"')
+    # What stands between quotation marks is no sign of the shell's.
+    return '"'.join(
+        part if number % 2 else re.sub(r"[&|<>^()]", r"^\g<0>", part) for number, part in enumerate(parts)
+    )
 
 
 def _alike(folder: Path, name: str) -> Path:

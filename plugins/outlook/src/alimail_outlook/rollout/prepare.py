@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,8 +33,8 @@ def wishes(
     progid: str,
     *,
     signer: str = "",
-    arguments: Sequence[str] = ("/S",),
-    uninstall_arguments: Sequence[str] = ("/S",),
+    arguments: str = "/S",
+    uninstall_arguments: str = "/S",
     collect: str = "",
     per_user: bool = False,
 ) -> Wishes:
@@ -42,8 +42,8 @@ def wishes(
     faults = [*_progid(progid), *_collect(collect)]
     for option, text in [
         ("--signer", signer),
-        *(("--silent-args", each) for each in arguments),
-        *(("--uninstall-args", each) for each in uninstall_arguments),
+        ("--silent-args", arguments),
+        ("--uninstall-args", uninstall_arguments),
     ]:
         if text and (fault := unfit(text, 1_000)):
             faults.append(Fault(option, f"it {fault}"))
@@ -64,8 +64,8 @@ def wishes(
         installer.name,
         found,
         signer,
-        tuple(arguments),
-        tuple(uninstall_arguments),
+        arguments,
+        uninstall_arguments,
         collect,
         per_user,
     )

@@ -96,7 +96,7 @@ function Get-File([string]$Url) {
 }
 
 function Get-Server() {
-    $class = Get-First @($ProgIdKey) '(default)'
+    $class = Get-First $ProgIdKeys '(default)'
     if ($class -eq '') { return '' }
     foreach ($key in $ClassKeys) {
         $server = $key + '\' + $class + '\InprocServer32'
@@ -290,7 +290,7 @@ def values(progid: str) -> list[str]:
     """Return what the helpers know of the add-in."""
     return [
         f"$ProgId = {quoted(progid)}",
-        "$ProgIdKey = {}".format(quoted(path(rf"HKCR\{progid}\CLSID"))),
+        "$ProgIdKeys = {}".format(listed(path(rf"{root}\{progid}\CLSID") for root in rules.CLASS_NAMES)),
         f"$ClassKeys = {listed(map(path, rules.CLASSES))}",
         f"$AddinKeys = {paths(ADDIN, progid)}",
         f"$Remembered = {quoted(path(REMEMBERED))}",

@@ -33,9 +33,9 @@ class Wishes:
     """Of the installer, in lower case."""
     signer: str = ""
     """The name (CN) of who signed it; empty: only the hash counts."""
-    arguments: tuple[str, ...] = ("/S",)
-    """With which it installs in silence."""
-    uninstall_arguments: tuple[str, ...] = ("/S",)
+    arguments: str = "/S"
+    """With which it installs in silence, as they follow its name."""
+    uninstall_arguments: str = "/S"
     collect: str = ""
     """The folder, such as a share, that machines write their state to; empty: none."""
     per_user: bool = False
@@ -74,8 +74,8 @@ def _values(wishes: Wishes) -> list[str]:
         f"$InstallerName = {quoted(wishes.installer)}",
         f"$Sha256 = {quoted(wishes.sha256)}",
         f"$Signer = {quoted(wishes.signer)}",
-        f"$Arguments = {listed(wishes.arguments)}",
-        f"$UninstallArguments = {listed(wishes.uninstall_arguments)}",
+        f"$Arguments = {quoted(wishes.arguments)}",
+        f"$UninstallArguments = {quoted(wishes.uninstall_arguments)}",
         f"$Collect = {quoted(wishes.collect)}",
         f"$UninstallKeys = {listed(map(probes.path, UNINSTALL))}",
         f"$Seconds = {SECONDS}",
@@ -95,15 +95,9 @@ function Get-Programs() {
     }
 }
 
-function Wait-Program([string]$File, [string[]]$Given) {
-    # Its arguments are one line, each in quotation marks, as Windows programs read them.
-    $line = @()
-    foreach ($each in $Given) {
-        if ($each -match '[\s"]') { $line += ('"' + $each.Replace('"', '\"') + '"') }
-        else { $line += $each }
-    }
-    if ($line.Count -eq 0) { $process = Start-Process -FilePath $File -PassThru }
-    else { $process = Start-Process -FilePath $File -ArgumentList ([string]::Join(' ', [string[]]$line)) -PassThru }
+function Wait-Program([string]$File, [string]$Line) {
+    if ($Line -eq '') { $process = Start-Process -FilePath $File -PassThru }
+    else { $process = Start-Process -FilePath $File -ArgumentList $Line -PassThru }
     # Whoever does not ask for the handle now is not told the exit code later.
     $handle = $process.Handle
     if (-not $process.WaitForExit($Seconds * 1000)) {
@@ -149,7 +143,7 @@ if ($Signer -ne '') {
     }
 }
 $before = @(Get-Programs)
-if ($InstallerName -match '\.msi$') { $code = Wait-Program 'msiexec.exe' (@('/i', $Installer) + $Arguments) }
+if ($InstallerName -match '\.msi$') { $code = Wait-Program 'msiexec.exe' ('/i "' + $Installer + '" ' + $Arguments) }
 else { $code = Wait-Program $Installer $Arguments }
 if (($code -ne 0) -and ($code -ne 3010) -and ($code -ne 1641)) {
     Write-Output ('The installer failed with exit code ' + $code + '.')
@@ -183,7 +177,7 @@ if ($command -eq '') {
 }
 if ($command -match '\{[0-9A-Fa-f-]{36}\}') {
     $product = $command.Substring($command.IndexOf('{'), 38)
-    $code = Wait-Program 'msiexec.exe' @('/x', $product, '/qn', '/norestart')
+    $code = Wait-Program 'msiexec.exe' ('/x ' + $product + ' /qn /norestart')
 }
 elseif ($command.StartsWith('"')) { $code = Wait-Program ($command.Split('"')[1]) $UninstallArguments }
 else { $code = Wait-Program $command $UninstallArguments }

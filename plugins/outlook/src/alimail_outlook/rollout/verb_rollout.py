@@ -42,11 +42,11 @@ def _rollout(arguments: dict[str, Any]) -> int:
     from alimail_core.commands import say
     from alimail_outlook.machine.install import silent_arguments
     from alimail_outlook.machine.program import read_program
-    from alimail_outlook.machine.trust import hold
+    from alimail_outlook.machine.trust import hold, unlikely
     from alimail_outlook.rollout.prepare import METHODS, wishes, write
 
-    method, signer, sha256 = (arguments[name] for name in ("--method", "--signer", "--sha256"))
-    faults = []
+    method, signer, sha256 = (arguments[name].strip() for name in ("--method", "--signer", "--sha256"))
+    faults = list(unlikely(sha256))
     if method not in METHODS:
         faults.append(Fault("--method", "there is no such method", f"it is one of {', '.join(METHODS)}"))
     if not arguments["--exe"]:
