@@ -110,20 +110,32 @@ def test_a_large_folder_comes_in_pages() -> None:
     assert len(server.commands(b"FETCH")) == 3
 
 
-def test_a_server_that_expunges_while_it_lists_loses_no_message() -> None:
-    """When sequence numbers move between two windows, the next one begins as much earlier."""
-    box = Mailbox(*((uid, 100) for uid in range(1, PAGE + 4)))
+@pytest.mark.parametrize("said", [2, 3, 0])
+@pytest.mark.parametrize("window", [1, PAGE + 1])
+def test_a_server_that_expunges_while_it_lists_loses_no_message(window: int, said: int) -> None:
+    """When sequence numbers move, the window is listed again; also where that is told twice, or not in truth."""
+    box = Mailbox(*((uid, 100) for uid in range(1, PAGE + 40)))
+    struck: list[bytes] = []
 
     def fetch(command: bytes) -> bytes:
-        if not command.startswith(b"FETCH 1:"):
-            return box.fetch(command)
         told = box.fetch(command)
-        del box.messages[:2]
-        return told + b"* 1 EXPUNGE\r\n* 1 EXPUNGE\r\n"
+        if struck or not command.startswith(b"FETCH %d:" % window):
+            return told
+        struck.append(command)
+        del box.messages[: min(said, 2)]
+        return told + b"* 1 EXPUNGE\r\n" * (said or 1)
 
     found, _ = ask(box, FETCH=fetch)
-    assert {key.partition("/")[2] for key in keys(found)} >= {str(uid) for uid in range(3, PAGE + 4)}
+    assert {key.partition("/")[2] for key in keys(found)} >= {str(uid) for uid in range(3, PAGE + 40)}
     assert len(keys(found)) == len(set(keys(found)))
+    assert struck
+
+
+def test_a_server_that_expunges_whenever_it_lists_is_tried_again_later() -> None:
+    """No folder is listed for ever."""
+    box = Mailbox((1, 100), (2, 100))
+    with pytest.raises(Transient, match="whenever"):
+        ask(box, FETCH=lambda command: box.fetch(command) + b"* 1 EXPUNGE\r\n")
 
 
 def test_a_message_whose_size_is_not_told_is_listed_without() -> None:

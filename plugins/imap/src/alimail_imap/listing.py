@@ -32,6 +32,8 @@ SMALL = 500
 TOGETHER = PAGE
 """The most messages that are listed together, as far as their number is known before."""
 MAX_WITNESSES = 4
+MAX_MOVED = 8
+"""So often at the most a server may expunge while one folder is listed."""
 MAX_VANISHED = 2_000_000
 """A server that names more vanished UIDs than this is asked for the whole folder instead."""
 
@@ -319,22 +321,29 @@ class Lister:
         """List the folder whole, in windows of sequence numbers.
 
         While only FETCH is sent the server must not expunge (RFC 9051 §7.5.1), so sequence numbers stay; where one
-        does so all the same, the window goes back by as many.
+        does so all the same, the window is listed again, in the folder as it is then.
         """
         page = evolve(page, complete=True)
         witnesses = _Witnesses()
-        first, top, total = 1, 0, new.exists
+        first, top, total, moved = 1, 0, new.exists, 0
         while first <= total:
             last = min(first + PAGE - 1, total)
             found, expunged = self._window(first, last)
-            if not expunged and not self._fill_gaps(first, last, found):
+            if expunged:
+                moved += 1
+                if moved > MAX_MOVED:
+                    raise Transient(f"{'/'.join(page.folder.path)}: messages went whenever it was listed")
+                first = max(1, first - expunged)
+                total = self._session.select(page.folder, write=self._write, fresh=True).exists
+                continue
+            if not self._fill_gaps(first, last, found):
                 yield from self._unlistable(page, first)
                 return
             listed = [fetched for uid, fetched in sorted(found.items()) if uid > top]
             top = max(top, *found) if found else top
             witnesses.offer(listed)
             entries = [_entry(new.epoch, fetched) for fetched in listed if self._owns(page.folder, fetched)]
-            first, total = last + 1 - expunged, total - expunged
+            first = last + 1
             if first > total:
                 yield self._page(page, entries, self._finish(new, witnesses, top))
                 return
