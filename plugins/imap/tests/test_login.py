@@ -244,6 +244,7 @@ def test_nobody_listening_is_transient() -> None:
         ("NO [OVERQUOTA] Quota exceeded (mailbox for user is full)", "append", OverQuota),
         ("NO Over quota", "append", OverQuota),
         ("NO [OVERQUOTA] Account exceeded command or bandwidth limits.", "append", Throttled),
+        ("NO [OVERQUOTA] Quota exceeded", "read", Throttled),
         ("NO [TOOBIG] Message too large", "append", Refused),
         ("NO [LIMIT] Append exceeds limit", "append", Refused),
         ("BAD Command Argument Error. 11", "append", Refused),

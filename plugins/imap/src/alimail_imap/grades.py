@@ -88,7 +88,8 @@ CODES: dict[str, list[Rule]] = {
     "CONTACTADMIN": [Rule(_denied, "The server asks to contact its administrator.")],
     "WEBALERT": [Rule(_denied, "Log in with a browser once and answer what the provider asks.", _LOGIN)],
     "ALERT": [],
-    "OVERQUOTA": [Rule(_throttled, LATER_REMEDY, _LOGIN), Rule(_over_quota, QUOTA_REMEDY)],
+    # Nobody's mailbox is fuller by reading: there it is the traffic that was too much.
+    "OVERQUOTA": [Rule(_throttled, LATER_REMEDY, _LOGIN | _READ), Rule(_over_quota, QUOTA_REMEDY)],
     "THROTTLED": [Rule(_throttled, LATER_REMEDY)],
     "LIMIT": [Rule(_throttled, FEWER_REMEDY, _LOGIN), Rule(_refused("size"), "", _APPEND)],
     "TOOBIG": [Rule(_refused("size"))],
