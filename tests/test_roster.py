@@ -404,6 +404,53 @@ def test_a_template_is_a_roster_without_accounts(
         write_template(path, language)
 
 
+def _titled(path: Path) -> None:
+    """Write accounts beneath a title, and a second sheet that has headings alone."""
+    workbook = openpyxl.Workbook()
+    workbook.active.append(["Our people, March"])
+    workbook.active.append(["Source address", "Target address"])
+    workbook.active.append(["anna@old.example", "anna@new.example"])
+    workbook.create_sheet("Other").append(["Source address", "Target address"])
+    workbook.save(path)
+
+
+def test_a_title_above_the_headings_is_passed_over(tmp_path: Path) -> None:
+    """One cell by itself cannot be the headings; where it is one of them, the others are missing and named."""
+    _titled(tmp_path / "list.xlsx")
+    assert [row.source_address for row in read_roster(tmp_path / "list.xlsx")] == ["anna@old.example"]
+    path = tmp_path / "list.csv"
+    path.write_text("Our people\nSource address;Target address\nanna@old.example;anna@new.example\n")
+    assert [row.target_address for row in read_roster(path)] == ["anna@new.example"]
+    for headings, told in (
+        ("Source address", "there is no column"),
+        ("anna@old.example", "there are no headings"),
+    ):
+        path.write_text(f"Our people\n{headings}\n")
+        assert _faults(path)[0][1].startswith(told)
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_a_row_of_spaces_is_empty(tmp_path: Path, plain: bool) -> None:
+    """Nobody sees them; a csv and a workbook have it the same way."""
+    rows = [["Source address", "Target address", "?"], ["a@old.example", "a@new.example"], [" ", "", "  "]]
+    path = _xlsx(tmp_path / "list.xlsx", rows if plain else [*rows, [None, datetime.date(2024, 1, 1)]])
+    if plain:
+        assert len(read_roster(path)) == 1
+    else:
+        assert {where for where, _ in _faults(path)} == {"list.xlsx Sheet!A4", "list.xlsx Sheet!B4"}
+
+
+def test_an_empty_sheet_is_named_where_there_are_several(tmp_path: Path) -> None:
+    """Who has written accounts into a sheet whose headings nobody knows sees which one was read instead."""
+    _titled(tmp_path / "list.xlsx")
+    workbook = openpyxl.load_workbook(tmp_path / "list.xlsx")
+    workbook.active["A2"] = workbook.active["B2"] = "?"
+    workbook.save(tmp_path / "list.xlsx")
+    with pytest.raises(InputError) as caught:
+        read_roster(tmp_path / "list.xlsx")
+    assert "list.xlsx Other row 1" in caught.value.faults[0].remedy
+
+
 @pytest.mark.parametrize("suffix", ["csv", "xlsx"])
 @pytest.mark.parametrize("language", ["en", "zh"])
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=8)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Generic, TypeVar
 
@@ -63,6 +63,7 @@ class Columns(Generic[C]):
 class Table(Generic[C]):
     """The rows below the headings, and which column is which."""
 
+    headings: Row
     rows: Sequence[Row]
     columns: Mapping[int, C]
     _index: Mapping[C, int] = field(init=False, repr=False)
@@ -137,7 +138,7 @@ def _read(path: Path, columns: Columns[C], findings: Findings) -> Table[C] | Non
     def known(row: Sequence[str]) -> int:
         return sum(plain(text) in table for text in row)
 
-    sheets = [_without_notes(rows) for rows in read_sheets(path, known, findings.remarks.append)]
+    sheets = [_without_notes(rows, known) for rows in read_sheets(path, known, findings.remarks.append)]
     found = [(rows, named) for rows in sheets if (named := _named(rows, table, columns.required))]
     if not any(sheets):
         findings.fault(printable(str(path)), "there is nothing in it", "`alimail roster template` writes one")
@@ -148,7 +149,7 @@ def _read(path: Path, columns: Columns[C], findings: Findings) -> Table[C] | Non
         findings.fault(where, "there are no headings that I know", f"the first row must name {needed}")
         return None
     rows, named = max(found, key=lambda each: len(set(each[1].values()) & set(columns.required)))
-    return Table(rows[1:], named) if _complete(rows[0], named, columns, findings) else None
+    return Table(rows[0], rows[1:], named) if _complete(rows[0], named, columns, findings) else None
 
 
 def _named(rows: Sequence[Row], table: Mapping[str, C], required: Collection[C]) -> dict[int, C]:
@@ -180,10 +181,16 @@ def _complete(row: Row, named: Mapping[int, C], columns: Columns[C], findings: F
     return len(findings.faults) == before
 
 
-def _without_notes(rows: Sequence[Row]) -> list[Row]:
-    """Leave out the notes above the headings. A row with more than one cell is no note: it may be the headings."""
-    notes = itertools.takewhile(lambda row: _is_note_row([cell.text for cell in row.cells]), rows)
-    return list(rows[sum(1 for _ in notes) :])
+def _without_notes(rows: Sequence[Row], known: Callable[[Sequence[str]], int]) -> Sequence[Row]:
+    """Leave out notes and a title above the headings. A row with more than one cell may be the headings."""
+
+    def is_title(row: Row) -> bool:
+        texts = [text for cell in row.cells if (text := cell.text.strip())]
+        return len(texts) == 1 and not known(texts)
+
+    noted = itertools.takewhile(lambda row: _is_note_row([cell.text for cell in row.cells]), rows)
+    rest = rows[sum(1 for _ in noted) :]
+    return rest[sum(1 for _ in itertools.takewhile(is_title, rest)) :] or rest
 
 
 def _is_note_row(texts: Sequence[str]) -> bool:

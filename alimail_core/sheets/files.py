@@ -282,7 +282,11 @@ def _plain_worksheets(path: Path) -> list[list[Row]]:
 
 
 def _plain_rows(name: str, rows: Iterable[tuple[int, list[Value]]]) -> list[Row]:
-    return [Row(name, number, [_plain_cell(value) for value in cells]) for number, cells in rows if cells]
+    return [
+        Row(name, number, [_plain_cell(value) for value in cells])
+        for number, cells in rows
+        if not all(map(_is_blank, cells))
+    ]
 
 
 def _plain_cell(value: Value) -> Cell:
@@ -323,9 +327,13 @@ def _rows(name: str, sheet: Any) -> list[Row]:
 def _trimmed(cells: Sequence[Any]) -> Sequence[Any]:
     """Return a row without the empty cells at its end, of which there are as many as columns are allowed."""
     used = len(cells)
-    while used and cells[used - 1].value is None:
+    while used and _is_blank(cells[used - 1].value):
         used -= 1
     return cells[:used]
+
+
+def _is_blank(value: object) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
 def _cell(cell: Any) -> Cell:

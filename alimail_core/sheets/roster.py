@@ -1,9 +1,10 @@
 """Read the roster: the spreadsheet that lists accounts. Every fault is told with sheet, row and column.
 
-A roster is csv (UTF-8, UTF-16 with BOM, GB18030, Windows-1252; comma, semicolon or tab) or xlsx. Its first
-row that is neither empty nor a note has the headings, English or Chinese, in any order. Notes begin with ``#``: above
-the headings lines that have nothing else, below them rows whose source address does. It is untrusted input: sizes are
-bounded, formulas are refused, and no message repeats what stands in a password column.
+A roster is csv (UTF-8, UTF-16 with BOM, GB18030, Windows-1252; comma, semicolon or tab) or xlsx. Its first row that
+is neither empty nor a note nor a title has the headings, English or Chinese, in any order. A title is one cell by
+itself. Notes begin with ``#``: above the headings lines that have nothing else, below them rows whose source address
+does. It is untrusted input: sizes are bounded, formulas are refused, and no message repeats what stands in a password
+column.
 """
 
 from __future__ import annotations
@@ -212,7 +213,7 @@ class _Reader:
     def read(self) -> None:
         rows = wanted(self.table, "source address", EXAMPLE_ADDRESS, self.roster)
         if not rows:
-            remedy = "write a row below its headings for each account"
+            remedy = f"write a row below its headings, {self.table.headings.where}, for each account"
             self.roster.fault(printable(str(self.path)), "there is no account in it", remedy)
         literal = False
         for row in rows:
