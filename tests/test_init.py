@@ -230,6 +230,8 @@ def test_what_is_written_is_read(init: Init) -> None:
         (("--region", "mars"), "[target] region must be"),
         (("--source-kind", "nonsense"), "nonsense"),
         (("--provisioner", "nonsense"), "there is no provisioner called nonsense"),
+        (("--roster", "lists/people.csv"), "there is no folder lists"),
+        (("--config", "lists/alimail.toml"), "there is no folder lists"),
         (("--application-secret", "Sw0rdf1sh"), "application_secret is not a reference"),
         (("--employees", "staff.ods"), "--employees: staff.ods is neither csv nor xlsx"),
     ],

@@ -132,6 +132,8 @@ class Interview:
 
 
 def refuse_existing(path: Path) -> None:
-    """Raise ``InputError`` for a file that is there: none is ever overwritten."""
+    """Raise ``InputError`` for a file that is there, since none is ever overwritten, or whose folder is not."""
     if path.exists():
         raise InputError(f"{path} is there already, and is left as it is", remedy="Choose another name.")
+    if not path.parent.is_dir():
+        raise InputError(f"there is no folder {path.parent}", remedy="Make it first, or choose another name.")
