@@ -28,7 +28,7 @@ def in_order(function: Callable[[_Item], _Answer], items: Iterable[_Item], worke
         )
         try:
             while begun:
-                if not wait([begun[0]], LOOK).done:
+                if not begun[0].done() and not wait([begun[0]], LOOK).done:
                     continue
                 answer = begun.popleft().result()
                 begun.extend(pool.submit(function, item) for item in islice(coming, 1))

@@ -18,7 +18,7 @@ given its part of pace and connections.
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
@@ -144,7 +144,7 @@ class Governor:
         self._due = 0.0
         """When all that was read may have been read, by the monotonic clock."""
         self._lock = threading.RLock()
-        self._servers: dict[str, _Server] = {}
+        self._servers: defaultdict[str, _Server] = defaultdict(_Server)
         self._by_host: dict[str, _Server] = {}
         self._places = count()
         self._queue: dict[int, _Waiter] = {}
@@ -308,7 +308,7 @@ class Governor:
             self._server(endpoint).let_in()
 
     def _server(self, endpoint: str) -> _Server:
-        return self._servers.setdefault(endpoint, _Server())
+        return self._servers[endpoint]
 
 
 def _open(opener: Callable[[], _Side]) -> tuple[_Side, Traits]:

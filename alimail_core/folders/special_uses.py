@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 
 from alimail_core.model import INBOX, Folder, FolderPath, SpecialUse
 
@@ -120,8 +121,14 @@ def _use_and_rank(folder: Folder) -> tuple[SpecialUse | None, int]:
     if folder.special_use is not None:
         return folder.special_use, 0
     if folder.path and _name_counts_in(folder.path[:-1]):
-        return _BY_NAME.get(_plain(folder.path[-1]), (None, 0))
+        return _by_name(folder.path[-1])
     return None, 0
+
+
+@lru_cache(maxsize=1_000)
+def _by_name(name: str) -> tuple[SpecialUse | None, int]:
+    """Look a name up; those of thousands of accounts are much alike."""
+    return _BY_NAME.get(_plain(name), (None, 0))
 
 
 def _name_counts_in(parent: FolderPath) -> bool:

@@ -33,7 +33,7 @@ def encode_name(name: str, rules: PathRules) -> str:
     """
     if not name:
         return _EMPTY
-    if not unfit_characters(name, rules):
+    if (name.isascii() and name.isalnum()) or not unfit_characters(name, rules):
         return name
     last = len(name) - 1
     return "".join(

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from attrs import field, frozen
 
 from alimail_core.ledger.ledger import Ledger
-from alimail_core.ledger.queries import FOLDER_COLUMNS, chunks, folder_row
+from alimail_core.ledger.queries import FOLDER_COLUMNS, chunks, folder_rows
 from alimail_core.ledger.rows import FolderRow
 from alimail_core.ledger.schema import State, account, folder, message
 
@@ -37,12 +37,12 @@ def earlier(ledger: Ledger, account_ids: Sequence[int]) -> Mapping[int, Earlier]
             accounts = sa.select(account.c.id, account.c.placed_by).where(account.c.id.in_(ids))
             found |= {row.id: Earlier(row.id, row.placed_by) for row in connection.execute(accounts)}
             here = folder.c.account_id.in_(ids)
-            folders = sa.select(folder.c.account_id, folder.c.side, *FOLDER_COLUMNS).where(here)
+            folders = sa.select(*FOLDER_COLUMNS, folder.c.account_id, folder.c.side).where(here)
+            rows = connection.execute(folders.order_by(folder.c.id)).all()
             owners: dict[int, Earlier] = {}
-            for account_id, side, *columns in connection.execute(folders.order_by(folder.c.id)):
-                row = folder_row(columns)
-                (found[account_id].sources if side == "source" else found[account_id].targets).append(row)
-                owners[row.id] = found[account_id]
+            for (*_, account_id, side), row in zip(rows, folder_rows(rows), strict=True):
+                owner = owners[row.id] = found[account_id]
+                (owner.sources if side == "source" else owner.targets).append(row)
             c = message.c
             comes_from = sa.select(folder.c.id).where(here, folder.c.side == "source")
             left = sa.select(c.folder_id, sa.func.count(), sa.func.coalesce(sa.func.sum(c.size), 0))

@@ -94,18 +94,13 @@ def _path(text: str) -> FolderPath:
     return tuple(json.loads(text))
 
 
-def folder_row(columns: Sequence[Any]) -> FolderRow:
-    """Make a folder of ``FOLDER_COLUMNS``."""
-    row_id, path, special_use, epoch, cursor, target_id, rule = columns
-    return FolderRow(
-        row_id,
-        _path(path),
-        SpecialUse(special_use) if special_use else None,
-        epoch,
-        json.loads(cursor) if cursor else None,
-        target_id,
-        rule,
-    )
+def folder_rows(found: Sequence[Any]) -> list[FolderRow]:
+    """Make folders of rows that begin with ``FOLDER_COLUMNS``."""
+    cursors = json.loads(f"[{','.join(row.cursor or 'null' for row in found)}]")  # together, which is quicker
+    return [
+        FolderRow(row_id, _path(path), SpecialUse(use) if use else None, epoch, cursor, target_id, rule)
+        for (row_id, path, use, epoch, _, target_id, rule, *_), cursor in zip(found, cursors, strict=True)
+    ]
 
 
 def _in_order(rows: Iterable[Row]) -> list[Row]:
@@ -210,7 +205,7 @@ class Queries:
 
     def folders(self, side: str) -> list[FolderRow]:
         """List the folders of a side in order of their making."""
-        return [folder_row(row) for row in self._read(_FOLDERS, {"_id": self.account_id, "_side": side})]
+        return folder_rows(self._read(_FOLDERS, {"_id": self.account_id, "_side": side}))
 
     # messages, by where they stand
 
