@@ -27,7 +27,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
-from attrs import define, field
+from attrs import define, evolve, field
 from lxml import etree
 
 from alimail_core.testing.certificates import Certificate, make_certificate
@@ -42,6 +42,7 @@ from tests.exchange.operations import perform
 from tests.exchange.organisation import Account, Organisation
 from tests.exchange.soap import (
     EXCHANGE_2016,
+    MESSAGES,
     NAMESPACES,
     SCHEMA_VERSIONS,
     Answer,
@@ -74,6 +75,10 @@ class ExchangeServer:
     """Answers go out by gzip where the client takes it, as IIS may be set up to do."""
     meanwhile: Callable[[Request], None] | None = None
     """Called before each operation is carried out, with the store locked: mailboxes change while they are read."""
+    accent: Callable[[str, Element], None] | None = None
+    """Called with each answer's operation and envelope, to make it one of a server of another make: it is held
+    against the schemas before that.
+    """
     max_concurrency: int | None = None
     """Requests of one account at the same time (EWSMaxConcurrency); one more is refused."""
     port: int = 0
@@ -240,6 +245,7 @@ class ExchangeServer:
             if crowded:
                 return fault(self.version, Refusal("ErrorExceededConnectionCount", _CROWDED)), None
             call = self._understand(request.body, account)
+            self._require_action(request.headers.get("soapaction"), call.operation)
             self.requests[call.operation] += 1
             address = None if call.mailbox is None else call.mailbox.address
             wrong = self.faults.next(call.operation, address)
@@ -252,12 +258,25 @@ class ExchangeServer:
                     if routed.served
                     else Answer(503, b"", content_type="text/html")
                 )
-            return self._checked(answer, routed.cookies), _delivery(wrong)
+            return self._accented(call.operation, self._checked(answer, routed.cookies)), _delivery(wrong)
         except Refusal as refusal:
             return self._checked(fault(self.version, refusal)), None
         finally:
             with self._lock:
                 self._busy[account.login] -= 1
+
+    def _require_action(self, told: str | None, operation: str) -> None:
+        if told is None and not self.habits.wants_action:
+            return
+        if told != f'"{MESSAGES}/{operation}"':
+            raise Refusal("ErrorInvalidRequest", f"SOAPAction {told} is not that of {operation}.")
+
+    def _accented(self, operation: str, answer: Answer) -> Answer:
+        if self.accent is None:
+            return answer
+        tree = etree.fromstring(answer.body)
+        self.accent(operation, tree)
+        return evolve(answer, body=etree.tostring(tree))
 
     def _perform(self, call: Request, wrong: Fault | None) -> Answer:
         if self.meanwhile is not None:

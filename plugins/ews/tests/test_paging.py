@@ -50,7 +50,7 @@ class Shelf:
     def _page(self, offset: int) -> Page:
         self.asked += 1
         nodes = [_node(number) for number in self.items[offset : offset + self.most]]
-        return Page(nodes, len(self.items), offset + self.most >= len(self.items))
+        return Page(nodes, offset + self.most >= len(self.items))
 
     def told(self) -> list[int]:
         """List it to its end."""
@@ -87,7 +87,7 @@ def test_a_quiet_folder_is_told_once_and_in_order(items: int, most: int) -> None
 def test_a_server_that_has_no_pages_is_not_listened_to_for_ever() -> None:
     """One that answers each question with the same items, and says that there are more."""
     shelf = Shelf(10, 10, [])
-    same = Page(shelf.first().items, 99, is_last=False)
+    same = Page(shelf.first().items, is_last=False)
     with pytest.raises(Malformed, match="end"):
         list(pages(lambda _: same, same))
 

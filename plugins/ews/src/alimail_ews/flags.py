@@ -42,6 +42,13 @@ class Item:
     entry: Entry
     octets: int
     is_mail: bool
+    dates: frozenset[datetime]
+    """Each date that it may be listed with, for a listing may tell fewer of them."""
+
+    def may_be(self, listed: Entry) -> bool:
+        """Tell whether this is what was listed with the same identifier, and not a draft that was changed since."""
+        date = listed.internal_date
+        return date is None or not self.dates or date in self.dates
 
 
 def item_of(node: Node) -> Item | None:
@@ -54,17 +61,17 @@ def item_of(node: Node) -> Item | None:
     if not key:
         return None
     is_draft = node.told("IsDraft").strip() in _TRUE
-    # A draft that was changed keeps its identifier; the date tells that it is another message now.
     more = extended(node)
-    dates = [node.told("DateTimeReceived"), node.told("DateTimeCreated")]
-    if is_draft:
-        dates.insert(0, more.get(MODIFIED, ""))
-    date = next(filter(None, map(_date, dates)), None)
+    dates = list(filter(None, map(_date, (node.told("DateTimeReceived"), node.told("DateTimeCreated")))))
+    if is_draft and (modified := _date(more.get(MODIFIED, ""))):
+        # A draft that was changed keeps its identifier; the date tells that it is another message now.
+        dates = [modified]
     size = node.told("Size").strip()
     return Item(
-        Entry(key, None, date, _flags(node, more, is_draft)),
+        Entry(key, None, dates[0] if dates else None, _flags(node, more, is_draft)),
         int(size) if size.isdecimal() and len(size) < 12 else 0,
         node.name not in _OTHER_KINDS and not _OTHER_CLASSES.match(node.told("ItemClass")),
+        frozenset(dates),
     )
 
 

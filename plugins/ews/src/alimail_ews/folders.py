@@ -14,7 +14,8 @@ from attrs import evolve, frozen
 from alimail_core import INBOX, Denied, Folder, FolderPath, LeftBehind, Refused, SpecialUse
 from alimail_ews.answers import Node
 from alimail_ews.flags import extended, number
-from alimail_ews.grades import NO_ARCHIVE, PUBLIC_REMEDY, grade, saying_of
+from alimail_ews.grades import NO_ARCHIVE, NO_FOLDER, PUBLIC_REMEDY, grade, saying_of
+from alimail_ews.paging import page_of
 from alimail_ews.parallel import ahead
 from alimail_ews.session import Malformed, NotDone, Session, error_of
 from alimail_ews.soap import (
@@ -83,23 +84,30 @@ def list_folders(session: Session, executor: Executor, *, public: bool) -> Folde
         with contextlib.suppress(Refused):  # a server may know the version, and not this name
             named |= _named(session, (_OUTLOOKS_OWN,))
     taken = {INBOX}
-    mail, left_behind = _beneath(_all(session, _ROOT), (), named, taken)
+    found, closed = _all(session, executor, _ROOT)
+    mail, left_behind = _beneath(found, (), named, taken)
     if options.archive_folder is not None:
-        archive = _beneath(_archive(session), (options.archive_folder,), {}, taken)
-        mail, left_behind = mail + archive[0], left_behind + archive[1]
+        found, more_closed = _archive(session, executor)
+        archive = _beneath(found, (options.archive_folder,), {}, taken)
+        mail, left_behind, closed = mail + archive[0], left_behind + archive[1], closed | more_closed
     if not public or options.public_folder is None:
-        return Folders(tuple(mail), tuple(left_behind))
-    found, closed = _public(session, executor)
+        return Folders(tuple(mail), tuple(left_behind), closed=closed)
+    found, more_closed = _public(session, executor)
     beneath = _beneath(found, (options.public_folder,), {}, taken)
     ids = frozenset(folder.id for folder in found)
-    return Folders((*mail, *beneath[0]), (*left_behind, *beneath[1]), ids, closed)
+    return Folders((*mail, *beneath[0]), (*left_behind, *beneath[1]), ids, closed | more_closed)
 
 
 def _named(session: Session, names: tuple[str, ...]) -> dict[str, str]:
     """Return what distinguished folders are, by their identifiers: those that there are, in one request."""
-    answers = list(session.ask(get_folders(distinguished(name, session.who) for name in names)))
+    try:
+        answers = list(session.ask(get_folders(distinguished(name, session.who) for name in names)))
+    except NotDone:
+        if len(names) == 1:
+            raise
+        answers = []
     if len(answers) != len(names):
-        raise Malformed("the server told of another number of folders than were asked for")
+        return _named_one_by_one(session, names)
     found = {}
     for name, answer in zip(names, answers, strict=True):
         saying = saying_of(answer)
@@ -107,6 +115,20 @@ def _named(session: Session, names: tuple[str, ...]) -> dict[str, str]:
             raise grade(saying)
         for folder in _children(answer.find("Folders")):
             found[_id(folder, "FolderId")] = name
+    return found
+
+
+def _named_one_by_one(session: Session, names: tuple[str, ...]) -> dict[str, str]:
+    """Do the same for a server that puts all folders into one answer, or refuses all because of one."""
+    if len(names) == 1:
+        raise Malformed("the server told of another number of folders than were asked for")
+    found: dict[str, str] = {}
+    for name in names:
+        try:
+            found |= _named(session, (name,))
+        except NotDone:
+            if name == "inbox":
+                raise
     return found
 
 
@@ -121,7 +143,7 @@ def _beneath(
     placed = dict(_placed(found, prefix, named, taken))
     mail = {path: folder for path, folder in placed.items() if folder.holds_mail}
     # An empty outbox is nothing that anybody wants to see in the new system.
-    empty = [path for path, folder in mail.items() if named.get(folder.id) == "outbox" and not folder.items]
+    empty = [path for path, folder in mail.items() if named.get(folder.id) == "outbox" and folder.items == 0]
     for path in empty:
         del mail[path]
     above = {path[:end] for path in mail for end in range(len(prefix) + 1, len(path))}
@@ -177,22 +199,48 @@ def _free(above: FolderPath, name: str, taken: set[FolderPath]) -> FolderPath:
     return path
 
 
-def _archive(session: Session) -> Iterator[_Found]:
-    """Find all folders of the archive; nothing where this mailbox has none, as most have not."""
+def _archive(session: Session, executor: Executor) -> tuple[list[_Found], dict[str, str]]:
+    """Find all folders of the archive; none where this mailbox has none, as most have not."""
     if session.version == VERSIONS[-1]:
-        return
+        return [], {}
     try:
-        yield from _all(session, _ARCHIVE)
+        return _all(session, executor, _ARCHIVE)
     except NotDone as error:
         if error.saying.code not in NO_ARCHIVE:
             raise
+        return [], {}
 
 
 def _public(session: Session, executor: Executor) -> tuple[list[_Found], dict[str, str]]:
-    """Find all public folders, and beneath which nothing could be listed: level by level, for deep searches are
-    refused there (MS-OXWSFOLD), several folders at once.
+    """Find all public folders: deep searches are refused there (MS-OXWSFOLD)."""
+    try:
+        return _walk(session, executor, distinguished(_PUBLIC, Who()))  # which belongs to no mailbox
+    except Refused as refused:
+        raise Denied(f"no public folders: {refused.message}", remedy=PUBLIC_REMEDY) from refused
+
+
+def _all(session: Session, executor: Executor, root: str) -> tuple[list[_Found], dict[str, str]]:
+    """Find all folders beneath a root, and beneath which nothing could be listed.
+
+    Where the server has no deep search, or does not tell what each folder stands in, that is seen level by level.
     """
-    root = distinguished(_PUBLIC, Who())  # which belongs to no mailbox
+    top = distinguished(root, session.who)
+    try:
+        found = list(_pages(session, top, deep=True))
+    except NotDone as error:
+        if error.saying.code in NO_ARCHIVE | NO_FOLDER:
+            raise
+    else:
+        if all(folder.parent for folder in found):
+            return found, {}
+    return _walk(session, executor, top)
+
+
+def _walk(session: Session, executor: Executor, root: str) -> tuple[list[_Found], dict[str, str]]:
+    """Find all folders beneath a root, and beneath which nothing could be listed: level by level, several at once.
+
+    Raises ``Refused`` where that is so of the root.
+    """
     found: dict[str, _Found] = {}
     closed: dict[str, str] = {}
     level = [("", root)]
@@ -203,7 +251,7 @@ def _public(session: Session, executor: Executor) -> tuple[list[_Found], dict[st
         ):
             if isinstance(told, Refused):
                 if not parent:
-                    raise Denied(f"no public folders: {told.message}", remedy=PUBLIC_REMEDY)
+                    raise told
                 closed[parent] = told.message
                 found[parent] = evolve(found[parent], holds_mail=True)  # so that it is asked for, and told
                 continue
@@ -224,14 +272,10 @@ def _right_beneath(session: Session, parent: tuple[str, str]) -> list[_Found] | 
         return error
 
 
-def _all(session: Session, root: str) -> Iterator[_Found]:
-    """Find all folders beneath a root."""
-    return _pages(session, distinguished(root, session.who), deep=True)
-
-
 def _pages(session: Session, top: str, *, deep: bool) -> Iterator[_Found]:
-    """Find folders beneath one, page by page where the server has pages."""
+    """Find folders beneath one, page by page where the server has pages; each is given once."""
     offset: int | None = 0 if session.version != VERSIONS[-1] else None
+    known: set[str] = set()
     while True:
         answers = list(session.ask(find_folders(top, offset, _PAGE, deep=deep)))
         if not answers:
@@ -239,13 +283,13 @@ def _pages(session: Session, top: str, *, deep: bool) -> Iterator[_Found]:
         saying = saying_of(answers[0])
         if saying.code != "NoError":
             raise error_of(saying)
-        page = answers[0].find("RootFolder")
-        folders = _children(page.find("Folders")) if page else []
-        yield from map(_found, folders)
-        is_last = page is None or page.attributes.get("IncludesLastItemInRange", "true") in ("true", "1")
-        if offset is None or is_last or not folders:
+        page = page_of(answers[0], "Folders", offset or 0)
+        fresh = [folder for folder in map(_found, page.items) if folder.id not in known]
+        yield from fresh
+        if offset is None or page.is_last or not fresh:
             return
-        offset += len(folders)
+        known.update(folder.id for folder in fresh)
+        offset += len(page.items)
 
 
 def _found(node: Node) -> _Found:

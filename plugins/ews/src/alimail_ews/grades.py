@@ -226,6 +226,7 @@ STATUSES: Final[Mapping[int, Make]] = {
     405: _denied(ANSWER_REMEDY),
     410: _denied(ANSWER_REMEDY),
     413: lambda message: Refused(message, about="size"),
+    501: Refused,
 }
 """What an HTTP status means; 401 depends on what was before, 429 and 503 throttle, all others pass."""
 

@@ -142,7 +142,8 @@ class Lister:
         error = grade(saying)
         if not isinstance(error, Refused):
             raise error
-        return saying
+        # What is said neither of the folder nor of its state is said of the operation: FindItem may do.
+        return saying if state is not None or saying.code in NO_STATE | NO_FOLDER else None
 
     def _answers(self, operation: str) -> list[Node]:
         """Ask again for what cannot be read: only if it stays so, the folder is to blame."""
@@ -228,7 +229,7 @@ class Lister:
         saying = saying_of(answers[0]) if answers else Saying("", "no answer")
         if saying.code != "NoError":
             raise grade(saying)
-        return page_of(answers[0])
+        return page_of(answers[0], "Items", offset)
 
 
 def _state(cursor: Cursor | None, epoch: str) -> str | None:

@@ -1,8 +1,8 @@
-"""List a folder by FindItem, page by page, while others work in it."""
+"""Read pages of FindItem and FindFolder; list a folder page by page, while others work in it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from attrs import evolve, frozen
@@ -10,32 +10,36 @@ from attrs import evolve, frozen
 from alimail_ews.answers import Node
 from alimail_ews.session import Malformed
 
+_LAST: Final[Mapping[str, bool]] = {"true": True, "1": True, "false": False, "0": False}
 _TIMES: Final = 3
 """So often may a listing begin anew, and so often in a row may a page bring nothing."""
 
 
 @frozen
 class Page:
-    """One answer of FindItem."""
+    """One answer of FindItem or FindFolder."""
 
     items: Sequence[Node]
-    total: int | None
-    """How many items the folder has by this answer, whatever they are; ``None`` where it was not told."""
-    is_last: bool
+    is_last: bool | None
+    """``None``: the server does not say, or contradicts itself."""
 
 
-def page_of(answer: Node) -> Page:
-    """Read a response message of FindItem."""
+def page_of(answer: Node, kind: str, offset: int) -> Page:
+    """Read a response message about the items or folders from an offset on; ``kind`` is ``Items`` or ``Folders``.
+
+    What it says of its end is optional (FindResponsePagingAttributes), and there are servers that say the same of
+    every page: it is believed where the number of all agrees.
+    """
     root = answer.find("RootFolder")
-    items = root.find("Items") if root else None
+    found = root.find(kind) if root else None
+    nodes = found.children if found else []
     told = root.attributes if root else {}
+    last = _LAST.get(told.get("IncludesLastItemInRange", "").strip())
     total = told.get("TotalItemsInView", "").strip()
-    nodes = items.children if items else []
-    return Page(
-        nodes,
-        int(total) if total.isdecimal() and len(total) < 12 else None,
-        not nodes or told.get("IncludesLastItemInRange", "true") in ("true", "1"),
-    )
+    if total.isdecimal() and len(total) < 12:
+        reached = offset + len(nodes) >= int(total)
+        last = reached if last in (None, reached) else None
+    return Page(nodes, True if not nodes else last)
 
 
 def pages(ask: Callable[[int], Page], first: Page) -> Iterator[Page]:
@@ -51,6 +55,8 @@ def pages(ask: Callable[[int], Page], first: Page) -> Iterator[Page]:
         keys, size = {key_of(item) for item in page.items}, len(page.items)
         page, offset = _after(ask, keys, size, offset + size)
         fresh = [item for item in page.items if key_of(item) not in keys]
+        if not fresh and page.is_last is None:
+            page = evolve(page, is_last=True)
         yield evolve(page, items=fresh)
         barren = 0 if fresh else barren + 1
         anew += offset == 0

@@ -234,8 +234,8 @@ class Reader:
             errors: list[tuple[str, Saying]] = []
             told = 0
             try:
-                for told, message in enumerate(self._session.ask(get_items(part, mime=mime), swell), 1):
-                    item = _item(message)
+                answers = self._session.ask(get_items(part, mime=mime), swell)
+                for told, (message, item) in enumerate(_each(answers), 1):
                     key = _key(item, left) or part[min(told, len(part)) - 1]
                     if item is None:
                         errors.append((key, saying_of(message)))
@@ -269,10 +269,15 @@ class Reader:
                 parts += [each for each in (rest[half:], rest[:half]) if each]
 
 
-def _item(message: Node) -> Node | None:
-    """Return the item that a response message holds."""
-    items = message.find("Items")
-    return items.children[0] if items and items.children else None
+def _each(answers: Iterable[Node]) -> Iterator[tuple[Node, Node | None]]:
+    """Give each response message with the item that it holds; there are servers that put all items into one."""
+    for message in answers:
+        items = message.find("Items")
+        if not items or not items.children:
+            yield message, None
+            continue
+        while items.children:
+            yield message, items.children.pop(0)  # which may be large, and is not held any longer
 
 
 def _key(item: Node | None, asked: Container[str]) -> str | None:
@@ -290,8 +295,7 @@ def _answer(asked: _Asked, told: Node | Saying) -> Answer:
             return Gone(path, entry.key)
         return Unreadable(path, entry.key, told.words if told.code else told.text)
     item, mime = item_of(told), told.find("MimeContent")
-    listed, found = entry.internal_date, item.entry.internal_date if item else None
-    if listed is not None and found is not None and listed != found:
+    if item is not None and not item.may_be(entry):
         return Gone(path, entry.key)
     if mime is None:
         kind = told.told("ItemClass")[:80]

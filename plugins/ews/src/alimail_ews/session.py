@@ -1,8 +1,7 @@
 """An authenticated session with one mailbox: requests go out, records of answers come in, errors are graded.
 
 exchangelib logs in and holds the connections (its protocol class, without its caches and without its waiting); what
-goes over them is ours, because exchangelib holds whole answers in memory. A connection is a ``requests`` session of
-its own, as NTLM demands, and keeps its server's cookies (affinity).
+goes over them is ours, because exchangelib holds whole answers in memory.
 """
 
 from __future__ import annotations
@@ -10,17 +9,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
-from collections.abc import Callable, Iterator
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
 
 import requests
 from attrs import frozen
-from exchangelib.configuration import Configuration
-from exchangelib.credentials import Credentials as ExchangeCredentials
 from exchangelib.protocol import BaseProtocol
-from exchangelib.transport import NOAUTH, NTLM
-from requests.adapters import HTTPAdapter
-from requests.auth import AuthBase, HTTPBasicAuth
 
 from alimail_core import (
     AlimailError,
@@ -30,10 +24,9 @@ from alimail_core import (
     Refused,
     Throttled,
     Transient,
-    dial,
-    tls_context,
 )
 from alimail_ews.answers import MalformedAnswer, Node, read_answer
+from alimail_ews.connections import connections, exchange, graded, reason_of
 from alimail_ews.grades import (
     ADDRESS_REMEDY,
     LOGIN_REMEDY,
@@ -42,12 +35,11 @@ from alimail_ews.grades import (
     PUBLISHED_REMEDY,
     Saying,
     grade,
-    grade_status,
     saying_of,
 )
-from alimail_ews.kerberos import REFUSED_REMEDY, Ticket
+from alimail_ews.kerberos import REFUSED_REMEDY
 from alimail_ews.options import EwsOptions
-from alimail_ews.soap import VERSIONS, Who, distinguished, envelope, get_folders
+from alimail_ews.soap import VERSIONS, Who, action, distinguished, envelope, get_folders
 
 _PIECE: Final = 128 * 1024
 """Octets that are read at a time."""
@@ -91,64 +83,6 @@ class Server:
     """The version of the schema that it says to speak."""
 
 
-class _Verified(HTTPAdapter):  # type: ignore[misc]
-    """HTTP over TLS with our settings and no others: always verified, against the system's certificates or ``ca``."""
-
-    def __init__(self, context: Any, **more: Any) -> None:
-        self._context = context
-        super().__init__(**more)
-
-    def init_poolmanager(self, *args: Any, **more: Any) -> None:
-        super().init_poolmanager(*args, ssl_context=self._context, **more)
-
-    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-        # requests would add certificates of its own to those that the administrator trusts.
-        if url.lower().startswith("https"):
-            conn.cert_reqs = "CERT_REQUIRED"
-
-
-class _Bearer(AuthBase):  # type: ignore[misc]
-    """An access token (RFC 6750)."""
-
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def __call__(self, request: Any) -> Any:
-        request.headers["Authorization"] = f"Bearer {self._token}"
-        return request
-
-
-def _protocol(options: EwsOptions, user: str, password: str, auth: str) -> BaseProtocol:
-    """Make what opens connections and holds them, a class of its own for each server's TLS settings."""
-    context = None if options.tls == "none" else tls_context(options)
-    ticket = Ticket.of(options) if auth == "kerberos" else None
-
-    class Connections(BaseProtocol):  # type: ignore[misc]
-        HTTP_ADAPTER_CLS = staticmethod(lambda **more: _Verified(context, **more))
-        USERAGENT = "alimail"
-
-        def create_session(self) -> Any:
-            session = super().create_session()
-            session.trust_env = False
-            if auth == "oauth":
-                session.auth = _Bearer(password)
-            elif auth == "kerberos":
-                session.auth = ticket
-            elif auth == "basic":
-                # In UTF-8, as browsers have it and servers may ask for (RFC 7617 §2.1): requests takes Latin-1.
-                session.auth = HTTPBasicAuth(user.encode(), password.encode())
-            return session
-
-    secret = ExchangeCredentials(user, password) if auth == "ntlm" else None
-    configuration = Configuration(
-        secret,
-        service_endpoint=options.url,
-        auth_type=NTLM if auth == "ntlm" else NOAUTH,
-        max_connections=options.connections,
-    )
-    return Connections(configuration)
-
-
 _spoken: dict[str, str] = {}
 """The version of requests that each server was found to take."""
 _offers: dict[str, str] = {}
@@ -190,7 +124,7 @@ class Session:
             )
         auth = options.auth if options.auth != "auto" else _offered(options)
         login = hashlib.sha256("\0".join((options.url, auth, user, password)).encode()).digest()
-        return cls(options, who, auth, _protocol(options, user, password, auth), login)
+        return cls(options, who, auth, connections(options, user, password, auth), login)
 
     def ask(self, operation: str, swell: Callable[[int], None] = lambda _: None) -> Iterator[Node]:
         """Send an operation; give its response messages as they come, those included that tell of an error.
@@ -203,7 +137,7 @@ class Session:
         versions = VERSIONS[VERSIONS.index(known) :] if known else VERSIONS
         for version in versions:
             try:
-                yield from self._asked(envelope(operation, version, self.who), swell)
+                yield from self._asked(operation, version, swell)
             except _Fault as fault:
                 code = fault.saying.code
                 may_be_version = code in NO_VERSION or (known is None and code == "ErrorSchemaValidation")
@@ -222,7 +156,7 @@ class Session:
             with contextlib.closing(self._post(http, octets)) as answer:
                 return next(answer.iter_content(_MAX_PAGE), b"")
         except requests.RequestException as error:
-            raise Transient(f"the connection was lost within an answer: {_reason(error)}") from error
+            raise Transient(f"the connection was lost within an answer: {reason_of(error)}") from error
         finally:
             self._protocol.retire_session(http)
 
@@ -237,11 +171,12 @@ class Session:
         with contextlib.suppress(Exception):
             self._protocol.close()
 
-    def _asked(self, octets: bytes, swell: Callable[[int], None]) -> Iterator[Node]:
+    def _asked(self, operation: str, version: str, swell: Callable[[int], None]) -> Iterator[Node]:
         http = self._protocol.get_session()
+        octets = envelope(operation, version, self.who)
         is_sound = False
         try:
-            with contextlib.closing(self._post(http, octets)) as answer:
+            with contextlib.closing(self._post(http, octets, {"SOAPAction": action(operation)})) as answer:
                 yield from self._records(answer, swell)
             is_sound = True
         finally:
@@ -251,19 +186,26 @@ class Session:
             else:
                 self._protocol.retire_session(http)
 
-    def _post(self, http: requests.Session, octets: bytes) -> requests.Response:
+    def _post(
+        self, http: requests.Session, octets: bytes, headers: Mapping[str, str] | None = None
+    ) -> requests.Response:
         """Send a request; return an answer that may be read."""
         anchor = self.who.impersonated or self.who.mailbox
-        headers = {"X-PreferServerAffinity": "true", **({"X-AnchorMailbox": anchor} if anchor else {})}
-        answer = _exchange(self.options, http, octets, headers)
+        headers = {
+            "X-PreferServerAffinity": "true",
+            **({"X-AnchorMailbox": anchor} if anchor else {}),
+            **(headers or {}),
+        }
+        answer = exchange(self.options, http, octets, headers)
         try:
             if answer.status_code == 401:
                 raise self._refusal()
             if answer.status_code not in (200, 500):
-                raise _graded(answer)
-            if "xml" not in answer.headers.get("Content-Type", "").lower():
+                raise graded(answer)
+            # Without the field one may look oneself (RFC 9110 §8.3).
+            if "xml" not in answer.headers.get("Content-Type", "xml").lower():
                 if answer.status_code == 500:
-                    raise _graded(answer)
+                    raise graded(answer)
                 raise Denied("the server answered with something else than XML", remedy=PUBLISHED_REMEDY)
         except BaseException:
             answer.close()
@@ -299,7 +241,7 @@ class Session:
         except MalformedAnswer as error:
             raise Malformed(str(error)) from None
         except requests.RequestException as error:
-            raise Transient(f"the connection was lost within an answer: {_reason(error)}") from error
+            raise Transient(f"the connection was lost within an answer: {reason_of(error)}") from error
 
 
 def _who(options: EwsOptions, user: str) -> Who:
@@ -321,13 +263,16 @@ def _offered(options: EwsOptions) -> str:
 
 def _choose(options: EwsOptions) -> str:
     # A whole request: there are servers that look at what is asked before they look at who asks.
-    request = envelope(get_folders([distinguished("inbox", Who())]), VERSIONS[-1], Who())
-    protocol = _protocol(options, "", "", "none")
+    operation = get_folders([distinguished("inbox", Who())])
+    request = envelope(operation, VERSIONS[-1], Who())
+    protocol = connections(options, "", "", "none")
     http = protocol.get_session()
     try:
-        with contextlib.closing(_exchange(options, http, request, {})) as answer:
+        with contextlib.closing(
+            exchange(options, http, request, {"SOAPAction": action(operation)})
+        ) as answer:
             if answer.status_code not in (200, 400, 401, 500):
-                raise _graded(answer)
+                raise graded(answer)
             told = answer.headers.get("WWW-Authenticate", "")
     finally:
         http.close()
@@ -344,45 +289,6 @@ def _choose(options: EwsOptions) -> str:
             remedy="Use auth = oauth, and a secret such as command:PROGRAM that prints a token.",
         )
     raise Denied("the server offers no way to log in that we know", remedy=PUBLISHED_REMEDY)
-
-
-def _exchange(
-    options: EwsOptions, http: requests.Session, octets: bytes, headers: dict[str, str]
-) -> requests.Response:
-    """Send octets; return what is answered, whatever it is. Raises ``Transient`` or ``Denied``."""
-    try:
-        return http.post(
-            options.url,
-            data=octets,
-            headers=headers,
-            stream=True,
-            allow_redirects=False,
-            timeout=options.timeout,
-        )
-    except AlimailError:  # no ticket
-        raise
-    except requests.RequestException as error:
-        if not isinstance(error, requests.Timeout):
-            dial(
-                options
-            ).close()  # which tells a certificate that is not trusted from a server that is not there
-        raise Transient(f"the connection to {options.host} was lost: {_reason(error)}") from error
-    except Exception as error:  # a login by NTLM reads what the server says, in code that is not ours
-        raise Transient(
-            f"the login did not come to an end: {type(error).__name__}",
-            remedy="If it happens each time, try auth = basic.",
-        ) from error
-
-
-def _graded(answer: requests.Response) -> AlimailError:
-    return grade_status(answer.status_code, answer.reason or "", answer.headers.get("Retry-After"))
-
-
-def _reason(error: BaseException) -> str:
-    """Return what lies at the root of an error of requests, whose own words repeat addresses of objects."""
-    while error.__cause__ or error.__context__:
-        error = error.__cause__ or error.__context__  # type: ignore[assignment]
-    return getattr(error, "strerror", None) or type(error).__name__
 
 
 def _server(node: Node) -> Server:

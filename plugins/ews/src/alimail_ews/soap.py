@@ -16,10 +16,11 @@ from attrs import frozen
 VERSIONS: Final = ("Exchange2013", "Exchange2010_SP2", "Exchange2007_SP1")
 """What is asked for, the newest first: later servers speak the first, and nothing that came after it is needed."""
 
+_MESSAGES: Final = "http://schemas.microsoft.com/exchange/services/2006/messages"
 _ENVELOPE: Final = (
     '<?xml version="1.0" encoding="utf-8"?>'
     '<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/" '
-    'xmlns:m="http://schemas.microsoft.com/exchange/services/2006/messages" '
+    f'xmlns:m="{_MESSAGES}" '
     'xmlns:t="http://schemas.microsoft.com/exchange/services/2006/types">'
     "<s:Header>{header}</s:Header><s:Body>{body}</s:Body></s:Envelope>"
 )
@@ -65,6 +66,15 @@ def envelope(body: str, version: str, who: Who) -> bytes:
             f"<t:ExchangeImpersonation><t:ConnectingSID>{address}</t:ConnectingSID></t:ExchangeImpersonation>"
         )
     return _ENVELOPE.format(header=header, body=body).encode()
+
+
+def action(operation: str) -> str:
+    """Return the field SOAPAction, which a request by HTTP has to have (SOAP 1.1 §6.1.1, and each operation's WSDL).
+
+    Exchange does without it; servers that were made from the WSDL may go by it alone.
+    """
+    name = operation.removeprefix("<m:").partition(" ")[0].partition(">")[0]
+    return f'"{_MESSAGES}/{name}"'
 
 
 def distinguished(name: str, who: Who) -> str:
