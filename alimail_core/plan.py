@@ -368,7 +368,11 @@ class _Planner:
             override=override_of(self._ends.registry, self._ends.account, self._policy),
         )
         if kept:
-            self._remarks.append(Remark("note", kept, "Move them in the target once the migration is over."))
+            remedy = (
+                "Move them in the target once the migration is over; or, before people work there, take them back "
+                "with `alimail undo`."
+            )
+            self._remarks.append(Remark("note", kept, remedy))
 
     def _see_whether_it_fits(self, octets: int) -> None:
         if self._too_large:

@@ -20,6 +20,7 @@ from alimail_core.testing import FakeClock, MemoryMailbox, MemorySink, MemoryTra
 from alimail_core.testing.faults import Killed
 from alimail_core.testing.servers import Dovecot
 from alimail_core.undo import ADOPTED, ONLY_COPY, TOUCHED, Undone
+from alimail_core.units import Octets
 from tests.memory_plugin import PASSWORD, MemoryPlugin, config_of, registry_of
 
 pytestmark = pytest.mark.slow
@@ -263,6 +264,36 @@ def test_the_command_shows_asks_and_removes(
     assert run("--account", NEW, "--yes") == 0
     assert "7 messages removed" in capsys.readouterr().out
     assert there(plugin) == 0
+
+
+def test_places_that_hold_nothing_are_let_go_of_by_wish(
+    plugin: MemoryPlugin,
+    migration: Migration,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A first pass that could write nothing has placed the folders; the command asks, though nothing is removed."""
+    limited = evolve(migration.spec.options, limit_octets=Octets(1))
+    migration.spec = evolve(migration.spec, options=limited)
+    assert migration.run().accounts[0].state == "failed"
+    migration.spec = evolve(migration.spec, policy=FolderPolicy(rules=(FolderRule(("Work",), ("Jobs",)),)))
+    [planned] = migration.plan()
+    assert {each.source: each.target for each in planned.folders}[("Work",)] == ("Work",)
+    assert "`alimail undo`" in planned.remarks[0].remedy
+    asked: list[str] = []
+
+    def confirm(text: str, **_: object) -> bool:
+        asked.append(text)
+        return True
+
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("typer.confirm", confirm)
+    assert main(["undo", "--account", OLD], registry_of(plugin), FakeClock()) == 0
+    assert asked == ["There is nothing to remove. Let go of the places of its folders that are empty there?"]
+    capsys.readouterr()
+    migration.enable("")
+    [planned] = migration.plan()
+    assert {each.source: each.target for each in planned.folders}[("Work",)] == ("Jobs",)
 
 
 @pytest.mark.server

@@ -37,7 +37,8 @@ def undo(
 
     What was there before, what others brought or worked with, and what the source has no more always stays; so do
     the folders, also where they are empty then. The account is disabled, and its messages wait again: `alimail
-    enable` and `alimail migrate` carry them anew. It first shows the counts and asks. Interrupted, run it again.
+    enable` and `alimail migrate` carry them anew, what was in emptied folders to where [folders] says by then. It
+    first shows the counts and asks. Interrupted, run it again.
 
     \b
     Examples:
@@ -53,7 +54,7 @@ def undo(
         if dry_run or not yes:
             planned = migration.undo(chosen, folder, dry_run=True)
             _show(planned)
-            if dry_run or not planned.removed:
+            if dry_run:
                 return 0
             _confirm(planned)
         done = migration.undo(chosen, folder)
@@ -77,6 +78,8 @@ def _confirm(planned: Undone) -> None:
     if not sys.stdin.isatty():
         raise InputError("undo asks before it removes anything", remedy="Without a terminal, say --yes.")
     text = f"Remove {count_text(planned.removed, 'message')} from {planned.target_address}?"
+    if not planned.removed:
+        text = "There is nothing to remove. Let go of the places of its folders that are empty there?"
     if not typer.confirm(text, default=False):
         say("Nothing was removed.")
         raise typer.Exit(1)
