@@ -88,6 +88,9 @@ def test_a_trial_says_so_and_how_to_go_on(
     assert "`alimail migrate` carries the rest" in told
     assert "6 messages left out by wish" in told
     assert held(plugin) == [1, 1, 1]
+    assert main(["status"], registry_of(plugin)) == 0
+    assert "3 messages (" in (told := capsys.readouterr().out)
+    assert " there, 0 known to be left, 6 left out by wish" in told
     assert migrate() == 0
     assert "all there" in capsys.readouterr().out
     assert held(plugin) == [3, 3, 3]

@@ -70,7 +70,9 @@ def status(
     say(*reason_lines((row.source_address, row.reason, row.remedy) for row in rows))
     settled, left = sum(row.settled_messages for row in rows), sum(row.pending_messages for row in rows)
     there = f"{count_text(settled, 'message')} ({octets_text(sum(row.settled_octets for row in rows))})"
-    say(f"{count_text(len(rows), 'account')}: {there} there, {left:,} known to be left")
+    left_out = sum(row.left_out for row in rows)
+    besides = f", {left_out:,} left out by wish" if left_out else ""
+    say(f"{count_text(len(rows), 'account')}: {there} there, {left:,} known to be left{besides}")
     return 0
 
 
