@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,12 @@ from rich.cells import cell_len
 import alimail_core
 from alimail_core.cli import VERBS, main
 from alimail_core.cli.copy import default_ledger
+from alimail_core.cli.plan import counted
 from alimail_core.cli.reference import reference
+from alimail_core.errors import Denied
 from alimail_core.model import INBOX
-from alimail_core.testing import message
+from alimail_core.plan import AccountPlan
+from alimail_core.testing import FakeClock, message
 from tests.memory_plugin import PASSWORD, MemoryPlugin, Run, command_line, config_of, registry_of
 
 ROOT = Path(__file__).parent.parent
@@ -188,6 +191,29 @@ def test_status_reads_the_ledger(run: Run, capsys: pytest.CaptureFixture[str]) -
     assert accounts[0]["started"].endswith("+00:00")
 
 
+def test_status_of_many_sums_their_states_up(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """Thousands of lines tell nobody how many are done."""
+    names = [f"person{number:02}" for number in range(30)]
+    Path("alimail.toml").write_text(config_of(*names))
+    assert run("disable", "--search", "person1") == 0
+    capsys.readouterr()
+    assert run("status") == 0
+    assert capsys.readouterr().out.splitlines()[-2] == "20 not begun; 10 disabled"
+    assert run("status", "--search", "person1") == 0
+    assert "10 disabled" not in capsys.readouterr().out
+
+
+def test_status_says_that_there_is_nobody(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """A slip must not look like an organisation without accounts, nor an empty table like a riddle."""
+    for words in ([], ["--json"], ["--pending"]):
+        assert run("status", "--search", "nobody", *words) == 2
+        assert capsys.readouterr().out == ""
+    assert run("status", "--pending") == 0
+    assert capsys.readouterr().out.startswith("Nobody's password is missing")
+    assert run("status", "--pending", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"accounts": []}
+
+
 def test_status_can_be_asked_while_a_run_goes_on(
     run: Run, plugin: MemoryPlugin, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -219,6 +245,42 @@ def test_plan_shows_what_would_move_and_moves_nothing(
     assert ["项目", "a\x1bb"] in [each["source"] for each in anna["folders"]]
     assert not plugin.boxes["anna@new.example"].everything()
     assert not Path("alimail.db").exists()
+
+
+def test_a_plan_tells_once_what_is_wrong_with_many(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A server that is down would else fill the screen; and it is said how many were not looked at."""
+
+    def refuse(*_: object) -> None:
+        raise Denied("NO come again", remedy="Wait.")
+
+    monkeypatch.setattr("alimail_core.ends.Ends.source", refuse)
+    assert run("plan", "--quiet") == 3
+    assert capsys.readouterr().out.splitlines()[:4] == [
+        "anna@old.example, bert@old.example:",
+        "  FAULT: NO come again",
+        "    -> Wait.",
+        "2 of 2 accounts could not be looked at, and are not counted.",
+    ]
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_long_plan_says_how_far_it_is(
+    terminal: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every few seconds, and only to somebody who looks."""
+    clock = FakeClock()
+
+    def plans() -> Iterator[AccountPlan]:
+        for name in ("anna", "bert", "carl"):
+            clock.advance(3.0)
+            yield AccountPlan(name, name)
+
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    assert [each.source_address for each in counted(plans(), 3, clock)] == ["anna", "bert", "carl"]
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "2 of 3 accounts looked at\n" if terminal else "")
 
 
 def test_plan_names_the_rule_that_decided(
@@ -746,8 +808,10 @@ TWICE = """
 import os, signal, sys, threading
 from tests.memory_plugin import MemoryPlugin, registry_of
 from alimail_core.cli import main
+from alimail_core.errors import Denied
 from alimail_core.model import INBOX
-from alimail_core.testing import message
+from alimail_core.plan import AccountPlan
+from alimail_core.testing import FakeClock, message
 
 def press():
     os.kill(os.getpid(), signal.SIGINT)

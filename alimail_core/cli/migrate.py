@@ -11,7 +11,7 @@ from alimail_core.cli import options
 from alimail_core.cli.carry import Looks, ask_secrets, carry, matching
 from alimail_core.cli.frame import Frame
 from alimail_core.cli.output import say
-from alimail_core.cli.plan import show_plans
+from alimail_core.cli.plan import counted, show_plans
 from alimail_core.errors import InputError
 
 if TYPE_CHECKING:
@@ -121,9 +121,10 @@ def _ask(frame: Frame, spec: MigrationSpec, search: str, trial: int | None) -> d
     """Show what would move and ask; return, by account, the messages and octets of each folder."""
     if not sys.stdin.isatty():
         raise InputError("migrate asks before it moves anything", remedy="Without a terminal, say --yes.")
-    ask_secrets(matching(spec, search))
+    accounts = matching(spec, search)
+    ask_secrets(accounts)
     with frame.migration(spec) as migration:
-        plans = list(migration.plan(search))
+        plans = list(counted(migration.plan(search), len(accounts), frame.clock))
     show_plans(plans)
     if trial:
         say(f"This is a trial: of these, the {trial:,} newest messages of each folder.")

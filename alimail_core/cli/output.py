@@ -33,7 +33,7 @@ NARROWEST = 10
 """Cells that a cut text keeps."""
 
 MANY = 20
-"""Beyond so many accounts a table has only those that need a look."""
+"""Beyond so many accounts a table of a run has only those that need a look, and `status` sums their states up."""
 
 NAMED = 5
 """So many accounts are named that share a reason; the table has all."""
@@ -145,10 +145,15 @@ def reason_lines(accounts: Iterable[tuple[str, str, str]]) -> Iterator[str]:
         if reason:
             alike.setdefault((reason, remedy), []).append(name)
     for (reason, remedy), names in alike.items():
-        more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
-        yield f"{', '.join(names[:NAMED])}{more}: {reason}"
+        yield f"{names_text(names)}: {reason}"
         if remedy:
             yield f"  -> {remedy}"
+
+
+def names_text(names: Sequence[str]) -> str:
+    """Name some accounts of many."""
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return f"{', '.join(names[:NAMED])}{more}"
 
 
 def plain(value: Any) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,10 +12,23 @@ from alimail_core.cli import options
 from alimail_core.cli.carry import ask_secrets, matching
 from alimail_core.cli.check import remarks_json
 from alimail_core.cli.frame import Frame
-from alimail_core.cli.output import count_text, octets_text, path_text, remark_lines, say, table, write_json
+from alimail_core.cli.making import EVERY
+from alimail_core.cli.output import (
+    complain,
+    count_text,
+    names_text,
+    octets_text,
+    path_text,
+    remark_lines,
+    say,
+    table,
+    write_json,
+)
 
 if TYPE_CHECKING:
+    from alimail_core.errors import Remark
     from alimail_core.plan import AccountPlan, FolderPlan
+    from alimail_core.seam import Clock
 
 
 def plan(
@@ -51,13 +65,17 @@ def plan(
 
     frame = Frame.of(context)
     spec = choice.some(frame.load(config), only, wave)
-    ask_secrets(matching(spec, search), to_be_made=True)
+    accounts = matching(spec, search)
+    ask_secrets(accounts, to_be_made=True)
     plans: list[AccountPlan] = []
     with frame.migration(spec) as migration:
-        for each in migration.plan(search):
-            plans.append(each)
-            if (each.folders or each.skipped) and not (json or quiet):
-                _show_folders(each)
+        if json or quiet:
+            plans += counted(migration.plan(search), len(accounts), frame.clock)
+        else:
+            for each in migration.plan(search):
+                plans.append(each)
+                if each.folders or each.skipped:
+                    _show_folders(each)
     if json:
         write_json({"accounts": [_json(each) for each in plans], "not_moved": list(NOT_MOVED)})
     else:
@@ -75,11 +93,25 @@ def show_plans(plans: Sequence[AccountPlan]) -> None:
         rows.append(("total", "", sum(len(each.folders) for each in plans), messages, octets_text(octets)))
     if looked_at:
         table(("Account", "Target", "Folders", "Messages", "Octets"), rows)
+    alike: dict[tuple[Remark, ...], list[str]] = {}
     for each in plans:
-        if each.remarks:
-            say(
-                f"{each.source_address}:", *(line for remark in each.remarks for line in remark_lines(remark))
-            )
+        alike.setdefault(each.remarks, []).append(each.source_address)
+    for remarks, names in alike.items():
+        if remarks:
+            say(f"{names_text(names)}:", *(line for remark in remarks for line in remark_lines(remark)))
+    if 1 < len(plans) > len(looked_at):
+        failed = len(plans) - len(looked_at)
+        say(f"{failed:,} of {count_text(len(plans), 'account')} could not be looked at, and are not counted.")
+
+
+def counted(plans: Iterable[AccountPlan], accounts: int, clock: Clock) -> Iterator[AccountPlan]:
+    """Give the plans, and on a terminal say now and then how many there are: thousands take minutes."""
+    told = clock.monotonic()
+    for number, each in enumerate(plans, 1):
+        if sys.stderr.isatty() and clock.monotonic() - told >= EVERY:
+            told = clock.monotonic()
+            complain(f"{number:,} of {count_text(accounts, 'account')} looked at")
+        yield each
 
 
 def _row(plan: AccountPlan) -> tuple[object, ...]:

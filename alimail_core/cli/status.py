@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from alimail_core.cli import options
+from alimail_core.cli.carry import nobody
 from alimail_core.cli.frame import Frame, all_of_it_stays
 from alimail_core.cli.output import (
+    MANY,
     STATE_WORDS,
     count_text,
     duration_text,
@@ -62,12 +65,21 @@ def status(
         from alimail_core import choice
 
         with frame.migration(choice.some(frame.load(config), only, wave)) as migration:
-            rows = [row for row in migration.status(search) if not pending or row.state == "pending"]
+            found = migration.status(search)
+        if search and not found:
+            raise nobody(search)
+        rows = [row for row in found if not pending or row.state == "pending"]
         if json:
             write_json({"accounts": [plain(row) for row in rows]})
             return 0
+        if pending and not rows:
+            say("Nobody's password is missing, nor was any refused when its account last ran.")
+            return 0
         _show(rows, frame.clock)
     say(*reason_lines((row.source_address, row.reason, row.remedy) for row in rows))
+    if len(rows) > MANY:
+        states = Counter(map(_state, rows))
+        say("; ".join(f"{number:,} {state}" for state, number in states.most_common()))
     settled, left = sum(row.settled_messages for row in rows), sum(row.pending_messages for row in rows)
     there = f"{count_text(settled, 'message')} ({octets_text(sum(row.settled_octets for row in rows))})"
     left_out = sum(row.left_out for row in rows)
