@@ -435,7 +435,9 @@ def test_faults_of_the_command_are_told_together(capsys: pytest.CaptureFixture[s
     assert main(words, Registry.load(only=["ews"])) == 2
     told = capsys.readouterr().err
     assert all(option in told for option in ("--user", "--mailbox", "--server"))
-    assert run("--auth", "digest", "--server", "x") == 2
-    assert "--auth" in capsys.readouterr().err
+    assert run("--auth", "digest", "--access", "root", "--server", "x") == 2
+    told = capsys.readouterr().err
+    assert "--auth: there is no digest" in told
+    assert "--access: there is no root" in told
     assert run() == 2
     assert "--server" in capsys.readouterr().err

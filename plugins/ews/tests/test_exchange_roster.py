@@ -85,7 +85,11 @@ def test_the_roster_is_one_that_alimail_reads(listed: Path, tmp_path: Path) -> N
     [
         ('"DisplayName","Database"\r\n"Anna","MDB1"\r\n', "no headings"),
         ("", "nothing in it"),
-        (exported(people("a@b.example")).replace('"PrimarySmtpAddress"', '"Identity"'), "no headings"),
+        (
+            exported(people("a@b.example")).replace('"PrimarySmtpAddress"', '"Identity"'),
+            "name PrimarySmtpAddress",
+        ),
+        (exported([]), "no mailbox"),
         ('"PrimarySmtpAddress","PrimarySmtpAddress"\r\n"a@b","c@d"\r\n', "2 columns"),
         ('"PrimarySmtpAddress\r\n"a', "quotation"),
     ],
@@ -254,6 +258,7 @@ addresses = st.lists(
         st.sampled_from(["old.example", "sub.old.example"]),
         st.sampled_from([*KINDS, "MailUser", "ArbitrationMailbox", ""]),
     ),
+    min_size=1,
     max_size=8,
 )
 

@@ -124,3 +124,12 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     assert "prepare" in capsys.readouterr().out
     assert run("exchange", "prepare", "--help") == 0
     assert " ".join(ASKED) in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("name", ["MDB`1", "a``b", "a|b"])
+def test_the_page_shows_names_as_they_are(name: str) -> None:
+    """No backtick in a name ends the code that it stands in."""
+    page = files(wishes("2016", [name], "old.example"))["README.md"].decode()
+    fence = "`" * (1 + name.count("`")) if "`" in name else ""
+    shown = f"{fence} {name} {fence}" if fence else f"`{name}`".replace("|", "\\|")
+    assert shown in page

@@ -5,6 +5,7 @@ In English and Chinese; a table for each, so that a step which lacks one of the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias
 
@@ -77,7 +78,11 @@ def readme(wishes: Wishes, language: Language) -> list[str]:
 def _code(text: str) -> str:
     """Show a name in Markdown so that nothing in it counts as markup."""
     shown = printable(text).replace("|", "\\|")
-    return f"`` {shown} ``" if "`" in shown else f"`{shown}`"
+    runs = re.findall("`+", shown)
+    if not runs:
+        return f"`{shown}`"
+    fence = "`" * (1 + max(map(len, runs)))
+    return f"{fence} {shown} {fence}"
 
 
 def _rights(wishes: Wishes) -> str:

@@ -30,16 +30,16 @@ from alimail_core.commands import (
     write_accounts,
 )
 
-Column: TypeAlias = Literal["address", "name", "type", "alias"]
+Column: TypeAlias = Literal["PrimarySmtpAddress", "name", "type", "alias"]
 Kind: TypeAlias = Literal["person", "shared", "room", "equipment"]
 
 COLUMNS: Final[Mapping[Column, tuple[str, ...]]] = {
-    "address": ("PrimarySmtpAddress|EmailAddress|Mail", "主 SMTP 地址|邮箱地址|电子邮件地址"),
+    "PrimarySmtpAddress": ("PrimarySmtpAddress|EmailAddress|Mail", "主 SMTP 地址|邮箱地址|电子邮件地址"),
     "name": ("DisplayName", "显示名称"),
     "type": ("RecipientTypeDetails", "收件人类型"),
     "alias": ("Alias", "别名"),
 }
-"""The properties of a mailbox by which Exchange names its columns."""
+"""The properties of a mailbox by which Exchange names its columns; faults tell what is called here as there."""
 
 _PAIRS: Final[Mapping[Literal["source", "target"], tuple[str, ...]]] = {
     "source": ("source address|source|old address|PrimarySmtpAddress", "原邮箱地址|原邮箱|源地址|旧地址"),
@@ -136,8 +136,11 @@ def outcome(path: Path, wish: Wish) -> Outcome:
     """Read a list and decide on every mailbox. Raises ``InputError`` where it is no such list."""
     found = Outcome()
     findings = Findings()
-    table = read_table(path, Columns(COLUMNS, ("address",)), findings)
+    table = read_table(path, Columns(COLUMNS, ("PrimarySmtpAddress",)), findings)
     if table is None:
+        raise _no_list(path, findings.faults, _EXPORT)
+    if not table.rows:
+        findings.fault(printable(str(path)), "there is no mailbox in it", "see that Get-Mailbox shows some")
         raise _no_list(path, findings.faults, _EXPORT)
     found.remarks += [each for each in findings.remarks if "is not read" not in each.text]
     mailboxes = list(_mailboxes(table, wish, found))
@@ -199,7 +202,7 @@ def _mailboxes(table: Table[Column], wish: Wish, found: Outcome) -> Iterator[Fou
     seen: dict[str, str] = {}
     for row in table.rows:
         address, kind = (
-            table.cell(row, "address").text.strip(),
+            table.cell(row, "PrimarySmtpAddress").text.strip(),
             table.cell(row, "type").text.strip() or "UserMailbox",
         )
         if why := _NOT_HERE.get(kind):

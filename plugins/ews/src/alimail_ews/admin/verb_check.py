@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from alimail_core import Argument, Command, Fault, InputError
 
@@ -54,6 +55,13 @@ _ARGUMENTS = (
 )
 
 
+_CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
+    "--access": ("impersonation", "delegate"),
+    "--auth": ("auto", "ntlm", "basic", "kerberos", "oauth"),
+    "--tls-minimum": ("1.0", "1.1", "1.2", "1.3"),
+}
+
+
 def _check(arguments: dict[str, Any]) -> int:
     from alimail_core import Clock
     from alimail_core.commands import write_json
@@ -71,7 +79,7 @@ def _check(arguments: dict[str, Any]) -> int:
 def _wish(arguments: dict[str, Any]) -> Wish:
     """Read what was asked for. Raises ``InputError`` with every fault."""
     from alimail_core import parse_secret
-    from alimail_core.commands import address_fault, read_roster
+    from alimail_core.commands import address_fault, printable, read_roster
     from alimail_ews.admin import autodiscover, check
     from alimail_ews.options import EwsOptions
 
@@ -90,33 +98,33 @@ def _wish(arguments: dict[str, Any]) -> Wish:
         faults.append(Fault("--server", "none is given, and no mailbox whose server could be looked for"))
     server = arguments["--server"]
     url = server if "://" in server else f"https://{server}{EwsOptions('').url_path}"
+    for name, known in _CHOICES.items():
+        if arguments[name] not in known:
+            faults.append(
+                Fault(name, f"there is no {printable(arguments[name])}", f"it is one of {', '.join(known)}")
+            )
+    usual = EwsOptions("").url_path
+    host, port, path, scheme = "", None, usual, "https"
     try:
-        host, port, path, scheme = (
-            autodiscover.split(url) if server else ("", None, EwsOptions("").url_path, "https")
-        )
-        options = EwsOptions(
-            host,
-            port,
-            "implicit" if scheme == "https" else "none",
-            ca=Path(arguments["--ca"]) if arguments["--ca"] else None,
-            tls_minimum=_one_of(arguments, "--tls-minimum", ("1.0", "1.1", "1.2", "1.3")),
-            auth=_one_of(arguments, "--auth", ("auto", "ntlm", "basic", "kerberos", "oauth")),
-            access=_one_of(arguments, "--access", ("impersonation", "delegate")),
-            url_path=path if len(path) > 1 else EwsOptions("").url_path,
-            timeout=60.0,
-        )
+        if server:
+            host, port, path, scheme = autodiscover.split(url)
     except ValueError as error:
-        faults.append(Fault("--server" if "--" not in str(error) else str(error).split()[0], str(error)))
+        faults.append(Fault("--server", str(error), "give a name, a name with a port, or the URL of EWS"))
     if faults:
         raise InputError("what is asked for cannot be checked", faults)
+    options = EwsOptions(
+        host,
+        port,
+        "implicit" if scheme == "https" else "none",
+        ca=Path(arguments["--ca"]) if arguments["--ca"] else None,
+        tls_minimum=arguments["--tls-minimum"],
+        auth=arguments["--auth"],
+        access=arguments["--access"],
+        url_path=path if len(path) > 1 else usual,
+        timeout=60.0,
+    )
     secret = parse_secret(arguments["--secret"], label=arguments["--user"])
     return check.Wish(options, arguments["--user"], secret.get, mailboxes)
-
-
-def _one_of(arguments: dict[str, Any], name: str, known: tuple[str, ...]) -> Any:
-    if arguments[name] not in known:
-        raise ValueError(f"{name} is one of {', '.join(known)}")
-    return arguments[name]
 
 
 def _show(findings: list[Finding]) -> None:

@@ -87,7 +87,9 @@ def _show(found: Outcome, output: Path) -> None:
             f"without an owner: {others:,} of them; each needs an account of its own at the target. --without "
             "leaves them out."
         )
-    say(f"written: {output}, {len(found.accounts):,} accounts" if found.accounts else "no roster was written")
+    number = len(found.accounts)
+    many = "1 account" if number == 1 else f"{number:,} accounts"
+    say(f"written: {output}, {many}" if number else "no roster was written")
 
 
 def _one_of(option: str, values: Iterable[str], known: Collection[str]) -> list[Fault]:
