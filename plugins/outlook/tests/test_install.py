@@ -55,13 +55,10 @@ class Played(Windows):
 
     def run_for_code(self, command: object, seconds: float, rest: str = "") -> Ended:
         assert isinstance(command, list)
-        self.ran.append(f"{command[-1]} {rest}")
-        self.keys |= self.brings
-        return self.ended
-
-    def run(self, command: object, seconds: float = 0) -> Ended:
-        assert isinstance(command, list)
-        self.ran.append(" ".join(command))
+        self.ran.append(" ".join([*command, rest]).rstrip())
+        if "setup" in command[-1]:
+            self.keys |= self.brings
+            return self.ended
         for key in INSTALLED if "Maker" in command[0] else OTHERS:
             self.keys.pop(key, None)
         return Ended(0, "")
@@ -181,3 +178,31 @@ def test_what_wine_cannot_run_is_refused(tmp_path: Path, second: str, bits: int,
     else:
         with pytest.raises(InstallFailed, match=f"a program of {bits} bits"):
             refuse_unfit(windows, program(bits=bits))
+
+
+@pytest.mark.parametrize(("display", "has", "asked"), [("", False, 3), ("", True, 1), (":0", False, 0)])
+def test_wine_without_a_display_draws_nowhere_while_an_installer_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, display: str, has: bool, asked: int
+) -> None:
+    """The setting is there for that time alone, and what a user has set himself stays."""
+    settings = {"Graphics": "x11"} if has else {}
+    seen: list[str] = []
+
+    def run(self: Windows, command: list[str], seconds: float = 0) -> Ended:
+        verb, *rest = command[1:]
+        if command[0] == "cmd":
+            seen.append(f"run, {settings.get('Graphics', 'as it is')}")
+            return Ended(0, "")
+        seen.append(verb)
+        if verb == "add":
+            settings[rest[2]] = rest[6]
+        elif verb == "delete":
+            del settings[rest[2]]
+        return Ended(0 if verb != "query" or "Graphics" in settings else 1, "")
+
+    monkeypatch.setattr(Windows, "run", run)
+    windows = Windows(("wine",), tmp_path, {"DISPLAY": display})
+    windows.run_for_code(["setup.exe"], 9)
+    assert len(seen) == 1 + asked
+    assert ("run, null" in seen) is (not has and not display)
+    assert settings == ({"Graphics": "x11"} if has else {})

@@ -222,7 +222,7 @@ def _undo(windows: Windows, before: Tree, after: Tree, program: Program, clock: 
         return "it had registered nothing"
     entry = _own_entry(windows, added, program)
     if entry and (words := uninstall_words(after, entry)):
-        ended = windows.run(words, _UNINSTALL_SECONDS)
+        ended = windows.run_for_code(words, _UNINSTALL_SECONDS)
         log.append(f"undo: {subprocess.list2cmdline(words)}: exit code {ended.code}")
         _gone(windows, [entry], clock)
     left = windows.read(_TREES)

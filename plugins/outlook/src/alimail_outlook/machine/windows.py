@@ -29,6 +29,7 @@ _SECONDS: Final = 120.0
 
 _AT_ONCE: Final = 4
 
+_WINES_DRIVERS: Final = r"HKCU\Software\Wine\Drivers"
 _WINES_OWN: Final = {
     "programfiles": r"C:\Program Files",
     "programfiles(x86)": r"C:\Program Files (x86)",
@@ -127,10 +128,28 @@ class Windows:
             batch.write_text(
                 f"@{_for_batch(line)}\r\n@>{self.to_windows(code)} echo %ERRORLEVEL%\r\n", "utf-8", newline=""
             )
-            ended = self.run(["cmd", "/c", str(self.to_windows(batch))], seconds)
+            with self._display():
+                ended = self.run(["cmd", "/c", str(self.to_windows(batch))], seconds)
             if ended.code is not None and code.exists():
                 ended = Ended(int(code.read_text("ascii")), ended.said)
             return ended
+
+    @contextmanager
+    def _display(self) -> Iterator[None]:
+        """Give Wine windows that are drawn nowhere, where it has no display.
+
+        Some installers make windows even when they are silent, such as Inno Setup's, and fail where they cannot.
+        """
+        asked = ("query", _WINES_DRIVERS, "/v", "Graphics")
+        shown = sys.platform == "darwin" or any(map(self.environment.get, ("DISPLAY", "WAYLAND_DISPLAY")))
+        if shown or self._reg(*asked).code == 0:
+            yield
+            return
+        self.set_value(_WINES_DRIVERS, "Graphics", "null")
+        try:
+            yield
+        finally:
+            self.delete_value(_WINES_DRIVERS, "Graphics")
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
         if self.wine:
