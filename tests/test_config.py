@@ -422,6 +422,42 @@ def test_what_is_given_twice_is_told_with_what_to_do(text: str, told: str) -> No
     assert fault.remedy.startswith(("leave one", "put the keys"))
 
 
+def test_what_is_said_of_accounts_that_there_are_not_is_told() -> None:
+    """A rule or a domain with a slip in it decides for nobody; the ones that somebody has are not told."""
+    text = """[migration]
+name = "m"
+[source]
+kind = "old"
+host = "h"
+login = "local-part"
+login_domains = ["old.exmaple", "OLD.example"]
+[target]
+kind = "new"
+host = "n"
+[folders]
+rules = [
+    {source = "A", skip = true, accounts = ["*@new.example"]},
+    {source = "B", skip = true, accounts = ["anna@odl.example", "*@x.example"]},
+]
+[[account]]
+source_address = "anna@old.example"
+target_address = "anna@new.example"
+"""
+    told = loads(text, REGISTRY).remarks
+    assert [(each.level, each.text, each.remedy) for each in told] == [
+        (
+            "warning",
+            "alimail.toml:7: no account here has an address of old.exmaple",
+            "did you mean old.example?",
+        ),
+        (
+            "warning",
+            "alimail.toml:14: rule 2 is for anna@odl.example, *@x.example, and there is no such account",
+            "see how that is spelt",
+        ),
+    ]
+
+
 def test_remarks_of_the_roster_are_kept(tmp_path: Path) -> None:
     """A column that is not read, and a source with two targets, are told but stop nothing; headings may be named."""
     (tmp_path / "r.csv").write_text("Quelle,target,note\na@old,b@new,hello\n")

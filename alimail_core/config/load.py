@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import functools
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 from urllib.parse import urlsplit
@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from attrs import define, field, frozen
 
 from alimail_core.config.file import parse, read_text
+from alimail_core.config.idle import idle_domains, idle_rules
 from alimail_core.config.tables import (
     TABLES,
     AccountTable,
@@ -136,6 +137,7 @@ class _Reading:
         assert options is not None
         assert folders is not None
         assert messages is not None
+        self.remarks += idle_rules(folders.policy, accounts, lambda at: self.where(("folders", "rules", at)))
         return MigrationSpec(
             name=migration.name,
             ledger=ledger,
@@ -357,6 +359,7 @@ class _Reading:
         self.tell_same_mailboxes(made)
         if not self.faults and not self.roster_faults:  # a faulty row may be the one that is looked for
             self.tell_absent(made, filter(None, sources.values()))
+            self.tell_idle([each for _, each in made], filter(None, (*sources.values(), target)))
         return tuple(account for _, account in made)
 
     def source_of(self, row: RosterRow, sources: Mapping[str, _End | None]) -> _End | None:
@@ -396,6 +399,12 @@ class _Reading:
                     near = difflib.get_close_matches(user.casefold(), users, n=1, cutoff=0.8)
                     remedy = f"did you mean {printable(near[0])}?" if near else "give it a line in the roster"
                     self.fault((*table, name), f"{name} is the source user of no account", remedy)
+
+    def tell_idle(self, accounts: Sequence[AccountSpec], ends: Iterable[_End]) -> None:
+        """Tell the `login_domains` that no account on that system has: a slip there sends the wrong user name."""
+        for end in ends:
+            where = self.where((*(("sources", end.name) if end.name else (end.side,)), "login_domains"))
+            self.remarks += idle_domains(end.table.login_domains, end.endpoint, accounts, where)
 
     def account_spec(
         self,
