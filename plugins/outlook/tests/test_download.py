@@ -14,7 +14,7 @@ from attrs import define, field
 from alimail_core import InputError
 from alimail_core.cli import main
 from alimail_core.registry import Registry
-from alimail_outlook.machine.download import NotFetched, fetch, name_of
+from alimail_outlook.machine.download import NotFetched, fetch, name_of, plain
 from alimail_outlook.machine.program import MAX_OCTETS
 from tests.outlook import standin
 
@@ -120,6 +120,7 @@ def test_size_is_bounded_before_it_is_taken(shelf: Shelf, tmp_path: Path) -> Non
         ("https://a.example/x/plug%20in.exe?a=b", "plug_in.exe"),
         ("https://a.example/..%2F..%2Fetc%2Fpasswd", "passwd"),
         ("https://a.example/", "installer.exe"),
+        ("https://a.example/%E6%8F%92%E4%BB%B6.exe", "插件.exe"),
     ],
 )
 def test_a_name_is_harmless(url: str, name: str) -> None:
@@ -127,11 +128,37 @@ def test_a_name_is_harmless(url: str, name: str) -> None:
     assert name_of(url) == name
 
 
-@pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://a.example/x.exe", "plugin.exe"])
+@pytest.mark.parametrize(
+    "url",
+    ["file:///etc/passwd", "ftp://a.example/x.exe", "plugin.exe", "http://[::1", "https://a.example:99999/x"],
+)
 def test_other_kinds_of_links_are_refused(url: str) -> None:
-    """Only https and http."""
+    """Only https and http, with a host and a port that there can be."""
     with pytest.raises(InputError, match="no link"):
-        name_of(url)
+        plain(url)
+
+
+def test_a_password_in_a_link_is_refused_and_not_told() -> None:
+    """It would stand in what is shown and logged."""
+    with pytest.raises(InputError) as caught:
+        plain("https://anna:secret@a.example/x.exe")
+    assert "secret" not in str(caught.value)
+
+
+def test_a_link_may_be_written_as_people_write_it(
+    shelf: Shelf, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With blanks and Chinese, for a folder; and nothing is fetched for a folder that is not there."""
+    assert plain(" https://例子.example:444/插 件.exe?a=%20 ") == (
+        "https://xn--fsqu00a.example:444/%E6%8F%92%20%E4%BB%B6.exe?a=%20"
+    )
+    shelf.octets, registry = b"<html>404</html>", Registry.load(only=["outlook"])
+    words = ["outlook", "download", "--url", shelf.url.replace("plugin.exe", "插 件.exe"), "-o"]
+    assert main([*words, str(tmp_path / "none" / "p.exe")], registry) == 2
+    assert shelf.asked == []
+    assert main([*words, str(tmp_path)], registry) == 2
+    assert "插_件.exe is no Windows program: it looks like a web page" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_only_what_is_meant_stays(shelf: Shelf, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

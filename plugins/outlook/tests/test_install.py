@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from attrs import define, field
 
-from alimail_core import Clock
+from alimail_core.testing.clock import FakeClock
 from alimail_outlook import rules
 from alimail_outlook.machine.install import InstallFailed, install, refuse_unfit, silent_arguments
 from alimail_outlook.machine.program import Program, Signature
@@ -72,18 +72,18 @@ class Played(Windows):
 
 def program(*, product: str = "", digest: str = "0" * 64, bits: int = 64) -> Program:
     """An installer."""
-    return Program(Path("setup.exe"), 1, digest, "nsis", Signature(), bits, "9.9", product)
+    return Program(Path("setup.exe"), 1, digest, "nsis", Signature(), bits, "9.9", product, name="setup.exe")
 
 
 def installed(windows: Played, installer: Program) -> str:
     """Install; return the add-in that was found."""
-    return install(windows, installer, "/S", 9, Clock(), []).progid
+    return install(windows, installer, "/S", 9, FakeClock(), []).progid
 
 
 def test_the_add_in_is_the_one_that_was_added() -> None:
     """Others that were there, or come meanwhile, are not taken for it; its version and class are found."""
     windows = Played(keys={rf"{rules.ADDINS[1]}\Other.Tool": {"LoadBehavior": 3}}, brings=INSTALLED | OTHERS)
-    done = install(windows, program(), "/S", 9, Clock(), [])
+    done = install(windows, program(), "/S", 9, FakeClock(), [])
     assert (done.progid, done.version, done.places) == (OURS, "1.2", (ADDIN,))
     assert windows.keys[rules.REMEMBERED]["DLL"] == r"C:\Maker\bin\mail.dll"
     assert windows.keys[rules.REMEMBERED]["Uninstall"] == ENTRY
@@ -106,6 +106,13 @@ def test_the_same_installer_may_run_again() -> None:
         installed(windows, program(digest="1" * 64))
     windows.brings = {ENTRY: INSTALLED[ENTRY] | {"DisplayVersion": "1.3"}}
     assert installed(windows, program(digest="1" * 64)) == OURS, "a newer version of it"
+
+
+def test_an_installer_may_leave_its_work_to_another_program() -> None:
+    """It has ended well, and the add-in comes some seconds later."""
+    windows, clock = Played(), FakeClock()
+    clock.later(7, lambda: windows.keys.update(INSTALLED))
+    assert install(windows, program(), "/S", 9, clock, []).version == "1.2"
 
 
 def test_what_another_brought_is_not_uninstalled_with_a_failed_one() -> None:
@@ -152,7 +159,7 @@ def test_arguments_are_passed_on_as_they_are_given() -> None:
     given = r'/S /v"/qn A=1" /D=C:\Program Files\x'
     windows = Played(brings=INSTALLED)
     assert silent_arguments(program(), f" {given} ") == given
-    install(windows, program(), given, 9, Clock(), [])
+    install(windows, program(), given, 9, FakeClock(), [])
     assert windows.ran[0].endswith(f"setup.exe {given}")
 
 

@@ -36,17 +36,33 @@ class Fetched:
     url: str
 
 
+def plain(url: str) -> str:
+    """Return a URL as it goes over the wire, in ASCII. Raises ``InputError`` for what is no URL of a file."""
+    try:
+        parts = urllib.parse.urlsplit(url.strip())
+        host, port = (parts.hostname or "").encode("idna").decode(), parts.port
+    except ValueError:
+        host = ""
+    if not host or parts.scheme not in ("http", "https"):
+        raise InputError("that is no link: it begins with https:// or http://, and has a host")
+    if parts.username is not None:
+        raise InputError("a link may have no password in it", remedy="Download the file with a browser.")
+    place = (f"[{host}]" if ":" in host else host) + (f":{port}" if port else "")
+    path, query = (
+        urllib.parse.quote(part, safe="/%:@!$&'()*+,;=?~-._") for part in (parts.path, parts.query)
+    )
+    return urllib.parse.urlunsplit((parts.scheme, place, path, query, ""))
+
+
 def name_of(url: str) -> str:
-    """Return a harmless name for a URL's file. Raises ``InputError`` for what is no URL of a file."""
-    parts = urllib.parse.urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InputError(f"{url} is no link: it begins with https:// or http://")
-    name = re.sub(r"[^A-Za-z0-9._-]", "_", urllib.parse.unquote(parts.path).rpartition("/")[2]).lstrip(".")
+    """Return a harmless name for a URL's file."""
+    path = urllib.parse.unquote(urllib.parse.urlsplit(url).path)
+    name = re.sub(r"[^\w.-]", "_", path.rpartition("/")[2]).lstrip(".")
     return name or "installer.exe"
 
 
 def fetch(url: str, target: Path, progress: Progress) -> Fetched:
-    """Fetch to ``target`` with ``.part`` at its end. Raises ``NotFetched``."""
+    """Fetch to ``target`` with ``.part`` at its end; ``url`` is a ``plain`` one. Raises ``NotFetched``."""
     part = target.with_name(f"{target.name}.part")
     parts = urllib.parse.urlsplit(url)
     encrypted = url if parts.scheme == "https" else parts._replace(scheme="https").geturl()

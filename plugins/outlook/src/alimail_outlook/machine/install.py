@@ -45,8 +45,10 @@ _REASONS: Final = {
 
 _TREES: Final = (*rules.ADDINS, *rules.UNINSTALL, rules.REMEMBERED)
 _UNINSTALL_SECONDS: Final = 300.0
+_GOES_ON: Final = 15.0
+"""Seconds for what an installer has left to another program."""
 _LOOK_AGAIN: Final = 0.5
-"""Seconds between two looks for what an uninstaller has done: NSIS's goes on after its first process has ended."""
+"""Seconds between two looks for what was done: NSIS's uninstaller goes on after its first process has ended."""
 
 
 class InstallFailed(AlimailError):
@@ -74,7 +76,7 @@ def silent_arguments(program: Program, given: str) -> str:
         return given.strip()
     if program.kind not in SILENT:
         raise InstallFailed(
-            f"{program.path.name} is no installer of NSIS, Inno Setup or Windows Installer",
+            f"{program.name} is no installer of NSIS, Inno Setup or Windows Installer",
             remedy="Ask its maker how to run it without questions, and say so: --silent-args='/quiet'.",
         )
     return SILENT[program.kind]
@@ -99,9 +101,10 @@ def install(
     ended = _run(windows, program, arguments, seconds)
     log.append(f"exit code {ended.code}")
     log.extend(ended.said.splitlines())
-    after = windows.read(_TREES)
+    done = ended.code == 0 or ended.code in RESTART
+    after = _settled(windows, before, program, clock) if done else windows.read(_TREES)
     log.extend(f"registered: {key}" for key in _new(before, after))
-    if ended.code != 0 and ended.code not in RESTART:
+    if not done:
         undone = _undo(windows, before, after, program, clock, log)
         raise InstallFailed(f"{_how(ended, seconds)}; {undone}", remedy=_remedy(ended))
     progid = _registered(before, after, program)
@@ -114,14 +117,24 @@ def install(
             "Windows' settings."
             + (" If it is one of those: `alimail outlook verify --progid NAME`." if there else ""),
         )
-    return _remember(windows, before, after, progid, program, ended.code)
+    return _remember(windows, before, after, progid, program, ended.code or 0)
+
+
+def _settled(windows: Windows, before: Tree, program: Program, clock: Clock) -> Tree:
+    """Return the registry once the add-in is in it: some installers end, and leave the work to another program."""
+    end = clock.monotonic() + _GOES_ON
+    while True:
+        after = windows.read(_TREES)
+        if _registered(before, after, program) or clock.monotonic() > end:
+            return after
+        clock.sleep(_LOOK_AGAIN)
 
 
 def refuse_unfit(windows: Windows, program: Program) -> None:
     """Raise ``InstallFailed`` where programs of its bitness do not run: Wine would end as if all were well."""
     if not windows.runs(program.bits):
         raise InstallFailed(
-            f"{program.path.name} is a program of {program.bits} bits, and {windows.name} runs none",
+            f"{program.name} is a program of {program.bits} bits, and {windows.name} runs none",
             remedy="dpkg --add-architecture i386 && apt update && apt install wine32:i386; then let WINEPREFIX lead "
             "to a new folder."
             if program.bits == 32

@@ -81,30 +81,36 @@ class Program:
     product: str = ""
     built: datetime | None = None
     """When its linker says that it was made."""
+    name: str = ""
+    """What to call it."""
 
 
-def read_program(path: Path, now: datetime) -> Program:
-    """Look at a file. Raises ``InputError`` where it is none that Windows runs, or too large."""
+def read_program(path: Path, now: datetime, name: str = "") -> Program:
+    """Look at a file. Raises ``InputError`` where it is none that Windows runs, or too large.
+
+    ``name``: what to call it, where that is another name than it lies under.
+    """
+    name = name or str(path)
     try:
         octets = path.stat().st_size
         if octets > MAX_OCTETS:
-            raise InputError(f"{path} has {octets:,} octets: no installer of a plug-in has so many")
+            raise InputError(f"{name} has {octets:,} octets: no installer of a plug-in has so many")
         with path.open("rb") as file:
             digest = sha256()
             while chunk := file.read(1 << 20):
                 digest.update(chunk)
             start = _start(file)
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+        raise InputError(f"{name} cannot be read: {error.strerror}") from None
     if start.startswith(_MSI):
         unread = Signature(problem="the signature of a Windows Installer package can be read by Windows only")
-        return Program(path, octets, digest.hexdigest(), "msi", unread)
+        return Program(path, octets, digest.hexdigest(), "msi", unread, name=name)
     if not start.startswith(b"MZ"):
         raise InputError(
-            f"{path} is no Windows program: {_likely(start)}",
+            f"{name} is no Windows program: {_likely(start)}",
             remedy="Download it again: `alimail outlook download`. A page, script or archive is never run.",
         )
-    return _read_pe(path, octets, digest.hexdigest(), now)
+    return _read_pe(path, name, octets, digest.hexdigest(), now)
 
 
 def _start(file: Any) -> bytes:
@@ -124,14 +130,14 @@ def _likely(start: bytes) -> str:
     return "it looks like a text or a script" if text else "it does not begin as one"
 
 
-def _read_pe(path: Path, octets: int, digest: str, now: datetime) -> Program:
+def _read_pe(path: Path, name: str, octets: int, digest: str, now: datetime) -> Program:
     import lief
 
     lief.logging.disable()
     binary = lief.PE.parse(path)
     if binary is None:
         raise InputError(
-            f"{path} is damaged: its headers do not fit together",
+            f"{name} is damaged: its headers do not fit together",
             remedy="Download it again: `alimail outlook download`.",
         )
     version, product = _version(binary)
@@ -150,6 +156,7 @@ def _read_pe(path: Path, octets: int, digest: str, now: datetime) -> Program:
         bits=_BITS.get(machine),
         version=version,
         product=product,
+        name=name,
         built=datetime.fromtimestamp(stamp, UTC) if 0 < stamp < now.timestamp() else None,
     )
 

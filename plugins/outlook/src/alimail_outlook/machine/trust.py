@@ -39,7 +39,7 @@ def hold(program: Program, signer: str, digest: str) -> list[str]:
     if digest:
         if program.digest != digest.strip().lower():
             raise Untrusted(
-                f"{program.path.name} is another file: its SHA-256 is {program.digest}",
+                f"{program.name} is another file: its SHA-256 is {program.digest}",
                 remedy="Download it again, or ask whoever gave you the digest; do not run it.",
             )
         found.append("SHA-256 as it was given")
@@ -58,13 +58,13 @@ def _held_to_signer(program: Program, signer: str, *, by_digest: bool) -> str:
     problem = signature.problem or ("" if by_windows else signature.outdated)
     if problem:
         raise Untrusted(
-            f"{program.path.name}: {problem} (signer: {signature.signer})",
+            f"{program.name}: {problem} (signer: {signature.signer})",
             remedy="Do not run it. Download it again, or ask its maker. "
             + ("" if by_digest else "One that you know by its digest is taken with --sha256 alone."),
         )
     if not signature.is_by(signer):
         raise Untrusted(
-            f"{program.path.name} is signed by another: {' / '.join(signature.names)}, not by {signer}",
+            f"{program.name} is signed by another: {' / '.join(signature.names)}, not by {signer}",
             remedy="The name must be the whole common name or organisation, or the certificate's SHA-256 "
             f"({signature.thumbprint}).",
         )

@@ -25,20 +25,26 @@ _JSON = Argument("--json", "Write one JSON document, for programs; its keys are 
 
 
 def _download(arguments: dict[str, Any]) -> int:
+    import os
+
     from alimail_core import Clock, InputError
-    from alimail_outlook.machine.download import fetch, name_of
+    from alimail_outlook.machine.download import fetch, name_of, plain
     from alimail_outlook.machine.program import read_program
     from alimail_outlook.machine.trust import Untrusted, hold, unlikely
 
     signer, sha256 = arguments["--signer"].strip(), arguments["--sha256"].strip()
     if faults := list(unlikely(sha256)):
         raise InputError("nothing was downloaded", faults)
-    target = Path(arguments["--output"] or name_of(arguments["--url"]))
+    url = plain(arguments["--url"])
+    target = Path(arguments["--output"] or name_of(url))
+    target = target / name_of(url) if target.is_dir() else target
     if target.exists():
         raise InputError(f"{target} is there already", remedy="Move it away, or name another file by -o.")
-    fetched = fetch(arguments["--url"], target, _progress())
+    if not os.access(target.parent, os.W_OK):
+        raise InputError(f"{target} cannot be written: the folder is not there, or not yours")
+    fetched = fetch(url, target, _progress())
     try:
-        program = read_program(fetched.path, Clock().now())
+        program = read_program(fetched.path, Clock().now(), target.name)
         known = hold(program, signer, sha256)
     except (InputError, Untrusted):
         fetched.path.unlink()  # not what was asked for: nobody shall find and run it
@@ -136,7 +142,7 @@ def _install(arguments: dict[str, Any]) -> int:
         # A copy that nobody else can change, so that what is run is what was looked at.
         harmless = re.sub(r"[^A-Za-z0-9._-]", "_", path.name)
         copy = Path(shutil.copyfile(path, folder / harmless))
-        program = read_program(copy, clock.now())
+        program = read_program(copy, clock.now(), path.name)
         try:
             known = hold(program, signer, sha256)
             log += [
