@@ -41,3 +41,11 @@ def test_an_identifier_arrives_as_it_is(text: str) -> None:
     (item,) = root.iter("{http://schemas.microsoft.com/exchange/services/2006/types}ItemId")
     wanted = "".join("\ufffd" if c in "\x00\ufffe\ud800" else c for c in text)
     assert item.get("Id") == wanted
+
+
+def test_octets_are_asked_for_in_both_ways() -> None:
+    """As a field and as a wish of its own: there are servers that know one of them."""
+    root = schema.parse(envelope(soap.get_items(["a"], mime=True), soap.VERSIONS[0], Who()))
+    types = "{http://schemas.microsoft.com/exchange/services/2006/types}"
+    assert root.findtext(f".//{types}IncludeMimeContent") == "true"
+    assert "item:MimeContent" in [node.get("FieldURI") for node in root.iter(f"{types}FieldURI")]

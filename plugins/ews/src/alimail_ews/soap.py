@@ -33,6 +33,8 @@ _FIELDS: Final = (
     "item:Categories",
     "message:IsRead",
 )
+_MIME_CONTENT: Final = '<t:FieldURI FieldURI="item:MimeContent"/>'
+_MIME_INCLUDED: Final = "<t:IncludeMimeContent>true</t:IncludeMimeContent>"
 ICON_INDEX: Final = "0x1080"
 LAST_VERB: Final = "0x1081"
 FLAG_STATUS: Final = "0x1090"
@@ -133,7 +135,9 @@ def find_items(folder: str, offset: int, most: int) -> str:
 def get_items(keys: Iterable[str], *, mime: bool) -> str:
     """Ask for items by their identifiers, with their octets or without."""
     ids = "".join(f"<t:ItemId Id={_attribute(key)}/>" for key in keys)
-    shape = _shape("Item", _ITEM_FIELDS, "<t:IncludeMimeContent>true</t:IncludeMimeContent>" if mime else "")
+    # There are two ways to ask for octets, and servers that know only one of them.
+    field, more = (_MIME_CONTENT, _MIME_INCLUDED) if mime else ("", "")
+    shape = _shape("Item", field + _ITEM_FIELDS, more)
     return f"<m:GetItem>{shape}<m:ItemIds>{ids}</m:ItemIds></m:GetItem>"
 
 

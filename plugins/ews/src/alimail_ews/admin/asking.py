@@ -28,6 +28,7 @@ def asked_openly(options: EwsOptions) -> tuple[int, str, http.client.HTTPMessage
         connection.sock = sock
         try:
             headers = {"Host": host, "User-Agent": "alimail", "Content-Type": "text/xml; charset=utf-8"}
+            headers["SOAPAction"] = soap.action(ask)
             connection.request("POST", options.url_path, body, headers)
             answer = connection.getresponse()
             return answer.status, answer.reason, answer.headers
