@@ -402,7 +402,7 @@ class _Reading:
 
     def tell_idle(self, accounts: Sequence[AccountSpec], ends: Iterable[_End]) -> None:
         """Tell the `login_domains` that no account on that system has: a slip there sends the wrong user name."""
-        for end in ends:
+        for end in (end for end in ends if end.table.login_domains):
             where = self.where((*(("sources", end.name) if end.name else (end.side,)), "login_domains"))
             self.remarks += idle_domains(end.table.login_domains, end.endpoint, accounts, where)
 
