@@ -164,8 +164,8 @@ class ImapSink(ImapSource, Sink):
     def append(self, batches: Iterable[Batch]) -> Iterator[Stored | NotStored]:
         """Store messages in the way that suits the server (``alimail_imap.append``)."""
         _ = self.session.names  # Asked for now: lanes work side by side, and with commands in flight.
-        # A server looks after each command for what is new in the folder that is open. Dovecot keeps some 30 octets for
-        # each message there every time, and ends the session at its limit.
+        # A server looks after each command for what is new in the folder that is open. Dovecot keeps some 30 octets
+        # for each message there every time, and ends the session at its limit.
         self.session.leave()
         return self._strategy.append(self, map(self._counted, batches))
 
