@@ -94,14 +94,21 @@ def main(words: Sequence[str]) -> int:
 
 
 def page(written: str, results: Sequence[Result], tools: Sequence[Tool], load: str = "") -> str:
-    """Return the text of docs/benchmarks.md: what was ``written``, its section of the ``results`` anew."""
+    """Return the text of docs/benchmarks.md: what was ``written``, its section of the ``results`` anew.
+
+    A tool that took no part now stays described where an older section has it.
+    """
     (name,) = {result.name for result in results}
-    sections = {part.partition("\n")[0]: part for part in written.split(_SECTION)[1:]}
+    head, *parts = written.split(_SECTION)
+    sections = {part.partition("\n")[0]: part for part in parts}
     machine = f"{_machine()} {load}".strip()
     sections[name] = f"{name}\n\n{WORKS[name].what}. {machine}\n\n{as_markdown(results)}\n"
-    head = _HEAD.format(
-        tools="\n".join(f"| {tool.name} | {tool.version()} | {tool.settings} |" for tool in tools)
-    )
+    listed = head.partition("|---|---|---|\n")[2].splitlines()
+    described = {line.split(" | ")[0]: line for line in listed}
+    described |= {f"| {tool.name}": f"| {tool.name} | {tool.version()} | {tool.settings} |" for tool in tools}
+    everything = _SECTION.join(sections.values())
+    rows = [line for tool, line in described.items() if f" {tool} | " in everything]
+    head = _HEAD.format(tools="\n".join(rows))
     return _SECTION.join([head, *(sections[known] for known in WORKS if known in sections)])
 
 

@@ -287,6 +287,15 @@ def test_the_page_names_what_was_measured() -> None:
     assert "| mixed | doveadm | 2.00 | 2.00–2.00 | 0.50 (0.50–0.50) | 1.00 | 50 | 1 |" in text
 
 
+def test_a_tool_of_an_older_section_stays_described() -> None:
+    """One that stands in no section any more does not."""
+    both = evolve(result_of(("alimail", 1.0, ""), ("doveadm", 2.0, "")), name="mixed")
+    alone = result_of(("alimail", 1.0, ""))
+    text = page("", [both], [Alimail(), Doveadm()])
+    assert Doveadm.settings in page(text, [evolve(alone, name="small")], [Alimail()])
+    assert Doveadm.settings not in page(text, [evolve(alone, name="mixed")], [Alimail()])
+
+
 @pytest.mark.slow
 def test_a_sitting_writes_the_sections_of_its_own_works_alone() -> None:
     """What others measured stays, works stand in their order, and one measured anew has one section."""
