@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from alimail_core import (
 from alimail_core.testing.certificates import make_certificate
 from alimail_ews import session
 from alimail_ews.answers import Node
+from alimail_ews.connections import schemes_of
 from alimail_ews.grades import CODES, Saying, grade, saying_of
 from alimail_ews.source import EwsSource
 from plugins.ews.tests.conftest import Office, make_office
@@ -45,6 +48,44 @@ def test_the_best_way_in_is_found(office: Office, schemes: tuple[str, ...], auth
     office.server.door.schemes = schemes
     with office.open() as source:
         assert source.session.auth == auth
+
+
+@pytest.mark.parametrize(
+    ("told", "schemes"),
+    [
+        ('Negotiate, NTLM, Basic realm="x"', {"negotiate", "ntlm", "basic"}),
+        ('basic realm="no, NTLM here"', {"basic"}),
+        ('Digest realm="a \\"b, NTLM", nonce="y", Basic realm=x', {"digest", "basic"}),
+        ("", set()),
+    ],
+)
+def test_what_a_realm_says_is_no_way_in(told: str, schemes: set[str]) -> None:
+    """Names of ways stand between parameters, whose values may hold anything."""
+    assert schemes_of(told) == schemes
+
+
+def test_a_mailbox_may_have_any_letters(office: Office) -> None:
+    """No header field could hold them."""
+    office.server.organisation.add_mailbox("安娜", password="secret")
+    office.open("安娜@old.example").close()
+
+
+def test_what_speaks_no_http_is_told(office: Office) -> None:
+    """Such as a server of IMAP at the port that was given."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def greet() -> None:
+            for _ in range(2):
+                with listener.accept()[0] as sock:
+                    sock.sendall(b"* OK IMAP4rev1 ready\r\n")
+                    sock.recv(1)
+
+        thread = threading.Thread(target=greet, daemon=True)
+        thread.start()
+        with pytest.raises(Transient, match="HTTP") as caught:
+            office.open(host="127.0.0.1", port=listener.getsockname()[1], tls="none", ca=None)
+        thread.join()
+    assert "port" in caught.value.remedy
 
 
 def test_a_token_opens_the_door(office: Office) -> None:

@@ -5,7 +5,9 @@ A connection is a ``requests`` session of its own, as NTLM demands, and keeps it
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from http import client as http_client
+from typing import Any, Final
 
 import requests
 from exchangelib.configuration import Configuration
@@ -19,6 +21,9 @@ from alimail_core import AlimailError, Transient, dial, tls_context
 from alimail_ews.grades import grade_status
 from alimail_ews.kerberos import Ticket
 from alimail_ews.options import EwsOptions
+
+NO_HTTP_REMEDY: Final = "Check host and port: EWS is at 443 by HTTPS."
+_QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
 class _Verified(HTTPAdapter):  # type: ignore[misc]
@@ -107,12 +112,22 @@ def exchange(
             dial(
                 options
             ).close()  # which tells a certificate that is not trusted from a server that is not there
+        if type(_root(error)) is http_client.BadStatusLine:
+            raise Transient("what answers there does not speak HTTP", remedy=NO_HTTP_REMEDY) from error
         raise Transient(f"the connection to {options.host} was lost: {reason_of(error)}") from error
     except Exception as error:  # a login by NTLM reads what the server says, in code that is not ours
         raise Transient(
             f"the login did not come to an end: {type(error).__name__}",
             remedy="If it happens each time, try auth = basic.",
         ) from error
+
+
+def schemes_of(told: str) -> set[str]:
+    """Return the names of the ways to log in that a server offers (RFC 9110 §11.6.1), in lower case.
+
+    What a realm in quotation marks says is none.
+    """
+    return {name.lower() for name in re.findall(r"(?:^|,)\s*([A-Za-z]+)(?=[ ,]|$)", _QUOTED.sub("", told))}
 
 
 def graded(answer: requests.Response) -> AlimailError:

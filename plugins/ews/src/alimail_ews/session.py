@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
@@ -26,7 +25,7 @@ from alimail_core import (
     Transient,
 )
 from alimail_ews.answers import MalformedAnswer, Node, read_answer
-from alimail_ews.connections import connections, exchange, graded, reason_of
+from alimail_ews.connections import connections, exchange, graded, reason_of, schemes_of
 from alimail_ews.grades import (
     ADDRESS_REMEDY,
     LOGIN_REMEDY,
@@ -190,12 +189,10 @@ class Session:
         self, http: requests.Session, octets: bytes, headers: Mapping[str, str] | None = None
     ) -> requests.Response:
         """Send a request; return an answer that may be read."""
-        anchor = self.who.impersonated or self.who.mailbox
-        headers = {
-            "X-PreferServerAffinity": "true",
-            **({"X-AnchorMailbox": anchor} if anchor else {}),
-            **(headers or {}),
-        }
+        anchor = self.who.impersonated or self.who.mailbox or ""
+        # It only says where the mailbox may be near, and a header field holds ASCII.
+        near = {"X-AnchorMailbox": anchor} if anchor and anchor.isascii() else {}
+        headers = {"X-PreferServerAffinity": "true", **near, **(headers or {})}
         answer = exchange(self.options, http, octets, headers)
         try:
             if answer.status_code == 401:
@@ -276,7 +273,7 @@ def _choose(options: EwsOptions) -> str:
             told = answer.headers.get("WWW-Authenticate", "")
     finally:
         http.close()
-    schemes = {scheme.lower() for scheme in re.findall(r"(?:^|,)\s*([A-Za-z]+)", told)}
+    schemes = schemes_of(told)
     if "ntlm" in schemes:
         return "ntlm"
     if "basic" in schemes:

@@ -9,6 +9,7 @@ from typing import Final
 from alimail_core import Transient, dial
 from alimail_ews import soap
 from alimail_ews.answers import Node
+from alimail_ews.connections import NO_HTTP_REMEDY
 from alimail_ews.options import EwsOptions
 from alimail_ews.session import Session
 
@@ -35,7 +36,7 @@ def asked_openly(options: EwsOptions) -> tuple[int, str, http.client.HTTPMessage
         except (OSError, http.client.HTTPException) as error:
             raise Transient(
                 f"what answers there does not speak HTTP: {type(error).__name__}",
-                remedy="Check host and port: EWS is at 443 by HTTPS.",
+                remedy=NO_HTTP_REMEDY,
             ) from error
 
 

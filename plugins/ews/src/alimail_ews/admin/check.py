@@ -7,7 +7,6 @@ next ones pointless ends the check; what one mailbox lacks does not. Reads only.
 
 from __future__ import annotations
 
-import re
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +30,7 @@ from alimail_ews.admin import autodiscover, certificate
 from alimail_ews.admin.asking import asked_openly, keys_in, octets_of
 from alimail_ews.answers import Node
 from alimail_ews.builds import is_online, product
+from alimail_ews.connections import schemes_of
 from alimail_ews.grades import CODES, grade, grade_status, saying_of
 from alimail_ews.options import EwsOptions
 from alimail_ews.session import Session
@@ -191,8 +191,7 @@ class Check:
         if status == 404 or status not in (200, 302, 400, 401, 500):
             raise grade_status(status, reason, None)
         told = ",".join(headers.get_all("WWW-Authenticate", ()))
-        names = re.findall(r"(?:^|,)\s*([A-Za-z]+)(?=[ ,]|$)", told)
-        self.facts.schemes = [scheme for scheme in _SCHEMES if scheme in {name.lower() for name in names}]
+        self.facts.schemes = [scheme for scheme in _SCHEMES if scheme in schemes_of(told)]
         if not self.facts.schemes:
             raise Denied(
                 f"EWS answers with HTTP {status} and offers no way to log in",
