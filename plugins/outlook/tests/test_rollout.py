@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import re
 from functools import cache
@@ -22,6 +23,7 @@ from alimail_outlook.rollout.prepare import METHODS, files, wishes, write
 from alimail_outlook.rollout.scripts import Wishes, all_scripts
 from alimail_outlook.rules import ADDINS, REMEMBERED, RULES, UNINSTALL, expanded
 from plugins.outlook.tests.scripted_machine import Machine
+from tests.outlook import standin
 
 PROGID = "Maker.Product"
 PARSER = Parser(Language(tree_sitter_powershell.language()))
@@ -96,6 +98,11 @@ def test_an_installer_that_nothing_vouches_for_is_refused(installer: Path) -> No
     assert [fault.where for fault in caught.value.faults] == ["--signer"]
     with pytest.raises(AlimailError):
         run(given | {"--sha256": "0" * 64})
+    program = standin.build(installer.parent / "made")
+    named = program.rename(program.with_suffix(".bin"))
+    with pytest.raises(InputError, match="cannot be prepared") as caught:
+        run(given | {"--exe": str(named), "--sha256": hashlib.sha256(named.read_bytes()).hexdigest()})
+    assert caught.value.faults[0].remedy == "let its name end with .exe"
     assert not folder.exists()
 
 
@@ -184,10 +191,21 @@ def test_a_product_of_windows_installer_is_removed_by_it(installer: Path) -> Non
     made, folder = machine(), rolled_out(installer)
     product = "{01234567-89AB-CDEF-0123-456789ABCDEF}"
     assert made.run(folder / "install.ps1") == 0
-    made.put(REMEMBERED, "Uninstall", f"MsiExec.exe /I{product}")
+    made.put(REMEMBERED, "UninstallCommand", f"MsiExec.exe /I{product}")
     made.programs["msiexec.exe"] = made.programs["uninst.exe"]
     assert made.run(folder / "uninstall.ps1") == 0
     assert made.ran[1:] == [f"msiexec.exe /x {product} /qn /norestart"]
+
+
+@pytest.mark.parametrize("command", [f'"{UNINSTALLER}" /old', f"{UNINSTALLER} /old", UNINSTALLER])
+def test_an_uninstaller_is_found_in_its_line(installer: Path, command: str) -> None:
+    """With and without quotation marks, and whatever it is called with when a person is there."""
+    made, folder = machine(), rolled_out(installer, arguments="/S /D=C:\\x")
+    assert made.run(folder / "install.ps1") == 0
+    made.put(REMEMBERED, "UninstallCommand", command)
+    made.put(REMEMBERED, "Uninstall", rf"{UNINSTALL[1]}\Maker")  # of `alimail outlook install`
+    assert made.run(folder / "uninstall.ps1") == 0
+    assert made.ran[1:] == ["uninst.exe /S"]
 
 
 def test_what_is_not_as_prepared_is_never_run(installer: Path) -> None:

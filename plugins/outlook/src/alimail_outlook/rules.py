@@ -21,7 +21,8 @@ OFFICE_VERSIONS: Final = ("16.0", "15.0", "14.0")
 """Outlook 2016 and later (with Microsoft 365), 2013, 2010; the newest first."""
 
 REMEMBERED: Final = r"HKCU\Software\alimail\Outlook"
-"""Where ``install`` keeps ``ProgID``, ``Version``, ``Signer``, ``Installer`` (SHA-256) and ``Uninstall`` as texts."""
+"""Where ``install`` keeps ``ProgID``, ``Version``, ``Signer``, ``Installer`` (SHA-256), ``DLL`` and ``Uninstall``
+(the key that has its uninstaller) as texts; ``install.ps1`` keeps ``UninstallCommand`` instead of the last."""
 
 ADDINS: Final = (
     r"HKCU\Software\Microsoft\Office\Outlook\Addins",

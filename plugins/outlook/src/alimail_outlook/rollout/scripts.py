@@ -159,14 +159,14 @@ Set-ItemProperty -LiteralPath $Remembered -Name 'Installer' -Value $Sha256
 $new = @(Get-Programs | Where-Object { $before -notcontains $_ })
 if ($new.Count -eq 1) {
     $command = Get-First $new 'UninstallString'
-    Set-ItemProperty -LiteralPath $Remembered -Name 'Uninstall' -Value $command
+    Set-ItemProperty -LiteralPath $Remembered -Name 'UninstallCommand' -Value $command
 }
 Write-Output ($ProgId + ' is installed.')
 exit $code
 """
 
 _UNINSTALL: Final = r"""
-$command = Get-First @($Remembered) 'Uninstall'
+$command = Get-First @($Remembered) 'UninstallCommand'
 if (-not (Test-Installed)) {
     Write-Output ($ProgId + ' is not installed.')
     exit 0
@@ -180,7 +180,11 @@ if ($command -match '\{[0-9A-Fa-f-]{36}\}') {
     $code = Wait-Program 'msiexec.exe' ('/x ' + $product + ' /qn /norestart')
 }
 elseif ($command.StartsWith('"')) { $code = Wait-Program ($command.Split('"')[1]) $UninstallArguments }
-else { $code = Wait-Program $command $UninstallArguments }
+else {
+    $end = $command.ToLowerInvariant().IndexOf('.exe ')
+    if ($end -ge 0) { $command = $command.Substring(0, $end) + '.exe' }
+    $code = Wait-Program $command $UninstallArguments
+}
 # An uninstaller may go on as a copy of itself after it has ended.
 foreach ($second in 1..60) {
     if (-not (Test-Installed)) { break }

@@ -40,7 +40,7 @@ _ARGUMENTS = (
 def _rollout(arguments: dict[str, Any]) -> int:
     from alimail_core import Clock
     from alimail_core.commands import say
-    from alimail_outlook.machine.install import silent_arguments
+    from alimail_outlook.machine.install import SILENT, silent_arguments
     from alimail_outlook.machine.program import read_program
     from alimail_outlook.machine.trust import hold, unlikely
     from alimail_outlook.rollout.prepare import METHODS, wishes, write
@@ -58,16 +58,21 @@ def _rollout(arguments: dict[str, Any]) -> int:
         raise InputError("what is asked for cannot be prepared", faults)
     program = read_program(Path(arguments["--exe"]), Clock().now())
     known = hold(program, signer, sha256)
+    wanted = ".msi" if program.kind == "msi" else ".exe"
+    if program.path.suffix.lower() != wanted:
+        fault = Fault(
+            "--exe", "Windows runs a file by the end of its name", f"let its name end with {wanted}"
+        )
+        raise InputError("what is asked for cannot be prepared", [fault])
+    silently = silent_arguments(program, arguments["--silent-args"])
     folder = Path(arguments["--output"])
     wished = wishes(
         program.path,
         arguments["--progid"],
         # By its common name, whatever of the signer was given here: that is what Windows tells.
         signer=program.signature.signer if signer and program.signature.names else signer,
-        arguments=silent_arguments(program, arguments["--silent-args"]),
-        uninstall_arguments=silent_arguments(
-            program, arguments["--uninstall-args"] or arguments["--silent-args"]
-        ),
+        arguments=silently,
+        uninstall_arguments=arguments["--uninstall-args"].strip() or SILENT.get(program.kind, silently),
         collect=arguments["--collect"],
         per_user=arguments["--per-user"],
     )
