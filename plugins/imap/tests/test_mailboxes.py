@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from imapclient import imap_utf7
 
-from alimail_core.errors import Denied, Refused
+from alimail_core.errors import Denied, Refused, Transient
 from alimail_core.model import INBOX, Folder, FolderPath, SpecialUse
 from alimail_core.seam import Clock
 from alimail_imap import mailboxes
@@ -100,6 +100,42 @@ def test_dovecot_is_asked_for_special_uses() -> None:
         b"IMAP4rev1 LIST-EXTENDED SPECIAL-USE",
     )
     assert found[0].special_use is SpecialUse.SENT
+
+
+@pytest.mark.parametrize("offered", [b"IMAP4rev1 NAMESPACE", b"IMAP4rev1"])
+def test_a_naming_that_is_refused_in_passing_is_asked_for_again(offered: bytes) -> None:
+    """Else each folder would have another name this time, and be another folder."""
+    naming = {
+        b"NAMESPACE": b'* NAMESPACE (("INBOX." ".")) NIL NIL\r\n{tag} OK\r\n',
+        b'LIST "" ""': b'* LIST (\\Noselect) "." ""\r\n{tag} OK\r\n',
+    }
+    for words in (b"NO Not now", b"BAD What?"):
+        replies: dict[bytes, Reply] = {b'LIST "" "*"': b'* LIST () "." INBOX\r\n* LIST () "." INBOX.A.B\r\n'}
+        for command, sound in naming.items():
+            told = iter([b"{tag} " + words + b"\r\n"])
+            replies[command] = lambda _, told=told, sound=sound: next(told, sound)  # type: ignore[misc]
+        assert paths(folders(replies, offered))[1][-2:] == ("A", "B")
+    no: dict[bytes, Reply] = dict.fromkeys(naming, b"{tag} NO [UNAVAILABLE] Backend down\r\n")
+    with pytest.raises(Transient, match="Backend down"):
+        folders(no, offered)
+
+
+def test_a_list_that_cannot_be_had_now_is_had_later() -> None:
+    """Only a server that never lists is given up."""
+    with pytest.raises(Transient, match="in use"):
+        folders({b'LIST "" "*"': b"{tag} NO [INUSE] mailbox is in use\r\n"})
+    with pytest.raises(Denied, match="does not list"):
+        folders({b'LIST "" "*"': b"{tag} NO never\r\n"})
+
+
+def test_the_delimiter_is_that_of_the_root() -> None:
+    """A LIST of something else that comes with the answer says nothing of it."""
+    stray = b'* LIST (\\Noselect) NIL x\r\n* LIST (\\Noselect) "." ""\r\n'
+    with (
+        CannedServer({b'LIST "" ""': stray}) as server,
+        ImapSource.open(server.options, server.credentials) as it,
+    ):
+        assert it.session.names.delimiter == b"."
 
 
 def test_a_server_without_hierarchy_has_a_nil_delimiter() -> None:

@@ -170,6 +170,12 @@ def grade_bye(status: Status) -> Transient:
     return error if isinstance(error, Transient) else Transient(f"the server said: {status.words()}")
 
 
+def raise_passing(status: Status) -> None:
+    """Raise what a NO stands for where it is the server's state and not what was asked for."""
+    if not status.ok and isinstance(error := grade(status, "read"), Transient | Denied):
+        raise error
+
+
 def _by_code(status: Status, doing: Doing) -> Rule | None:
     return next((rule for rule in CODES.get(status.code, ()) if not rule.doing or doing in rule.doing), None)
 

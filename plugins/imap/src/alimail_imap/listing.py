@@ -14,15 +14,15 @@ from typing import Any
 
 from attrs import define, evolve, field, frozen
 
-from alimail_core import PAGE, Changes, Cursor, Denied, Entry, Folder, Refused, Transient, Unusable
+from alimail_core import PAGE, Changes, Cursor, Entry, Folder, Refused, Transient, Unusable
 from alimail_imap.connection import astring, collect, of_kind
 from alimail_imap.fetched import LISTED, LISTED_WITH_LABELS, Fetched, parse_fetch, read_listed
-from alimail_imap.grades import grade
+from alimail_imap.grades import raise_passing
 from alimail_imap.labels import Rank, owns, rank_folder
 from alimail_imap.measuring import read_status
 from alimail_imap.session import CLOCK_LIKE, Key, Selected, Session, epoch_name
 from alimail_imap.together import Told, list_together
-from alimail_imap.tokens import Response, Status
+from alimail_imap.tokens import Response
 from alimail_imap.uidsets import Range, count, expand, format_sets, parse_set
 
 READ_AHEAD = 64
@@ -467,12 +467,6 @@ class Lister:
             # ``n:*`` names the last message even where its UID is less than n.
             if fetched is not None and fetched.uid is not None and fetched.uid >= lowest:
                 yield fetched
-
-
-def raise_passing(status: Status) -> None:
-    """Raise what a NO stands for where it is the server's state and not the messages that were asked for."""
-    if not status.ok and isinstance(error := grade(status, "read"), Transient | Denied):
-        raise error
 
 
 class _Witnesses:

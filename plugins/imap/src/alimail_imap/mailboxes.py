@@ -13,6 +13,7 @@ from attrs import evolve, frozen
 
 from alimail_core import INBOX, Denied, Folder, FolderPath, Refused, SpecialUse
 from alimail_imap.connection import Connection, Part, of_kind
+from alimail_imap.grades import raise_passing
 from alimail_imap.tokens import Response, Status, Token
 from alimail_imap.utf7 import decode, encode
 
@@ -95,7 +96,14 @@ def naming_question(connection: Connection) -> tuple[bytes]:
 
 
 def read_names(connection: Connection, answer: Answer, prefix: str | None) -> Names:
-    """Read the answer to ``naming_question``; ask once more where it does not tell. ``prefix`` overrides."""
+    """Read the answer to ``naming_question``; ask once more where it does not tell. ``prefix`` overrides.
+
+    Raises ``Transient`` or ``Denied`` where the server cannot tell now.
+    """
+    if not answer[1].ok:
+        # Refused in passing, this would give every folder another name, for ever in a target.
+        answer = connection.run(*naming_question(connection))
+        raise_passing(answer[1])
     names = _read_namespace(connection, answer)
     if names is None:
         names = Names(
@@ -127,9 +135,10 @@ def _ask_delimiter(connection: Connection) -> bytes | None:
 
 
 def _read_delimiter(responses: list[Response]) -> bytes | None:
-    for listed in parse_list(responses):
-        return listed.delimiter
-    return b"/"
+    listed = list(parse_list(responses))
+    # The root has no name; anything else was not asked for here.
+    roots = [one for one in listed if not one.name]
+    return next((one.delimiter for one in roots or listed), b"/")
 
 
 @frozen
@@ -222,6 +231,7 @@ def _listed(connection: Connection, pattern: Part, answer: Answer) -> list[Liste
     if not status.ok and (connection.offers("LIST-EXTENDED") or connection.offers("LIST-STATUS")):
         responses, status = connection.run(b'LIST "" ', pattern)
     if not status.ok:
+        raise_passing(status)
         raise Denied(f"the server does not list folders: {status.words()}")
     return list(parse_list(responses))
 

@@ -22,8 +22,7 @@ from alimail_core import (
 )
 from alimail_imap.connection import MAX_IN_FLIGHT, astring, collect
 from alimail_imap.fetched import LISTED, Fetched, parse_fetch
-from alimail_imap.grades import grade
-from alimail_imap.listing import raise_passing
+from alimail_imap.grades import grade, raise_passing
 from alimail_imap.mailboxes import list_names
 from alimail_imap.session import Key, Session
 from alimail_imap.tokens import Response, Status
