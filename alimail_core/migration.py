@@ -320,7 +320,8 @@ class Migration:
         limit = self.spec.options.limit_octets
         if limit is None or total <= limit or not planned.octets:
             return planned
-        text = f"with this account the migration has {total:,} octets, and its limit is {limit:,}"
+        # In the same words for all, so that it is told once: the first that is named is the one that exceeds it.
+        text = f"this account and those before it exceed the migration's limit of {limit:,} octets"
         remark = Remark("fault", text, "Ask the target's provider, then raise `limit_octets`.")
         return evolve(planned, remarks=(*planned.remarks, remark))
 

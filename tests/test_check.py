@@ -350,14 +350,15 @@ def test_what_will_not_fit_is_told(tmp_path: Path) -> None:
 
 
 def test_the_limit_of_the_whole_migration_is_told_where_it_is_passed(tmp_path: Path) -> None:
-    """The account with which the migration exceeds its limit is told so."""
-    office = Organisation(tmp_path, ["anna", "bob"])
-    for name in ("anna", "bob"):
+    """The account with which the migration exceeds its limit is told so, and those after it in the same words."""
+    office = Organisation(tmp_path, ["anna", "bob", "carl"])
+    for name in ("anna", "bob", "carl"):
         office.give(name, message("one"))
     options = evolve(office.spec.options, limit_octets=Octets(len(message("one"))))
     with office.migration(options=options) as migration:
-        levels = [planned.level for planned in migration.plan()]
-    assert levels == ["ok", "fault"]
+        anna, bob, carl = migration.plan()
+    assert [each.level for each in (anna, bob, carl)] == ["ok", "fault", "fault"]
+    assert bob.remarks == carl.remarks
 
 
 class Blind(MemorySource):
