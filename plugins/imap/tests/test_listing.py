@@ -194,6 +194,9 @@ def test_a_folder_that_cannot_be_opened_is_unusable_in_its_place() -> None:
 def test_select_is_used_only_where_examine_is_refused() -> None:
     """A server without EXAMINE is opened with SELECT, and is not asked for EXAMINE again."""
     box = Mailbox((1, 10))
+    busy = b"{tag} NO [UNAVAILABLE] Backend down\r\n"
+    with pytest.raises(Transient):
+        ask(box, EXAMINE=lambda _: busy, SELECT=box.examine)
     replies = box.replies() | {b"EXAMINE": b"{tag} BAD unknown command\r\n", b"SELECT": box.examine}
     with CannedServer(replies) as server, ImapSource.open(server.options, server.credentials) as source:
         assert keys(list(source.changes([(BOX, None)]))) == [f"{CLOCK}/1"]

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from attrs import frozen
 
-from alimail_core import Credentials, Folder
+from alimail_core import Credentials, Folder, Refused
 from alimail_imap.connection import Connection, Part, astring
 from alimail_imap.fetched import spell_flags
 from alimail_imap.grades import grade
@@ -157,7 +157,9 @@ class Session:
             return self.state
         self.connection.settle()
         responses, status = self._try_select(wanted)
-        if not status.ok and not write and not self.examine_is_known:
+        unknown = not (status.ok or write or self.examine_is_known)
+        # What is refused for now is not opened in another way.
+        if unknown and isinstance(grade(status, "folder"), Refused):
             # RFC 9051 asks for EXAMINE of every server; Alibaba Mail does not list it among its commands.
             again, answer = self._run_select(b"SELECT", wanted[0])
             if answer.ok:
