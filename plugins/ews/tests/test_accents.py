@@ -179,3 +179,12 @@ def test_an_outbox_that_does_not_count_is_listed(office: Office) -> None:
     office.server.accent = without("TotalCount")
     with office.open() as source:
         assert ("Outbox",) in told(source)
+
+
+def test_a_connection_that_ends_without_a_word_is_made_anew_once(office: Office) -> None:
+    """As servers close what rests; the folders that were listed before need not be listed again."""
+    office.amy.deliver("inbox", message("one"))
+    with office.open(mailbox_connections=1) as source:
+        office.server.faults.add(faults.LOST, operation="SyncFolderItems")
+        assert len(listing(source, INBOX).entries) == 1
+    assert office.server.requests["SyncFolderItems"] == 2
