@@ -141,6 +141,42 @@ SectionEnd
     return program
 
 
+def package(folder: Path) -> Path:
+    """Build a package of Windows Installer that is not signed, for the user himself."""
+    folder.mkdir(parents=True, exist_ok=True)
+    source, made = folder / "standin.wxs", folder / "standin.msi"
+    values = {
+        rf"Software\Classes\{PROGID}\CLSID": {"": CLSID},
+        rf"Software\Classes\CLSID\{CLSID}\InprocServer32": {"": "[INSTALLDIR]standin.dll"},
+        rf"Software\Microsoft\Office\Outlook\Addins\{PROGID}": {"LoadBehavior": "3"},
+    }
+    keys = "".join(
+        f'<RegistryValue Root="HKCU" Key="{key}" Name="{name}" Type="{"integer" if text == "3" else "string"}" '
+        f'Value="{text}"/>'.replace('Name="" ', "")
+        for key, named in values.items()
+        for name, text in named.items()
+    )
+    source.write_text(
+        f"""<Wix xmlns="http://schemas.microsoft.com/wix/2006/wi">
+<Product Id="*" UpgradeCode="{CLSID[1:-1]}" Name="Alimail stand-in" Version="{VERSION.rpartition(".")[0]}"
+    Manufacturer="Alimail" Language="1033">
+  <Package InstallerVersion="200" Compressed="yes" InstallScope="perUser"/>
+  <Media Id="1" Cabinet="standin.cab" EmbedCab="yes"/>
+  <Directory Id="TARGETDIR" Name="SourceDir"><Directory Id="ProgramFilesFolder">
+    <Directory Id="INSTALLDIR" Name="Alimail stand-in">
+      <Component Id="Addin" Guid="{CLSID[1:-1].replace("8C7A", "8C7B")}">
+        <File Id="standin.dll" Name="standin.dll" Source="{_dll(folder).name}" KeyPath="yes"/>{keys}
+      </Component>
+    </Directory>
+  </Directory></Directory>
+  <Feature Id="All" Level="1"><ComponentRef Id="Addin"/></Feature>
+</Product></Wix>""",
+        "utf-8",
+    )
+    _run("wixl", "-a", "x64", "-o", made, source)
+    return made
+
+
 def _dll(folder: Path) -> Path:
     """Build a file with a program's headers; nobody loads it."""
     script, dll = folder / "dll.nsi", folder / "standin.dll"

@@ -157,6 +157,19 @@ def test_one_for_all_users_of_32_bits_is_found(
     assert windows.read(rules.ADDINS).children(rules.ADDINS[0]) == []
 
 
+def test_a_package_of_windows_installer_is_installed(
+    windows: Windows, outlook: Any, home: Path, signer: standin.Certificate
+) -> None:
+    """It is verified as a program is, run by Windows Installer, and uninstalled by it."""
+    package = standin.sign(standin.package(home / "package"), signer)
+    code, said = outlook("install", "--exe", package, "--signer", standin.SIGNER)
+    assert code == 0, said
+    assert f"installed: {standin.PROGID} 0.9.1" in said
+    assert faults(outlook) == set()
+    assert look(windows).addin.dll.endswith(r"\Alimail stand-in\standin.dll")
+    assert outlook("uninstall")[0] == 0
+
+
 def test_a_restart_that_is_asked_for_is_told(
     windows: Windows, outlook: Any, home: Path, signer: standin.Certificate
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 from datetime import UTC, datetime, timedelta
@@ -229,6 +230,39 @@ def test_signatures_of_each_kind_are_verified(tmp_path: Path, unsigned: Path, ho
     octets = program.read_bytes()
     changed = seen(tmp_path, octets[:50_000] + bytes([octets[50_000] ^ 1]) + octets[50_001:])
     assert "changed after that" in changed.signature.problem
+
+
+@pytest.fixture(scope="module")
+def package(home: Path, signer: standin.Certificate) -> bytes:
+    """The octets of a signed package of Windows Installer."""
+    return standin.sign(standin.package(home / "package"), signer).read_bytes()
+
+
+def test_a_package_is_verified_as_a_program_is(tmp_path: Path, home: Path, package: bytes) -> None:
+    """Its signature is a stream; what is in any other stream is what was signed."""
+    program = seen(tmp_path, package)
+    assert (program.kind, program.signature.names, program.signature.problem) == (
+        "msi",
+        (standin.SIGNER,),
+        "",
+    )
+    assert hold(program, standin.SIGNER, "")
+    cabinet = package.index(b"MSCF")
+    changed = seen(tmp_path, package[:cabinet] + b"MSCG" + package[cabinet + 4 :])
+    with pytest.raises(Untrusted, match="changed after that"):
+        hold(changed, standin.SIGNER, "")
+    with pytest.raises(Untrusted, match="not signed"):
+        hold(read_program(standin.package(home / "bare"), NOW), standin.SIGNER, "")
+
+
+@settings(max_examples=100)
+@given(where=st.floats(0, 1, exclude_max=True), octets=st.binary(min_size=1, max_size=8), cut=st.booleans())
+def test_a_damaged_package_breaks_nothing(package: bytes, where: float, octets: bytes, cut: bool) -> None:
+    """There is always an answer: headers and tables that lead astray, or in a circle, too."""
+    at = int(where**3 * len(package))  # most of them near the head, where the tables are
+    changed = package[:at] + octets + (b"" if cut else package[at + len(octets) :])
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(InputError):
+        assert seen(Path(folder), changed).kind == "msi"
 
 
 def test_what_md5_has_signed_is_refused(tmp_path: Path, unsigned: Path) -> None:

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from mmap import mmap
 from typing import TYPE_CHECKING, Final
 
@@ -67,9 +68,16 @@ def verified(program: mmap) -> Signed:
         raise Broken("it is cut off before its signature ends")
     if frame.end < len(program):
         raise Broken("octets were added behind its signature")
-    raw = _entries(program[frame.table :])[0]
+    return held(_entries(program[frame.table :])[0], partial(frame.digest, program))
+
+
+def held(raw: bytes, digest_of: Callable[[str], bytes]) -> Signed:
+    """Hold a SignedData against the digest of what it is to have signed, which is asked for by ``hashlib``'s name.
+
+    Raises ``Broken`` where it is not even known whose it is.
+    """
     try:
-        return _Signature.read(raw).held_to(program, frame)
+        return _Signature.read(raw).held_to(digest_of)
     except (ValueError, IndexError, StopIteration):
         raise Broken("its signature does not hold the signer's certificate, or a damaged one") from None
 
@@ -173,11 +181,11 @@ class _Signature:
             bool(stamps & _STAMPS),
         )
 
-    def held_to(self, program: mmap, frame: _Frame) -> Signed:
-        """Hold it against the program."""
-        return Signed(self.certificate, self.others, self.stamped, self._problem(program, frame))
+    def held_to(self, digest_of: Callable[[str], bytes]) -> Signed:
+        """Hold it against what it is to have signed."""
+        return Signed(self.certificate, self.others, self.stamped, self._problem(digest_of))
 
-    def _problem(self, program: mmap, frame: _Frame) -> str:
+    def _problem(self, digest_of: Callable[[str], bytes]) -> str:
         _, digested = self.content.of(_SEQUENCE)
         by, digest = digested.of(_SEQUENCE)
         if self.digested_by == _MD5:
@@ -197,7 +205,7 @@ class _Signature:
             return "its signature is not valid"
         if not self._is_signed(algorithm):
             return "its signature is not valid"
-        if frame.digest(program, algorithm) != digest.content:
+        if digest_of(algorithm) != digest.content:
             return "its content is not what was signed: it was changed after that, or damaged"
         return ""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import mmap
 import struct
+from collections.abc import Callable
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from attrs import frozen
 
 from alimail_core import InputError
-from alimail_outlook.machine import authenticode
+from alimail_outlook.machine import authenticode, package
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
@@ -27,13 +28,12 @@ MAX_OCTETS: Final = 512 * 1024 * 1024
 
 Kind = Literal["nsis", "inno", "burn", "msi in exe", "msi", "exe"]
 
-_MSI: Final = bytes.fromhex("d0cf11e0a1b11ae1")
 _MARKS: Final[tuple[tuple[bytes, Kind], ...]] = (
     (b"\xef\xbe\xad\xdeNullsoftInst", "nsis"),
     (b"Inno Setup Setup Data (", "inno"),
     (b"JR.Inno.Setup", "inno"),
     (b".wixburn", "burn"),
-    (_MSI, "msi in exe"),
+    (package.MAGIC, "msi in exe"),
 )
 _BITS: Final = {0x8664: 64, 0xAA64: 64, 0x014C: 32}
 """By what a program's header says that it is for: x64, ARM64, x86."""
@@ -102,9 +102,10 @@ def read_program(path: Path, now: datetime, name: str = "") -> Program:
             start = _start(file)
     except OSError as error:
         raise InputError(f"{name} cannot be read: {error.strerror}") from None
-    if start.startswith(_MSI):
-        unread = Signature(problem="the signature of a Windows Installer package can be read by Windows only")
-        return Program(path, octets, digest.hexdigest(), "msi", unread, name=name)
+    if start.startswith(package.MAGIC):
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            signature = _signature(package.verified, content, now)
+        return Program(path, octets, digest.hexdigest(), "msi", signature, name=name)
     if not start.startswith(b"MZ"):
         raise InputError(
             f"{name} is no Windows program: {_likely(start)}",
@@ -143,7 +144,7 @@ def _read_pe(path: Path, name: str, octets: int, digest: str, now: datetime) -> 
     version, product = _version(binary)
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         kind: Kind = next((kind for mark, kind in _MARKS if content.find(mark) >= 0), "exe")
-        signature = _signature(content, now)
+        signature = _signature(authenticode.verified, content, now)
         # Not by lief, which breaks on a machine that it does not know.
         (header,) = struct.unpack_from("<I", content, 0x3C)
         machine, _, stamp = struct.unpack_from("<HHI", content, header + 4)
@@ -181,11 +182,13 @@ def _texts(resource: Any) -> dict[str, str]:
     return {entry.key: entry.value for table in children for entry in table.entries}
 
 
-def _signature(octets: mmap.mmap, now: datetime) -> Signature:
+def _signature(
+    verified: Callable[[mmap.mmap], authenticode.Signed], octets: mmap.mmap, now: datetime
+) -> Signature:
     from cryptography.hazmat.primitives import hashes
 
     try:
-        signed = authenticode.verified(octets)
+        signed = verified(octets)
     except authenticode.Broken as why:
         return Signature(problem=str(why))
     certificate = signed.certificate
