@@ -257,7 +257,9 @@ def test_build_writes_the_files(tmp_path: Path, capsys: pytest.CaptureFixture[st
     words = ["outlook", "addin", "build", "--provider", "Example", "-o", str(tmp_path / "site")]
     assert main([*words, "--base-url", "http://addin.example.com"]) == 2
     assert not (tmp_path / "site").exists()
-    capsys.readouterr()
+    (tmp_path / "file").touch()
+    assert main([*words[:-1], str(tmp_path / "file" / "site"), "--base-url", BASE]) == 2
+    assert "cannot be written: Not a directory" in capsys.readouterr().err
     assert main([*words, "--base-url", BASE, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["api"] == f"{BASE}/api"

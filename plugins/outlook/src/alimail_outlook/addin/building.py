@@ -103,12 +103,15 @@ def site_files(site: Site) -> Mapping[str, bytes]:
 
 
 def build(site: Site, folder: Path) -> list[Path]:
-    """Write every file into a folder, which is made; return their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write every file into a folder, which is made; return their paths. Raises ``InputError``."""
     written = []
-    for name, octets in site_files(site).items():
-        (folder / name).write_bytes(octets)
-        written.append(folder / name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, octets in site_files(site).items():
+            (folder / name).write_bytes(octets)
+            written.append(folder / name)
+    except OSError as error:
+        raise InputError(f"{error.filename or folder} cannot be written: {error.strerror}") from None
     return written
 
 
