@@ -25,16 +25,16 @@ JSON: {file, url, octets, sha256, kind, product, version, built, signer, certifi
 
 INSTALL: Final = """Install the plug-in without questions, after it was verified that this is the right file.
 
-Refused is what is unsigned, changed, signed by another, or signed with a certificate that has expired, unless the
-file is named by its SHA-256. NSIS, Inno Setup, WiX and Windows Installer are recognised. Outlook must be closed;
-it is not closed for you. What a failed installation had registered is taken away again. On Linux and macOS it
+Refused is what is unsigned, changed, signed by another, or signed with a certificate that has expired (unless Windows
+vouches for a time stamp); --sha256 alone takes any file that has it. NSIS, Inno Setup, WiX and Windows Installer are
+recognised; --silent-args reaches others to the letter. Outlook must be closed; it is not closed for you. What a failed installation had registered is taken away again. On Linux and macOS it
 runs under Wine (WINEPREFIX), to try an installer before it is rolled out.
 
 \b
 Examples:
   alimail outlook install --exe plugin.exe --signer 'NAME'
   alimail outlook install --exe plugin.exe --sha256 9f86d081...
-  alimail outlook install --exe plugin.exe --signer 'NAME' --silent-args='/quiet'
+  alimail outlook install --exe plugin.exe --signer 'NAME' --silent-args='/S /D=C:\\Program Files\\Mail'
 
 \b
 Exit code 0: installed; 3: installed, and Windows is to be restarted; 1: refused or failed; 2: bad usage.

@@ -328,7 +328,9 @@ def commands() -> list[Command]:
                 _SIGNER,
                 _SHA256,
                 Argument(
-                    "--silent-args", "What makes it ask nothing, where its kind is not known.", default=""
+                    "--silent-args",
+                    "What makes it ask nothing, where its kind is not known or that is not enough.",
+                    default="",
                 ),
                 Argument("--time-limit", "Seconds after which it is ended.", default="600"),
                 _LOG,
