@@ -25,10 +25,11 @@ JSON: {file, url, octets, sha256, kind, product, version, built, signer, certifi
 
 INSTALL: Final = """Install the plug-in without questions, after it was verified that this is the right file.
 
-Refused is what is unsigned, changed, signed by another, or signed with a certificate that has expired (unless Windows
-vouches for a time stamp); --sha256 alone takes any file that has it. NSIS, Inno Setup, WiX and Windows Installer are
-recognised; --silent-args reaches others to the letter. Outlook must be closed; it is not closed for you. What a failed installation had registered is taken away again. On Linux and macOS it
-runs under Wine (WINEPREFIX), to try an installer before it is rolled out.
+Refused is what is unsigned, changed, signed by another, or signed with a certificate that has expired (unless
+Windows vouches for a time stamp); --sha256 alone takes any file that has it. NSIS, Inno Setup, WiX and Windows
+Installer are recognised; --silent-args reaches others to the letter. Outlook must be closed; it is not closed for
+you. What a failed installation had registered is taken away again. On Linux and macOS it runs under Wine
+(WINEPREFIX), to try an installer before it is rolled out.
 
 \b
 Examples:
