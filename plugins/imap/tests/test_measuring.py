@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
+from alimail_core.errors import Transient
 from alimail_core.model import INBOX, Folder
 from alimail_imap.sink import ImapSink
 from alimail_imap.source import ImapSource
-from alimail_imap.testing import CannedServer, Reply
+from alimail_imap.testing import CLOSE, CannedServer, Reply
 
 LIST = (
     b'* LIST () "/" inbox\r\n* LIST (\\Noselect) "/" "a"\r\n* LIST () "/" "a/NIL"\r\n* LIST () "/" NIL\r\n'
@@ -79,6 +82,28 @@ def test_a_server_that_refuses_to_is_asked_by_the_folder() -> None:
     ):
         assert hints(list(source.folders()))[0] == (3, 300)
     assert len(server.commands(b"STATUS")) == 4
+
+
+def test_what_a_connection_that_died_was_told_is_not_asked_again() -> None:
+    """Nor what it died over; after a connection that ended in order all is asked anew."""
+    with CannedServer(REPLIES, capabilities=b"IMAP4rev1 LITERAL+ STATUS=SIZE") as server:
+        for answer, known in ((REPLIES[b'STATUS "INBOX"'], 3), (b"* STATUS" + CLOSE, None)):
+            server.replies[b'STATUS "INBOX"'] = answer
+            with ImapSource.open(server.options, server.credentials) as source:
+                if known is None:
+                    with pytest.raises(Transient):
+                        list(source.folders())
+                else:
+                    assert hints(list(source.folders()))[0][0] == known
+                source.session.connection.wire.fail("it dies")
+            asked = len(server.commands(b"STATUS"))
+            with ImapSource.open(server.options, server.credentials) as source:
+                assert hints(list(source.folders()))[0][0] == known
+            assert len(server.commands(b"STATUS")) == asked
+        server.replies[b'STATUS "INBOX"'] = REPLIES[b'STATUS "INBOX"']
+        with ImapSource.open(server.options, server.credentials) as source:
+            assert hints(list(source.folders()))[0][0] == 3
+    assert len(server.commands(b"STATUS")) > asked
 
 
 def test_a_sink_is_not_measured() -> None:

@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeAlias
 
 from attrs import evolve
 
-from alimail_core import Folder, Transient
+from alimail_core import Folder
 from alimail_imap.connection import Connection, of_kind
 from alimail_imap.mailboxes import Names
 from alimail_imap.shares import Address
 from alimail_imap.tokens import Response, quotable
 
-MOST_DIED = 2
-"""A server whose connections have died so often in a row over these questions is not asked them any more: they are
-hints, and it may bear no more than a few commands each time."""
-_DIED: Counter[Address] = Counter()
-"""How often that was, of each server, in this process."""
+Mailbox: TypeAlias = tuple[Address, str]
+"""A server's address, and a user there."""
+Told: TypeAlias = list[tuple[bytes, Mapping[str, int]]]
+"""The name of each folder, and numbers by item name."""
+
+_KEPT: dict[Mailbox, Told] = {}
+"""What was told over a connection that died, in this process: the next one does not ask again. A server may bear no
+more than a few commands each time, and these are the least of what is wanted of it."""
+
+
+def kept(mailbox: Mailbox) -> Told | None:
+    """Return what the last connection was told of this, if it died; ``None``: it is to be asked."""
+    return _KEPT.get(mailbox)
+
+
+def keep(mailbox: Mailbox, told: Told | None) -> None:
+    """Note what a connection that died was told of this; ``None``: it ended in order, and the next one asks."""
+    if told is None:
+        _KEPT.pop(mailbox, None)
+    else:
+        _KEPT[mailbox] = told
 
 
 def status_items(connection: Connection) -> bytes:
@@ -25,44 +41,26 @@ def status_items(connection: Connection) -> bytes:
     return b"(MESSAGES SIZE)" if connection.offers("STATUS=SIZE") else b"(MESSAGES)"
 
 
-def measure(
-    connection: Connection,
-    names: Names,
-    folders: Iterable[Folder],
-    told: Sequence[Response],
-    address: Address,
-) -> list[Folder]:
-    """Return the folders with what STATUS tells of them (RFC 9051 §6.3.11).
+def ask(connection: Connection, names: Names, folders: Iterable[Folder]) -> Told:
+    """Ask STATUS of all folders in one round trip (RFC 9051 §6.3.11)."""
+    wires = [names.wire(folder) for folder in folders if folder.selectable]
+    commands = [
+        (b"STATUS ", connection.inline(name), b" ", status_items(connection))
+        for name in wires
+        # What only a go-ahead would carry is not worth a round trip.
+        if quotable(name) or connection.sends_at_once(len(name))
+    ]
+    answers = list(connection.pipeline(commands, doing="folder"))
+    return [told for responses, _ in answers for told in read_statuses(responses)]
 
-    A server with LIST-STATUS (RFC 5819) has ``told`` that with the list. Another one is asked of all folders in one
-    round trip. A folder of which the server tells nothing has no hints.
-    """
+
+def measured(names: Names, folders: Iterable[Folder], told: Told) -> list[Folder]:
+    """Return the folders with what was told of them. One of which nothing was told has no hints."""
     known = {names.wire(folder): folder for folder in folders}
-    statuses = list(read_statuses(told)) or _ask(connection, known, address)
-    for name, numbers in statuses:
+    for name, numbers in told:
         if name in known:
             known[name] = _hinted(known[name], numbers)
     return list(known.values())
-
-
-def _ask(
-    connection: Connection, known: Mapping[bytes, Folder], address: Address
-) -> list[tuple[bytes, Mapping[str, int]]]:
-    if _DIED[address] >= MOST_DIED:
-        return []
-    commands = [
-        (b"STATUS ", connection.inline(name), b" ", status_items(connection))
-        for name, folder in known.items()
-        # What only a go-ahead would carry is not worth a round trip.
-        if folder.selectable and (quotable(name) or connection.sends_at_once(len(name)))
-    ]
-    try:
-        answers = list(connection.pipeline(commands, doing="folder"))
-    except Transient:
-        _DIED[address] += 1
-        raise
-    _DIED[address] = 0
-    return [told for responses, _ in answers for told in read_statuses(responses)]
 
 
 def read_statuses(responses: Iterable[Response]) -> Iterator[tuple[bytes, Mapping[str, int]]]:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from attrs import frozen
 
 from alimail_core import Credentials, Folder, Refused
+from alimail_imap import measuring
 from alimail_imap.connection import Connection, Part, astring
 from alimail_imap.fetched import spell_flags
 from alimail_imap.grades import grade
@@ -25,7 +26,7 @@ from alimail_imap.mailboxes import (
     read_folders,
     read_names,
 )
-from alimail_imap.measuring import measure, read_statuses, status_items
+from alimail_imap.measuring import Told, read_statuses, status_items
 from alimail_imap.options import ImapOptions
 from alimail_imap.tokens import Malformed, Response, Status, parse_status, tokenize
 
@@ -72,8 +73,11 @@ def epoch_name(uidvalidity: int, marker: int) -> str:
 class Session:
     """One logged-in connection and what it has open."""
 
-    def __init__(self, connection: Connection, options: ImapOptions) -> None:
+    def __init__(self, connection: Connection, options: ImapOptions, user: str) -> None:
         self.connection = connection
+        self._mailbox = (options.address, user)
+        self._told: Told | None = None
+        """What was told of how much stands in each folder; ``None``: it was not asked over this connection."""
         self._names: Names | None = None
         self.options = options
         self.selected: tuple[bytes, bool] | None = None
@@ -96,10 +100,14 @@ class Session:
     @classmethod
     def open(cls, options: ImapOptions, credentials: Credentials) -> Session:
         """Connect and log in. Raises what ``connect`` does."""
-        return cls(connect(options, credentials), options)
+        return cls(connect(options, credentials), options, credentials.user)
 
     def close(self) -> None:
         """Log out. Never raises."""
+        if not self.connection.wire.broken:
+            measuring.keep(self._mailbox, None)
+        elif self._told is not None:
+            measuring.keep(self._mailbox, self._told)
         self.connection.close()
 
     # Asking
@@ -142,7 +150,12 @@ class Session:
         folders = read_folders(self.connection, self.names, answers)
         if not measured:
             return folders
-        return measure(self.connection, self.names, folders, answers[0][0], self.options.address)
+        # A server with LIST-STATUS (RFC 5819) has told it with the list.
+        told = list(read_statuses(answers[0][0])) or measuring.kept(self._mailbox)
+        if told is None:
+            self._told = []  # should the connection die over it
+            told = self._told = measuring.ask(self.connection, self.names, folders)
+        return measuring.measured(self.names, folders, told)
 
     # Selecting
 
