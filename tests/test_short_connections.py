@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
+from typing import ClassVar
 
 import pytest
 from attrs import evolve
@@ -37,7 +38,9 @@ Requests = Iterable[tuple[Folder, Cursor | None]]
 
 
 class Short(MemorySource):
-    """A side whose connection ends after so many commands."""
+    """A side whose connection ends after so many commands, or that asks for time then."""
+
+    end: ClassVar[Transient]
 
     def __init__(self, mailbox: MemoryMailbox) -> None:
         super().__init__(mailbox)
@@ -46,7 +49,7 @@ class Short(MemorySource):
     def _spend(self) -> None:
         self._left -= 1
         if self._left < 0:
-            raise Transient("the server closed the connection")
+            raise self.end
 
     def changes(self, requests: Requests) -> Iterator[Changes | Unusable]:
         for one in requests:
@@ -95,8 +98,15 @@ def fill(world: World, subject: str = "first") -> None:
         world.source.deliver((f"Folder {number}",), message(f"{subject} {number}"))
 
 
-def test_a_source_that_ends_each_connection_after_some_commands() -> None:
+ends = pytest.mark.parametrize("end", [Transient("the server closed the connection"), Throttled("slower")])
+
+
+@ends
+def test_a_source_that_ends_each_connection_after_some_commands(
+    end: Transient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What was listed is not listed again: a first pass, and one that must list all before it writes, end."""
+    monkeypatch.setattr(Short, "end", end, raising=False)
     world = ShortWorld()
     fill(world)
     assert world.run().state == "done"
@@ -106,8 +116,12 @@ def test_a_source_that_ends_each_connection_after_some_commands() -> None:
     world.assert_settled()
 
 
-def test_a_target_that_ends_each_connection_after_some_commands() -> None:
+@ends
+def test_a_target_that_ends_each_connection_after_some_commands(
+    end: Transient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One folder after another is looked at, written to, read back, and given its flags."""
+    monkeypatch.setattr(Short, "end", end, raising=False)
     world = World()
     fill(world)
     assert world.run(sink=ShortSink).state == "done"

@@ -156,7 +156,8 @@ def _until_settled(
             # Who lets nobody in, or asks for time, says nothing against what was asked.
             fruitless = min(failures, fruitless + (not isinstance(error, Unreached | Throttled)))
             run.counts.careful = fruitless > 1
-            run.counts.piecemeal = run.counts.piecemeal or fruitless > 1
+            # Who asks for time bears only so much of it at once.
+            run.counts.piecemeal |= fruitless > 1 or (failures > 1 and isinstance(error, Throttled))
             if failures >= ATTEMPTS and run.clock.monotonic() - since >= PATIENCE:
                 return "failed", error
             lost = error

@@ -44,8 +44,8 @@ class Counts:
     careful: bool = False
     """The source failed repeatedly while it was asked for many messages at once."""
     piecemeal: bool = False
-    """Connections died twice in a row before anything was achieved: from now on each step is taken for one folder
-    after another, so that what a short connection achieves stays achieved."""
+    """Attempts ended twice in a row before anything was achieved: from now on each step is taken for one folder after
+    another, so that what a short connection achieves, or a server that asks for time bears, stays achieved."""
     listed: dict[int, Cursor] = Factory(dict)
     """By source folder: how far its listing came in this pass. Piecemeal, it is not listed again."""
     looked: set[int] = Factory(set)
