@@ -23,6 +23,8 @@ from tests.outlook.wine import own_wine
 pytestmark = [pytest.mark.slow, pytest.mark.server]
 
 OFFICE = r"HKCU\Software\Microsoft\Office\16.0\Outlook"
+POLICY = r"HKCU\Software\Policies\Microsoft\Office\16.0\Outlook\Resiliency"
+BITNESS = r"HKLM\Software\Microsoft\Office\16.0\Outlook"
 DLL = r"C:\Program Files\Alimail stand-in\standin.dll"
 KEYS = (*rules.ADDINS, *rules.UNINSTALL)
 
@@ -50,10 +52,10 @@ def wine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Windows]:
 def windows(wine: Windows) -> Iterator[Windows]:
     """Wine with nothing installed."""
     yield wine
-    left = wine.read([*KEYS, rules.REMEMBERED, OFFICE])
+    whole = (OFFICE, POLICY, BITNESS, rules.REMEMBERED)
+    left = wine.read([*KEYS, *whole])
     for key in (
-        OFFICE,
-        rules.REMEMBERED,
+        *whole,
         *(rf"{root}\{name}" for root in KEYS for name in left.children(root)),
     ):
         if key in left:
@@ -108,9 +110,8 @@ def test_a_plug_in_is_installed_broken_repaired_and_uninstalled(
     put(windows, rf"{OFFICE}\Resiliency\DisabledItems", "3F2A", disabled)
     put(windows, rf"{OFFICE}\Resiliency\DisabledItems", "other", "c:\\other.dll".encode("utf-16-le"))
     put(windows, rf"{OFFICE}\Resiliency\CrashingAddinList", "77", standin.PROGID.encode("utf-16-le"))
-    policy = r"HKCU\Software\Policies\Microsoft\Office\16.0\Outlook\Resiliency"
-    windows.set_value(policy, "RestrictToList", 1)
-    windows.set_value(rf"{policy}\AddinList", standin.PROGID, "0")
+    windows.set_value(POLICY, "RestrictToList", 1)
+    windows.set_value(rf"{POLICY}\AddinList", standin.PROGID, "0")
     windows.set_value(rf"{OFFICE}\Preferences", "UseNewOutlook", 1)
     dll = windows.to_path(DLL.upper())
     dll.rename(dll.with_suffix(".away"))
@@ -125,12 +126,12 @@ def test_a_plug_in_is_installed_broken_repaired_and_uninstalled(
     assert kept == ["other"], "what is of others stays"
 
     dll.with_suffix(".away").rename(dll)
-    windows.set_value(rf"{policy}\AddinList", standin.PROGID, "1")
+    windows.set_value(rf"{POLICY}\AddinList", standin.PROGID, "1")
     windows.set_value(rf"{OFFICE}\Preferences", "UseNewOutlook", 0)
-    windows.set_value(r"HKLM\Software\Microsoft\Office\16.0\Outlook", "Bitness", "x86")
+    windows.set_value(BITNESS, "Bitness", "x86")
     assert faults(outlook) == {"bitness"}
-    windows.delete_key(r"HKLM\Software\Microsoft\Office\16.0\Outlook")
-    windows.delete_key(policy)
+    windows.delete_key(BITNESS)
+    windows.delete_key(POLICY)
 
     assert outlook("uninstall")[0] == 0
     assert not windows.to_path(DLL).exists()
