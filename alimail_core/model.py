@@ -158,7 +158,7 @@ class Delivery:
 Batch: TypeAlias = Sequence[Delivery]
 """Messages that travel together, of one or several folders: what one intent in the ledger covers."""
 
-BATCH_OCTETS = 8 * 1024 * 1024
+BATCH_OCTETS = 4 * 1024 * 1024
 BATCH_MESSAGES = 500
 
 

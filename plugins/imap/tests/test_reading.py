@@ -10,8 +10,8 @@ import pytest
 from attrs import evolve
 
 from alimail_core.errors import Throttled, Transient
-from alimail_core.model import BATCH_MESSAGES, BATCH_OCTETS, Changes, Entry, Folder, Gone, Message, Unreadable
-from alimail_imap.reading import IN_FLIGHT_MESSAGES, Answer
+from alimail_core.model import BATCH_MESSAGES, Changes, Entry, Folder, Gone, Message, Unreadable
+from alimail_imap.reading import COMMAND_OCTETS, IN_FLIGHT_MESSAGES, Answer
 from alimail_imap.source import ImapSource
 from alimail_imap.testing import CannedServer, Reply
 from alimail_imap.wire import MAX_LITERAL
@@ -222,7 +222,7 @@ def test_a_stream_that_is_closed_early_leaves_the_connection_in_step() -> None:
 
 
 def test_large_messages_are_asked_for_alone() -> None:
-    """No command asks for more than half a batch, or one larger message."""
+    """No command asks for more than a batch, or one larger message."""
     large = Entry("1/2", size=9_000_000)
     replies: dict[bytes, Reply] = {
         b"EXAMINE": EXAMINE,
@@ -307,11 +307,11 @@ def test_a_look_into_a_folder_that_is_there_and_does_not_open_is_transient() -> 
 
 def test_an_answer_that_comes_before_its_turn_is_taken() -> None:
     """Dovecot tells the next command's message before it has said that the one before is done."""
-    half = BATCH_OCTETS // 2
+    size = COMMAND_OCTETS
     answer = b"* %d FETCH (UID %d BODY[] {5}\r\nearly)\r\n"
     answers = fetch(
         {b"UID FETCH 1 ": answer % (1, 1) + answer % (2, 2), b"UID FETCH 2": b""},
-        (BOX, [Entry("1/1", half), Entry("1/2", half)]),
+        (BOX, [Entry("1/1", size), Entry("1/2", size)]),
     )
     assert all(isinstance(found, Message) and found.octets == b"early" for found in answers.values())
 
@@ -330,7 +330,7 @@ def test_an_early_answer_is_not_taken_for_another_folders() -> None:
 
 def test_commands_that_are_answered_side_by_side_cost_no_other_command() -> None:
     """Dovecot answers two FETCHs mixed, and ends them in whatever order: the UID tells whose an answer is."""
-    half = BATCH_OCTETS // 2
+    size = COMMAND_OCTETS
     answer = b"* %d FETCH (UID %d BODY[] {5}\r\nmixed)\r\n"
     replies: dict[bytes, Reply] = {
         b"EXAMINE": EXAMINE,
@@ -338,7 +338,7 @@ def test_commands_that_are_answered_side_by_side_cost_no_other_command() -> None
         b"UID FETCH 3:4 ": b"".join(answer % (n, n) for n in (3, 2, 4))
         + b"{tag} OK done\r\n{last} OK done\r\n",
     }
-    entries = [Entry(f"1/{uid}", half // 2) for uid in range(1, 5)]
+    entries = [Entry(f"1/{uid}", size // 2) for uid in range(1, 5)]
     with CannedServer(replies) as server, ImapSource.open(server.options, server.credentials) as source:
         answers = list(source.fetch([(BOX, entries)]))
     assert sorted(answer.key for answer in answers if isinstance(answer, Message)) == [
@@ -352,12 +352,12 @@ def test_commands_that_are_answered_side_by_side_cost_no_other_command() -> None
 
 def test_a_refused_folder_is_given_nothing_of_the_one_that_stayed_open() -> None:
     """Some servers keep the old folder open when they refuse the new one: its messages are not the new one's."""
-    half = BATCH_OCTETS // 2
+    size = COMMAND_OCTETS
     no = b"{tag} NO [NOPERM] denied\r\n"
     answers = fetch(
         {b'EXAMINE "Box"': no, b"UID FETCH": lambda command: body(int(command.split()[2]))},
         (OTHER, [Entry("1/1")]),
-        (BOX, [Entry("1/2", half), Entry("1/3", half)]),
+        (BOX, [Entry("1/2", size), Entry("1/3", size)]),
         (OTHER, [Entry("1/2")]),
     )
     found = {place: type(answer) for place, answer in answers.items()}

@@ -68,9 +68,12 @@ def read_answer(pieces: Iterable[bytes], swell: Callable[[int], None] = lambda _
     ``swell`` is told the octets of a message that is being read, whenever they have grown.
     """
     reading = _Reading(swell)
-    for piece in _mended(pieces):
-        yield from reading.feed(piece)
-    yield from reading.feed(b"", last=True)
+    try:
+        for piece in _mended(pieces):
+            yield from reading.feed(piece)
+        yield from reading.feed(b"", last=True)
+    finally:
+        reading.end()
 
 
 def _mended(pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -117,6 +120,10 @@ class _Reading:
             yield from self._taken()
             raise
         yield from self._taken()
+
+    def end(self) -> None:
+        """Let go of the parser, which holds megabytes, and us: that cycle would wait for the garbage collector."""
+        del self._parser
 
     def _taken(self) -> Iterator[Node]:
         while self._done:

@@ -11,7 +11,6 @@ from typing import Final, TypeAlias
 from attrs import frozen
 
 from alimail_core import (
-    BATCH_OCTETS,
     AlimailError,
     Denied,
     Entry,
@@ -98,7 +97,7 @@ class Reader:
         self, requests: Iterable[tuple[Folder, Sequence[Entry]]], *, whole: bool = True
     ) -> Iterator[Answer]:
         """Give one answer for each entry; several requests are in flight. Not ``whole``: of messages the header."""
-        channel: Channel[Answer | _Ended] = Channel(BATCH_OCTETS)
+        channel: Channel[Answer | _Ended] = Channel(_OCTETS)
         batches, running = self._batches(requests), 0
         try:
             while True:

@@ -29,7 +29,7 @@ from alimail_imap.tokens import Response, Status
 from alimail_imap.uidsets import format_sets
 from alimail_imap.wire import MAX_LITERAL
 
-COMMAND_OCTETS = BATCH_OCTETS // 2
+COMMAND_OCTETS = BATCH_OCTETS
 """What one command asks for, but for a message that is larger than that."""
 IN_FLIGHT = 2
 """Commands in flight at least: while one is answered the next is with the server already."""
