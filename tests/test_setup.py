@@ -17,14 +17,21 @@ PIP = '#!/bin/sh\necho "$@" >>"$(dirname "$0")/asked"\n'
 def test_plain_packages_in_the_place_of_editable_ones_are_put_right(tmp_path: Path) -> None:
     """Who installs a clone into its ``.venv`` would else test that copy, whatever the checkout says since."""
     checkout = tmp_path / "alimail"
-    for name in ("tools", "plugins/imap", ".venv/bin", ".venv/lib/python3.11/site-packages"):
-        (checkout / name).mkdir(parents=True)
-    shutil.copy(ROOT / "tools/setup", checkout / "tools/setup")
-    for name in ("pyproject.toml", "constraints.txt", "plugins/imap/pyproject.toml"):
+    (checkout / ".venv/bin").mkdir(parents=True)
+    (checkout / ".venv/lib/python3.11/site-packages").mkdir(parents=True)
+    for name in (
+        "tools/setup",
+        "pyproject.toml",
+        "constraints.txt",
+        "plugins/imap/pyproject.toml",
+        "plugins/outlook/tests/package.json",
+    ):
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, checkout / name)
     for name, text in (
         ("tools/peers", "#!/bin/sh\n"),
         (".venv/bin/python", "#!/bin/sh\n"),
+        (".venv/bin/npm", "#!/bin/sh\n"),
         (".venv/bin/pip", PIP),
     ):
         (checkout / name).write_text(text)

@@ -441,9 +441,10 @@ def find_second_copies(p: Pass, target: Target) -> None:
 
 
 def tell_doubled(p: Pass, target: Target, fresh: Sequence[StrangerRow]) -> None:
-    """Name what this pass has sent once, and what turned up beside it as well since the last look.
+    """Note what this pass has sent once, and what turned up beside it as well since the last look.
 
-    Both stay: only who resends something knows which copy is its own second one.
+    Both stay: only who resends something knows which copy is its own second one. It is no problem of the account:
+    mail may be delivered to both systems, and then somebody else's copy comes here by itself.
     """
     if not fresh:
         return
@@ -462,13 +463,12 @@ def tell_doubled(p: Pass, target: Target, fresh: Sequence[StrangerRow]) -> None:
     bodies = read_bodies(p.sink, target.folder, [fresh[index].entry for index in of_fresh])
     for index in of_fresh:
         found[index] = _with_body(found[index], bodies.get(fresh[index].key))
-    for claim in claim_by_bodies(wanted, found, []):
-        p.problem(
-            "extra",
-            "the message was sent once and stands twice in the target: the server stored it twice, or somebody "
-            "put an equal one there meanwhile",
-            row=once[claim.wanted],
-            remedy="Remove one of the two there if you wish; nothing is missing.",
+    doubled = claim_by_bodies(wanted, found, [])
+    if doubled:
+        p.note(
+            "messages that were sent once and stand twice in the target: the server stored them twice, or somebody "
+            "put equal ones there meanwhile; `alimail verify` names them among what is extra",
+            len(doubled),
         )
 
 
