@@ -138,11 +138,11 @@ def init(
         {place: flag for place, flag in given.items() if flag.value is not None}, config.parent, asks
     )
     refuse_existing(config)
-    registry = Frame.of(context).registry
-    _hold(interview, Frame.of(context), config)
+    frame = Frame.of(context)
+    _hold(interview, frame, config)
     interview.raise_faults()
     sheet = config.parent / str(interview.answers["migration"]["roster"])
-    lines = locate(_write(registry, config, interview.answers, sheet))
+    lines = locate(_write(frame.registry, config, interview.answers, sheet))
     written = [config, sheet, *_write_employees(config.parent, interview.answers)]
     say(
         f"written: {', '.join(str(each) for each in written[:-1])} and {written[-1]}",
@@ -164,7 +164,7 @@ def _hold(interview: Interview, frame: Frame, config: Path) -> None:
     from alimail_core.config.tables import EndpointTable, FoldersTable, MigrationTable
     from alimail_core.options import TransferOptions
 
-    take, answers, registry = interview.take, interview.answers, frame.registry
+    take, answers = interview.take, interview.answers
     here = config.absolute().parent.name or "mail"
     take("migration", "name", MigrationTable, "A name for this migration", here, silent=here)
     _end(interview, frame, "source", "Where the mail is now", "imap")
@@ -191,7 +191,7 @@ def _hold(interview: Interview, frame: Frame, config: Path) -> None:
     question = "The spreadsheet of the accounts (csv or xlsx)"
     take("migration", "roster", MigrationTable, question, sheet, silent=sheet, fits=interview.sheet_fits)
     take("roster", "language", _Sheet, "  its headings: en or zh", "en", silent="en")
-    _provisioner(interview, registry)
+    _provisioner(interview, frame.registry)
 
 
 def _end(
@@ -201,12 +201,11 @@ def _end(
     from alimail_core.config.tables import EndpointTable
     from alimail_core.registry import describe_options
 
-    registry = frame.registry
     find: Callable[[str], SourceKind[Any] | SinkKind[Any]] = (
-        registry.source if side == "source" else registry.sink
+        frame.registry.source if side == "source" else frame.registry.sink
     )
     role = "source" if side == "source" else "sink"
-    known = sorted(kind.name for its_role, kind in registry.kinds() if its_role == role)
+    known = sorted(kind.name for its_role, kind in frame.registry.kinds() if its_role == role)
     question = f"{where}: which kind of server ({', '.join(known)})"
     interview.take(side, "kind", EndpointTable, question, preset, silent=preset, fits=find)
     name = str(interview.answers[side].get("kind", ""))
