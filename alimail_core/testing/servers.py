@@ -326,8 +326,10 @@ class Dovecot:
         imap = imaplib.IMAP4_stream(shlex.join(command) + f" 2>>{shlex.quote(str(self.log))}")
         try:
             yield imap
-        finally:
-            imap.logout()
+        except BaseException:
+            imap.shutdown()
+            raise
+        imap.logout()
 
     def set_quota(self, user: str, octets: int | None) -> None:
         """Change one mailbox's storage limit, ``None`` for no limit; it holds for sessions that begin later."""
