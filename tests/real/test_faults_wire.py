@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -58,7 +58,7 @@ AT_TARGETS = [
     # Others are read as any source is; what they are asked for differs in these:
     *(("rich", moment) for moment in (Moment.SELECT, Moment.LISTING, *CHANGING, Moment.SETTLE)),
     # And this one differs in how messages are sent.
-    *(("pipelined", moment) for moment in (*APPENDING, Moment.SETTLE)),
+    *(("poor", moment) for moment in (*APPENDING, Moment.SETTLE)),
 ]
 
 
@@ -73,20 +73,6 @@ def faults_at(moment: Moment) -> list[WireFault]:
         # As NO and GARBAGE: words, and no handshake.
         same |= {WireFault.BAD, WireFault.BYE, WireFault.UNASKED}
     return [fault for fault in WireFault if fault not in same]
-
-
-@pytest.fixture(scope="module")
-def pipelined_server() -> Iterator[Dovecot]:
-    """Start a server that has LITERAL+, and takes one message with each command."""
-    with Dovecot(capability="IMAP4rev1 LITERAL+ UIDPLUS") as server:
-        yield server
-
-
-@pytest.fixture
-def server(request: pytest.FixtureRequest) -> Callable[[str], Server]:
-    """Give the whole run's target of a kind; none is started for those who do not ask."""
-    names = {"rich": "target_server", "pipelined": "pipelined_server", "alibaba": "alibaba_server"}
-    return lambda kind: request.getfixturevalue(names[kind])
 
 
 @define

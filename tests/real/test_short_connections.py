@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,20 +19,6 @@ FOLDERS = 8
 MESSAGES = 2
 ENOUGH = 15
 """More than it takes to log in and to do something in one folder, and less than it takes to do so in all."""
-
-
-@pytest.fixture(scope="module")
-def poor_server() -> Iterator[Dovecot]:
-    """Start a server without LIST-STATUS, CONDSTORE and MULTIAPPEND."""
-    with Dovecot(capability="IMAP4rev1 LITERAL+ UIDPLUS") as server:
-        yield server
-
-
-@pytest.fixture
-def server(request: pytest.FixtureRequest) -> Callable[[str], Server]:
-    """Give the whole run's server of a kind; none is started for those who do not ask."""
-    names = {"rich": "target_server", "poor": "poor_server", "alibaba": "alibaba_server"}
-    return lambda kind: request.getfixturevalue(names[kind])
 
 
 def filled(server: Dovecot) -> Place:
