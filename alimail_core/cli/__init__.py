@@ -33,7 +33,7 @@ from alimail_core.cli import (
     verify,
     watch,
 )
-from alimail_core.cli.frame import Frame, give_up_output, show_bug, show_error
+from alimail_core.cli.frame import Frame, give_up_output, require_place, show_bug, show_error
 from alimail_core.cli.output import complain
 from alimail_core.errors import AlimailError
 from alimail_core.seam import Clock
@@ -132,6 +132,7 @@ def build() -> typer.Typer:
 
 
 def _run(words: list[str], frame: Frame) -> int:
+    require_place()
     app = build()
     verb = next((word for word in words if not word.startswith("-")), None)
     if verb is not None and verb not in VERBS:

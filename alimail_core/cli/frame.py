@@ -127,6 +127,16 @@ def _write_now(text: str) -> None:
     os.write(2, f"{show_cursor}\n{text}".encode())
 
 
+def require_place() -> None:
+    """Raise ``InputError`` where the current folder is gone: every relative path would fail, each in its own way."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise InputError(
+            "the current folder cannot be found: it was deleted or moved", remedy="`cd` to another one."
+        ) from error
+
+
 def show_error(error: AlimailError) -> int:
     """Print an error as message, faults and remedy; return the exit code."""
     complain(f"alimail: {error.message}")
