@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
+from alimail_core.errors import Remark
 from alimail_core.report.cells import MANY
 from alimail_core.report.contents import Report
 from alimail_core.report.page import page
@@ -96,6 +97,30 @@ def test_the_page_needs_no_script(browser: Browser, written: Path) -> None:
     assert with_scripts.evaluate(LOOK) == without.evaluate(LOOK)
     with_scripts.close()
     without.close()
+
+
+def test_each_remedy_is_told_once_with_all_whom_it_helps(browser: Browser, tmp_path: Path) -> None:
+    """One step helps accounts that are in trouble and accounts that are merely under way: it counts them together."""
+    report = sample(tmp_path, DOZEN, healthy=True)
+    never, tried = (
+        evolve(report.accounts[0].status, state=""),
+        evolve(report.accounts[1].status, state="trial"),
+    )
+    proof = report.accounts[2].proof
+    assert proof is not None
+    fault = Remark("fault", "the folder cannot be listed", "Ask the provider.")
+    unread = evolve(proof, remarks=(fault, evolve(fault, text="another cannot be listed")), failed=True)
+    accounts = (
+        evolve(report.accounts[1], status=tried),
+        evolve(report.accounts[0], status=never),
+        evolve(report.accounts[2], proof=unread),
+    )
+    shown = browser.open(write(tmp_path, evolve(report, accounts=accounts)))
+    steps = shown.evaluate("[...document.querySelectorAll('#to-do + ol li')].map(each => each.innerText)")
+    shown.close()
+    assert steps[0] == (f"2 accounts: Run alimail migrate. ({never.source_address}, {tried.source_address})")
+    assert steps[1].startswith("1 account: Ask the provider. (")
+    assert len(steps) == 3
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["day", "night"])

@@ -193,7 +193,7 @@ def _verdict(status: AccountStatus, facts: AccountFacts, proof: AccountProof | N
             )
         return Verdict("note", "carried; not proven yet", _VERIFY)
     if proof.failed:
-        remedy = " ".join(remark.remedy for remark in proof.remarks if remark.level == "fault")
+        remedy = " ".join(dict.fromkeys(each.remedy for each in proof.remarks if each.level == "fault"))
         return Verdict("fault", "could not be looked at to the end", remedy or _VERIFY)
     if not proof.complete:
         return Verdict("fault", f"not all there: {_shortfall(proof)}", _repair(proof))

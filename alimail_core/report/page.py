@@ -100,14 +100,16 @@ def _sums(accounts: Sequence[AccountReport]) -> Markup:
 
 
 def _to_do(accounts: Sequence[AccountReport]) -> Markup:
-    """Write what to do now: the gravest first, accounts with the same remedy together."""
-    groups: dict[tuple[str, str], list[AccountReport]] = defaultdict(list)
-    for each in accounts:
-        if each.verdict.remedy:
-            groups[each.verdict.level, each.verdict.remedy].append(each)
+    """Write what to do now: each remedy once, with all whom it helps, and the gravest of them first."""
     gravity = list(LEVELS).index
-    first = sorted(groups, key=lambda group: (-gravity(group[0]), -len(groups[group]), group))
-    steps = [_step(remedy, groups[level, remedy]) for level, remedy in first[:STEPS]]
+    groups: dict[str, list[AccountReport]] = defaultdict(list)
+    for each in sorted(accounts, key=lambda account: -gravity(account.verdict.level)):
+        if each.verdict.remedy:
+            groups[each.verdict.remedy].append(each)
+    first = sorted(
+        groups.items(), key=lambda group: (-gravity(group[1][0].verdict.level), -len(group[1]), group[0])
+    )
+    steps = [_step(*group) for group in first[:STEPS]]
     if len(groups) > STEPS:
         steps.append(tag("li", "There is more: see ", tag("a", "every account", href="#accounts"), "."))
     steps.append(tag("li", tag("a", "Tell people what does not move with mail", href="#not-moved"), "."))
