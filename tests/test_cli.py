@@ -18,9 +18,9 @@ from rich.cells import cell_len
 import alimail_core
 from alimail_core.cli import VERBS, main
 from alimail_core.cli.copy import default_ledger
-from alimail_core.cli.plan import counted
+from alimail_core.cli.output import NAMED, counted
 from alimail_core.cli.reference import reference
-from alimail_core.errors import Denied
+from alimail_core.errors import Denied, Transient
 from alimail_core.model import INBOX
 from alimail_core.plan import AccountPlan
 from alimail_core.testing import FakeClock, message
@@ -278,7 +278,7 @@ def test_a_long_plan_says_how_far_it_is(
             yield AccountPlan(name, name)
 
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
-    assert [each.source_address for each in counted(plans(), 3, clock)] == ["anna", "bert", "carl"]
+    assert [each.source_address for each in counted(plans(), 3, "account", clock)] == ["anna", "bert", "carl"]
     said = capsys.readouterr()
     assert (said.out, said.err) == ("", "2 of 3 accounts looked at\n" if terminal else "")
 
@@ -501,6 +501,36 @@ def test_check_says_once_what_holds_for_many(
     assert "30 targets: note: the server tells no quota\n" in out
     assert out.count("(target): note") == 30
     assert "60 sides tried: nothing is in the way" in out
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_check_says_once_why_many_fail(
+    quiet: bool,
+    run: Run,
+    plugin: MemoryPlugin,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A server that is down is one fault, however many accounts it has; JSON has it with each of them."""
+    names = many(plugin, 30)
+
+    def refuse(_ends: object) -> None:
+        raise Transient("mail.old.example does not answer", remedy="Wait.")
+
+    monkeypatch.setattr("alimail_core.ends.Ends.source_alone", refuse)
+    assert run("check", *(["--quiet"] if quiet else [])) == 3
+    out = capsys.readouterr().out
+    [told, *others] = [line for line in out.splitlines() if "does not answer" in line]
+    assert told == "  FAULT: mail.old.example does not answer"
+    assert others == ["30 sources: FAULT: mail.old.example does not answer"]
+    assert out.count("(source): FAULT") == NAMED
+    ending = out.splitlines()[out.splitlines().index(others[0]) + 1 :]
+    assert ending[0] == f"  {', '.join(names[:NAMED])} and 25 more; --json names all"
+    assert ending[1] == "  -> Wait."
+    assert ("the server tells no quota" in out) is not quiet
+    assert run("check", "--json") == 3
+    faulty = [each for each in json.loads(capsys.readouterr().out)["accounts"] if each["level"] == "fault"]
+    assert [each["remarks"][0]["text"] for each in faulty] == ["mail.old.example does not answer"] * 30
 
 
 def test_report_tells_where_it_is(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -808,7 +838,7 @@ TWICE = """
 import os, signal, sys, threading
 from tests.memory_plugin import MemoryPlugin, registry_of
 from alimail_core.cli import main
-from alimail_core.errors import Denied
+from alimail_core.errors import Denied, Transient
 from alimail_core.model import INBOX
 from alimail_core.plan import AccountPlan
 from alimail_core.testing import FakeClock, message

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -13,7 +13,16 @@ import typer
 from alimail_core.cli import options
 from alimail_core.cli.carry import ask_secrets, matching
 from alimail_core.cli.frame import Frame
-from alimail_core.cli.output import MARKS, count_text, remark_lines, say, write_json
+from alimail_core.cli.output import (
+    MARKS,
+    NAMED,
+    count_text,
+    counted,
+    names_text,
+    remark_lines,
+    say,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from alimail_core.check import CheckResult
@@ -32,8 +41,9 @@ def check(
 ) -> int:
     """Read the configuration and the roster, then try every account on both sides. Nothing is written.
 
-    Logins, TLS, folders, what the servers can do, and storage; each fault with what to do about it. Where [provision]
-    names who makes accounts, whether that lets us in, and what it may do. An account that is disabled is not tried.
+    Logins, TLS, folders, what the servers can do, and storage; each fault with what to do about it, and one that many
+    accounts share is told once. Where [provision] names who makes accounts, whether that lets us in, and what it may
+    do. An account that is disabled is not tried.
 
     \b
     Examples:
@@ -55,14 +65,16 @@ def check(
     frame = Frame.of(context)
     spec = choice.some(frame.load(config), only, wave)
     provisioned = load_provision(config, frame.registry)
-    ask_secrets(matching(spec, search), to_be_made=True)
+    accounts = matching(spec, search)
+    ask_secrets(accounts, to_be_made=True)
     results: list[CheckResult] = []
     shown = _Shown()
     maker = _try_provisioner(frame, provisioned, spec)
     if not json:
         say(*(line for remark in spec.remarks for line in remark_lines(remark)))
     with frame.migration(spec) as migration:
-        for result in chain(maker, migration.check(search)):
+        sides = counted(migration.check(search), 2 * len(accounts), "side", frame.clock)
+        for result in chain(maker, sides):
             results.append(result)
             if not (json or (quiet and result.level != "fault")):
                 say(*shown.lines(result))
@@ -75,8 +87,7 @@ def check(
         }
         write_json(told)
         return 3 if faulty else 0
-    if not quiet:
-        say(*shown.shared())
+    say(*shown.shared(only_faults=quiet))
     say(_sum(results, faulty))
     if not quiet:
         say(_next_step(bool(faulty), config))
@@ -116,22 +127,29 @@ class _Shown:
     """What was said already: a remark that holds for many accounts is said with the first, and then counted."""
 
     def __init__(self) -> None:
-        self._times: Counter[tuple[str, Remark]] = Counter()
+        self._whose: defaultdict[tuple[str, Remark], list[str]] = defaultdict(list)
 
     def lines(self, result: CheckResult) -> Iterator[str]:
-        """Give a side's line, and below it its faults and what was not said before."""
-        mark = MARKS.get(result.level, result.level)
-        yield f"{result.address or result.account} ({result.side}): {mark}"
+        """Give a side's line, and below it what was not said before; nothing where many had its faults before."""
+        name = result.address or result.account
+        new = [remark for remark in result.remarks if (result.side, remark) not in self._whose]
         for remark in result.remarks:
-            self._times[result.side, remark] += 1
-            if remark.level == "fault" or self._times[result.side, remark] == 1:
+            self._whose[result.side, remark].append(name)
+        faults = [remark for remark in result.remarks if remark.level == "fault"]
+        if not faults or any(len(self._whose[result.side, fault]) <= NAMED for fault in faults):
+            yield f"{name} ({result.side}): {MARKS.get(result.level, result.level)}"
+            for remark in new:
                 yield from remark_lines(remark)
 
-    def shared(self) -> Iterator[str]:
-        """Give what holds for several accounts, with their number."""
-        for (side, remark), times in self._times.items():
-            if times > 1:
-                yield f"{count_text(times, side)}: {MARKS.get(remark.level, remark.level)}: {remark.text}"
+    def shared(self, *, only_faults: bool) -> Iterator[str]:
+        """Give what holds for several accounts, with their number; of a fault also who they are, and the remedy."""
+        for (side, remark), names in self._whose.items():
+            if len(names) == 1 or (only_faults and remark.level != "fault"):
+                continue
+            yield f"{count_text(len(names), side)}: {MARKS.get(remark.level, remark.level)}: {remark.text}"
+            if remark.level == "fault":
+                yield f"  {names_text(names)}{'; --json names all' if len(names) > NAMED else ''}"
+                yield from ([f"  -> {remark.remedy}"] if remark.remedy else [])
 
 
 def remarks_json(remarks: tuple[Remark, ...]) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from alimail_core.cli.frame import Frame, heeding_signals
-from alimail_core.cli.output import complain, count_text
+from alimail_core.cli.output import EVERY, complain, count_text
 from alimail_core.errors import AlimailError
 
 if TYPE_CHECKING:
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from alimail_core.provisioning.directory import Step
     from alimail_core.provisioning.organisation import Organisation, Planned
     from alimail_core.seam import Clock
-
-EVERY = 5.0
-"""Seconds between two lines that tell how far it has come, where not each step has one."""
 
 
 def make(

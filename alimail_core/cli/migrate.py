@@ -10,8 +10,8 @@ import typer
 from alimail_core.cli import options
 from alimail_core.cli.carry import Looks, ask_secrets, carry, matching
 from alimail_core.cli.frame import Frame
-from alimail_core.cli.output import say
-from alimail_core.cli.plan import counted, show_plans
+from alimail_core.cli.output import counted, say
+from alimail_core.cli.plan import show_plans
 from alimail_core.errors import InputError
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _ask(frame: Frame, spec: MigrationSpec, search: str, trial: int | None) -> d
     accounts = matching(spec, search)
     ask_secrets(accounts)
     with frame.migration(spec) as migration:
-        plans = list(counted(migration.plan(search), len(accounts), frame.clock))
+        plans = list(counted(migration.plan(search), len(accounts), "account", frame.clock))
     show_plans(plans)
     if trial:
         say(f"This is a trial: of these, the {trial:,} newest messages of each folder.")

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from alimail_core.text import printable
 from alimail_core.units import count_text as count_text
@@ -17,6 +17,9 @@ from alimail_core.units import octets_text as octets_text
 if TYPE_CHECKING:
     from alimail_core.errors import Remark
     from alimail_core.model import FolderPath
+    from alimail_core.seam import Clock
+
+T = TypeVar("T")
 
 STATE_WORDS = {
     "done": "all there",
@@ -37,6 +40,9 @@ MANY = 20
 
 NAMED = 5
 """So many accounts are named that share a reason; the table has all."""
+
+EVERY = 5.0
+"""Seconds between two lines that tell how far it has come, where not each step has one."""
 
 MARKS = {"ok": "ok", "note": "note", "warning": "warning", "fault": "FAULT"}
 """The words for a remark's level, so that no meaning hangs on colour."""
@@ -154,6 +160,16 @@ def names_text(names: Sequence[str]) -> str:
     """Name some accounts of many."""
     more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
     return f"{', '.join(names[:NAMED])}{more}"
+
+
+def counted(things: Iterable[T], total: int, noun: str, clock: Clock) -> Iterator[T]:
+    """Give the things, and on a terminal say now and then how many there were: thousands take minutes."""
+    told = clock.monotonic()
+    for number, thing in enumerate(things, 1):
+        if sys.stderr.isatty() and clock.monotonic() - told >= EVERY:
+            told = clock.monotonic()
+            complain(f"{number:,} of {count_text(total, noun)} looked at")
+        yield thing
 
 
 def plain(value: Any) -> Any:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,10 +11,9 @@ from alimail_core.cli import options
 from alimail_core.cli.carry import ask_secrets, matching
 from alimail_core.cli.check import remarks_json
 from alimail_core.cli.frame import Frame
-from alimail_core.cli.making import EVERY
 from alimail_core.cli.output import (
-    complain,
     count_text,
+    counted,
     names_text,
     octets_text,
     path_text,
@@ -28,7 +26,6 @@ from alimail_core.cli.output import (
 if TYPE_CHECKING:
     from alimail_core.errors import Remark
     from alimail_core.plan import AccountPlan, FolderPlan
-    from alimail_core.seam import Clock
 
 
 def plan(
@@ -70,7 +67,7 @@ def plan(
     plans: list[AccountPlan] = []
     with frame.migration(spec) as migration:
         if json or quiet:
-            plans += counted(migration.plan(search), len(accounts), frame.clock)
+            plans += counted(migration.plan(search), len(accounts), "account", frame.clock)
         else:
             for each in migration.plan(search):
                 plans.append(each)
@@ -102,16 +99,6 @@ def show_plans(plans: Sequence[AccountPlan]) -> None:
     if 1 < len(plans) > len(looked_at):
         failed = len(plans) - len(looked_at)
         say(f"{failed:,} of {count_text(len(plans), 'account')} could not be looked at, and are not counted.")
-
-
-def counted(plans: Iterable[AccountPlan], accounts: int, clock: Clock) -> Iterator[AccountPlan]:
-    """Give the plans, and on a terminal say now and then how many there are: thousands take minutes."""
-    told = clock.monotonic()
-    for number, each in enumerate(plans, 1):
-        if sys.stderr.isatty() and clock.monotonic() - told >= EVERY:
-            told = clock.monotonic()
-            complain(f"{number:,} of {count_text(accounts, 'account')} looked at")
-        yield each
 
 
 def _row(plan: AccountPlan) -> tuple[object, ...]:
