@@ -200,9 +200,10 @@ class Sink(Source):
         Octets are sent as they are, with ``flags`` and ``internal_date`` in the same command; a date of
         ``None`` leaves it to the server. Order of effects is free.
 
-        ``Stored`` only on the server's word. ``NotStored(Refused)`` where it certainly said no to this message,
-        ``NotStored(InDoubt)`` where the message was sent at least in part and its answer never came (``over=True``
-        where an answer came that leaves open which messages of a command were stored),
+        ``Stored`` only on the server's word. ``NotStored(Refused)`` where it certainly said no to this message
+        (with ``explained=False`` where it gave no reason), ``NotStored(InDoubt)`` where the message was sent at
+        least in part and its answer never came (``over=True`` where an answer came that leaves open which messages of
+        a command were stored),
         ``NotStored(Transient)`` where nothing of it can have been acted upon. When the connection is lost or
         the account cannot go on, the sink first answers everything that it took and then raises ``Transient``,
         ``Throttled``, ``OverQuota`` or ``Denied``. A delivery that is left without outcome counts as in doubt.

@@ -101,11 +101,16 @@ class Refused(AlimailError):
 
     ``about``: ``"form"`` (its octets: NUL, bare CR or LF, long lines), ``"size"``, ``"folder"`` (not the
     message's fault: its folder is not there, which the engine then makes again), or ``"other"``.
+    ``explained``: the answer gives a reason. One without any may have been said once, by whatever stands on the way:
+    the engine looks for the message, and offers it once more.
     """
 
-    def __init__(self, message: str, *, about: str = "other", remedy: str = "") -> None:
+    def __init__(
+        self, message: str, *, about: str = "other", explained: bool = True, remedy: str = ""
+    ) -> None:
         super().__init__(message, remedy=remedy)
         self.about = about
+        self.explained = explained
 
 
 class Denied(AlimailError):

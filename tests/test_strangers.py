@@ -298,7 +298,7 @@ def test_what_is_found_nowhere_is_sent_again_and_said_so(target: MemoryTraits) -
     world.target.move(INBOX, 1, ("Done",))
     assert world.run().copied == 1
     assert world.target.contents()[INBOX] == Counter([mail(2)])
-    assert "sent again after a lost connection" in notes(world)
+    assert "sent again, as nothing said that they had arrived" in notes(world)
     world.assert_settled()
 
 
@@ -310,7 +310,7 @@ def test_a_folder_that_cannot_be_listed_hides_what_was_moved_there(target: Memor
     summary = world.run(sink=HalfBlind)
     assert (summary.state, summary.copied) == ("problems", 1)
     assert world.target.everything() == Counter([mail(1), mail(2), mail(2)])
-    assert "sent again after a lost connection" in notes(world)
+    assert "sent again, as nothing said that they had arrived" in notes(world)
     [problem] = world.ledger.problems(world.account_id)
     assert (problem.kind, "Work" in problem.reason) == ("folder", True)
     assert world.run().state == "done"

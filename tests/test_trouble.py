@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pytest
 import sqlalchemy as sa
@@ -93,6 +93,79 @@ def test_a_message_that_is_refused_still_is_quarantined_with_the_servers_words()
     world.target.traits = MemoryTraits()
     assert world.run(refill=True).copied == 1
     assert problems(world) == []
+
+
+class Gruff(MemorySink):
+    """A sink that says NO without a reason to what has "odd" in it, some times, whether it has stored it or not."""
+
+    times: ClassVar[int]
+    acts: ClassVar[bool]
+    offered: ClassVar[list[list[bytes]]]
+
+    def append(self, batches: Iterable[Batch]) -> Iterator[Stored | NotStored]:
+        for batch in batches:
+            self.offered.append([each.octets for each in batch])
+            odd = [each for each in batch if b"odd" in each.octets] if len(self.offered) <= self.times else []
+            kept = [each for each in batch if self.acts or each not in odd]
+            answers = {answer.id: answer for answer in super().append([kept] if kept else [])}
+            answers |= {each.id: NotStored(each.id, self.no) for each in odd}
+            yield from answers.values()
+
+    no = Refused("NO not now", explained=False)
+
+
+def gruff(monkeypatch: pytest.MonkeyPatch, times: int, *, acts: bool) -> list[list[bytes]]:
+    """Say how often it says NO, and whether it stores all the same; return what it will have been offered."""
+    offered: list[list[bytes]] = []
+    for name, value in {"times": times, "acts": acts, "offered": offered}.items():
+        monkeypatch.setattr(Gruff, name, value, raising=False)
+    return offered
+
+
+@pytest.mark.parametrize("acts", [False, True])
+@pytest.mark.parametrize("about", ["form", "other"])
+def test_a_no_without_a_reason_is_not_believed_at_once(
+    acts: bool, about: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once all else has gone it is looked for, and sent alone where it is not there: unchanged, and never twice."""
+    offered = gruff(monkeypatch, 1, acts=acts)
+    monkeypatch.setattr(Gruff, "no", Refused("NO not now", about=about, explained=False))
+    world = World(options=evolve(IN_TURN, batch_messages=3))
+    odd = message(subject="odd", body="a\0b")
+    for each in (odd, message(subject="two"), message(subject="three"), message(subject="four")):
+        world.source.deliver(INBOX, each)
+    summary = world.run(sink=Gruff)
+    assert (summary.state, summary.copied, summary.problems) == ("done", 4, 0)
+    assert offered[2:] == ([] if acts else [[odd]])
+    assert world.target.contents() == world.source.contents()
+    world.assert_settled()
+
+
+def test_a_no_without_a_reason_that_is_said_again_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message is named, and offered again by wish alone: as often as in the pass before."""
+    offered = gruff(monkeypatch, 9, acts=False)
+    world = World()
+    for subject in ("odd", "two"):
+        world.source.deliver(INBOX, message(subject=subject))
+    summary = world.run(sink=Gruff)
+    assert (summary.state, summary.copied, summary.problems) == ("problems", 1, 1)
+    assert problems(world) == [("refused", "NO not now")]
+    assert len(offered) == 2
+    assert world.run(sink=Gruff).problems == 1
+    assert len(offered) == 2
+    assert world.run(sink=Gruff, retry=True).problems == 1
+    assert len(offered) == 4
+
+
+def test_a_target_that_refuses_everything_without_a_reason_means_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only so many messages travel again, one by one, before all are named."""
+    offered = gruff(monkeypatch, 99, acts=False)
+    monkeypatch.setattr("alimail_core.transfer.send.UNEXPLAINED", 5)
+    world = World()
+    for number in range(20):
+        world.source.deliver(INBOX, message(subject=f"odd {number}"))
+    assert world.run(sink=Gruff).problems == 20
+    assert [len(batch) for batch in offered] == [20, 1, 1, 1, 1, 1]
 
 
 def test_a_message_beyond_the_targets_limit_is_never_sent() -> None:

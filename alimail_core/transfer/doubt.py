@@ -211,6 +211,8 @@ def _missing(p: Pass, rows: Sequence[Row]) -> None:
                 remedy="The target may choke on it: look at the message at its source, or ask the target's support.",
             )
     if again:
-        p.note("messages sent again after a lost connection: they were not found in the target", len(again))
+        p.note(
+            "messages sent again, as nothing said that they had arrived, and they were not found", len(again)
+        )
     gone = [row for row in again if row.gone]
     p.book.update([{"_id": row.id, "state": State.VANISHED} for row in gone])

@@ -50,6 +50,9 @@ SUSPECT = 2
 """A message that was in doubt this often is sent while nothing else is on its way: only then does a connection that
 dies tell of it. Otherwise a server that ends each connection after a while would accuse whatever was under way."""
 
+UNEXPLAINED = 100
+"""So many messages that were refused without a reason are offered once more in a pass: who refuses more means it."""
+
 _IDENTIFIER = 998
 """Octets of a Message-ID that are kept: as long as a line may be (RFC 5322 §2.1.1)."""
 
@@ -358,7 +361,7 @@ class Sender:
             self._settles.append(_unsent(flying.parcel.row))
             self._halt = self._halt or Transient(str(outcome.error), remedy=outcome.error.remedy)
         elif isinstance(outcome.error, Refused):
-            self._refused(flying.parcel, outcome.error)
+            self._refused(flying, outcome.error)
         elif isinstance(outcome.error, InDoubt):
             self._doubt(flying, outcome.error)
         else:
@@ -385,7 +388,12 @@ class Sender:
                 "messages mended so that the target took them (NUL octets out, lone CR or LF made CRLF)"
             )
 
-    def _refused(self, parcel: Parcel, error: Refused) -> None:
+    def _refused(self, flying: _InFlight, error: Refused) -> None:
+        parcel, unexplained = flying.parcel, self._p.counts.unexplained
+        if not error.explained and parcel.row.id not in unexplained and len(unexplained) < UNEXPLAINED:
+            unexplained.add(parcel.row.id)
+            self._park(flying, over=True)
+            return
         mended = mend(parcel.octets) if error.about != "size" and not parcel.mended else parcel.octets
         if mended == parcel.octets:
             self._refuse(parcel, error)
@@ -402,11 +410,14 @@ class Sender:
         self._p.problem("refused", str(error), row=parcel.row, remedy=remedy, identifier=identifier)
 
     def _doubt(self, flying: _InFlight, error: InDoubt) -> None:
-        """Park it: only looking at the target decides, once everything else has gone."""
-        batch_id, over = flying.batch_id, error.over
-        self._doubtful[batch_id] = self._doubtful.get(batch_id, True) and over
+        """Park what got no answer. Where it was alone on its way, that is evidence against it."""
+        self._park(flying, over=error.over)
         if self._alone:
             self._p.counts.lost[flying.parcel.row.id] += 1
+
+    def _park(self, flying: _InFlight, *, over: bool) -> None:
+        """Leave it as sent: only looking at the target decides, once everything else has gone."""
+        self._doubtful[flying.batch_id] = self._doubtful.get(flying.batch_id, True) and over
 
     def _flush(self) -> None:
         """Write the last settles, and when the batches in doubt ended."""

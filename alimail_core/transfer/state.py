@@ -39,6 +39,8 @@ class Counts:
     """By message: how often the source failed while it alone was asked for."""
     homeless: Counter[int] = Factory(Counter)
     """By target folder: in how many attempts it was not there as its messages came."""
+    unexplained: set[int] = Factory(set)
+    """Messages that were refused without a reason, and are offered once more."""
     refused: dict[tuple[int, bytes], Refused] = Factory(dict)
     """By target folder and digest: what was refused, for its duplicates where those are collapsed."""
     careful: bool = False

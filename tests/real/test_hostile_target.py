@@ -222,6 +222,14 @@ def test_a_target_that_never_answers_to_a_message_as_it_should(how: str, scene: 
     scene.assert_once()
 
 
+@pytest.mark.parametrize("said", [b"NO Not now", b"BAD"])
+def test_a_no_that_is_not_true(said: bytes, scene: Scene) -> None:
+    """Where no reason is given, the message is looked for before it is sent again: it has arrived."""
+    summary = scene.run(lambda tag, _: tag + b" " + said + b"\r\n")
+    assert (summary.accounts[0].state, summary.accounts[0].copied) == ("done", MESSAGES)
+    scene.assert_once()
+
+
 NOISE = (
     b"* 9 EXISTS\r\n* 3 EXPUNGE\r\n* 0 RECENT\r\n* 1 FETCH (FLAGS (\\Seen) UID 7)\r\n* XYZZY {3}\r\nabc\r\n"
     b'* OK [ALERT] Boo\r\n* NO [OVERQUOTA] Nearly\r\n* BAD What?\r\n* LIST () "/" Ghost\r\n* VANISHED 1:12\r\n'

@@ -275,18 +275,20 @@ def test_a_suggested_pause_is_read() -> None:
 
 
 def test_a_refused_message_says_what_about() -> None:
-    """The engine mends a message's form, and never its size."""
+    """The engine mends a message's form, and never its size; what gives no reason it offers once more."""
     told = {
-        "NO Message contains bare newlines": "form",
-        "NO Message too large": "size",
-        "NO [CANNOT] Not possible": "other",
+        "NO Message contains bare newlines": ("form", True),
+        "NO Message too large": ("size", True),
+        "NO [CANNOT] Not possible": ("other", True),
+        "NO Not now": ("other", False),
+        "BAD": ("form", False),
     }
-    for words, about in told.items():
+    for words, what in told.items():
         status = parse_status(words.encode())
         assert status is not None
         error = grade(status, "append")
         assert isinstance(error, Refused)
-        assert error.about == about
+        assert (error.about, error.explained) == what
 
 
 def test_remarks_name_what_matters() -> None:

@@ -160,8 +160,12 @@ _DEFAULT: dict[Doing, Rule] = {
 def grade(status: Status, doing: Doing) -> AlimailError:
     """Return the error that an answer other than OK stands for, with the server's own words as its message."""
     rule = _by_words(status, doing) if status.code == "OVERQUOTA" else None
-    rule = rule or _by_code(status, doing) or _by_words(status, doing) or _default(status, doing)
-    return rule.make(f"the server said: {status.words()}", rule.remedy)
+    rule = rule or _by_code(status, doing) or _by_words(status, doing)
+    known = rule or _default(status, doing)
+    error = known.make(f"the server said: {status.words()}", known.remedy)
+    if isinstance(error, Refused):
+        error.explained = rule is not None
+    return error
 
 
 def grade_bye(status: Status) -> Transient:
