@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from attrs import field, frozen
 
-from alimail_core.errors import InDoubt, Refused, Transient
+from alimail_core.errors import InDoubt, Refused, Remark, Transient
 
 FolderPath: TypeAlias = tuple[str, ...]
 """A folder's name as Unicode components, outermost first, without delimiter or wire encoding."""
@@ -94,6 +94,9 @@ class Changes:
     cursor: Cursor | None = None
     storable_flags: frozenset[str] | None = None
     """The flags that this folder can store (PERMANENTFLAGS without ``\\*``); ``None``: any keyword."""
+    shortage: Remark | None = None
+    """On the last page: the folder has more messages than its server lists, asked again. A problem in the report;
+    ``None`` also where the side does not know how many there are."""
 
 
 PAGE = 5_000

@@ -292,6 +292,10 @@ class _Planner:
                     )
                 )
                 continue
+            if page.shortage is not None:
+                name = "/".join(page.folder.path)
+                text = f"the folder {name} is not told whole: {page.shortage.text}"
+                self._remarks.append(Remark("warning", text, page.shortage.remedy))
             load = loads.get(page.folder.path)
             if load is None:
                 load = loads[page.folder.path] = self._begun(page)

@@ -167,6 +167,10 @@ class _Comparer:
                 text = f"the {('source', 'target')[side]}'s folder {_name(page.path)} cannot be listed: {page.reason}"
                 self._remarks.append(Remark("fault", text, "See to it on the server, then verify again."))
                 continue
+            if page.shortage is not None:
+                self._failed = True
+                text = f"the {('source', 'target')[side]}'s folder {_name(page.folder.path)}: {page.shortage.text}"
+                self._remarks.append(Remark("fault", text, page.shortage.remedy))
             place = places[page.folder.path]
             if current is None:
                 current = self._pairs.begin(side, page.folder, place, drafts=place in drafts)

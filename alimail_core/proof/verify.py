@@ -327,6 +327,9 @@ class _Prover:
             if isinstance(page, Unusable):
                 self._fail(f"the source's folder {'/'.join(page.path)} cannot be listed: {page.reason}")
                 continue
+            if page.shortage is not None:
+                name = "/".join(page.folder.path)
+                self._fail(f"the source's folder {name}: {page.shortage.text}", page.shortage.remedy)
             if current is None:
                 path = page.folder.path
                 current = _Folder(page.folder, places[path], rows.get(path))
@@ -490,9 +493,9 @@ class _Prover:
         found = self._targets.get(row.target_id or 0)
         return found.path if found else ()
 
-    def _fail(self, text: str) -> None:
+    def _fail(self, text: str, remedy: str = "See to it on the server, then verify again.") -> None:
         self._failed = True
-        self._remarks.append(Remark("fault", text, "See to it on the server, then verify again."))
+        self._remarks.append(Remark("fault", text, remedy))
 
 
 def _kept(flags: frozenset[str], storable: frozenset[str] | None) -> set[str]:

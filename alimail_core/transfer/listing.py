@@ -162,6 +162,9 @@ def list_source(p: Pass, pairs: Sequence[Pair]) -> list[Pair]:
                 if rows[pair.id].epoch != page.epoch:
                     p.book.forget_keys(pair.id, page.epoch)
             _take_page(p, pair, page, seen[pair.id])
+        if page.shortage is not None:
+            p.incomplete = True
+            p.problem("folder", page.shortage.text, pair=pair, remedy=page.shortage.remedy)
         if page.cursor is not None:
             p.counts.deeds += pair.id not in p.counts.listed
             p.cursors[pair.id] = p.counts.listed[pair.id] = page.cursor
