@@ -30,6 +30,8 @@ class Habits:
     """A page of SyncFolderItems with as many changes as were asked for says that there are no more: grommunio."""
     passes_over_damage: bool = False
     """SyncFolderItems says nothing of items that cannot be read, and counts them as told: grommunio."""
+    hides_damage: bool = False
+    """Neither SyncFolderItems nor FindItem says anything of items that cannot be read; the folder counts them."""
     wants_action: bool = False
     """A request is known by its field SOAPAction alone, as servers have it that were made from the WSDL."""
     posts_only: bool = False

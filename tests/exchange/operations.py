@@ -78,6 +78,8 @@ def find_items(call: Call) -> bytes:
         folder = find_folder(call.organisation, call.request, node)
         require_read(call.request, folder)
         found = folder.newest_first() if traversal == "Shallow" and not folder.elsewhere else []
+        if call.habits.hides_damage:
+            found = [item for item in found if item.failure is None]
         found = in_order(chosen(found, call.request), call.request)
         page, attributes = _page(found, call, "m:IndexedPageItemView")
         inside = b"".join(write(item) for item in page)

@@ -35,7 +35,8 @@ def sync_items(call: Call) -> bytes:
                 break
             written = _item_change(folder, number, state, write, ignored)
             item = folder.items.get(number)
-            if call.habits.passes_over_damage and item is not None and item.failure is not None:
+            passes_over = call.habits.passes_over_damage or call.habits.hides_damage
+            if passes_over and item is not None and item.failure is not None:
                 written = b""
             changes += [written] if written else []
             state.position = change

@@ -48,6 +48,11 @@ PUBLIC_REMEDY: Final = (
     "The account that `public_folder_account` names needs a mailbox on this server, and there must be public "
     "folders (Get-PublicFolder -Recurse). Or leave public_folder out."
 )
+REPAIR_REMEDY: Final = (
+    "Have Exchange mend the folder: New-MailboxRepairRequest -Mailbox ADDRESS -CorruptionType "
+    "AggregateCounts,FolderView (2010 SP1 and later); then run again, which asks for all of it. In Outlook on the "
+    "web its owner sees what is there and did not come. Of a public folder see that the account may read all items."
+)
 ONLINE_REMEDY: Final = (
     "Exchange Online has EWS closed to all but listed applications since October 2026, and to all from April 2027: "
     "use IMAP with tokens there (kind = imap, auth = xoauth2)."

@@ -93,6 +93,12 @@ def get_folders(folders: Iterable[str]) -> str:
     return f"<m:GetFolder>{shape}<m:FolderIds>{''.join(folders)}</m:FolderIds></m:GetFolder>"
 
 
+def count_items(folder: str) -> str:
+    """Ask how many items a folder has, by its own books; those that are associated are not among them."""
+    shape = _shape("Folder", '<t:FieldURI FieldURI="folder:TotalCount"/>')
+    return f"<m:GetFolder>{shape}<m:FolderIds>{folder_id(folder)}</m:FolderIds></m:GetFolder>"
+
+
 def find_folders(root: str, offset: int | None, most: int, *, deep: bool = True) -> str:
     """Ask for all folders beneath one, or (not ``deep``) for those right beneath it.
 
