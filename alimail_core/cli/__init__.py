@@ -76,7 +76,7 @@ VERBS: dict[str, tuple[Callable[..., int], str]] = {
     "roster": (roster.roster, "Write a spreadsheet of the accounts, to fill in."),
     "provision": (provision.provision, "Make employees, departments and groups first."),
     "move": (move.move, "Make the accounts and move their mail, in one run."),
-    "letters": (letters.letters, "Ask people for the passwords that are missing."),
+    "letters": (letters.letters, "Write letters that ask for missing passwords."),
     "check": (check.check, "Try every login, before anything moves."),
     "plan": (plan.plan, "See what would move, and where to."),
     "migrate": (migrate.migrate, "Move the mail; again at any time for what is new."),

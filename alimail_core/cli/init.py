@@ -104,7 +104,7 @@ def init(
       alimail init --source-kind pop3 --source-host pop.old.example --login local-part --login-domain b.example
       alimail init --history folder --folder "Archive/Old mail"
       alimail init --provisioner alimail --application-id env:APP_ID --application-secret file:app.secret
-      alimail init -c branch.toml --target-kind imap --target-host mail.new.example --language zh
+      alimail init -c branch.toml --roster branch.csv --target-kind imap --target-host mail.new.example
     """
     given = {
         ("migration", "name"): Flag("--name", name),

@@ -62,13 +62,13 @@ def migrate(
     \b
     Examples:
       alimail migrate
-      alimail migrate --trial 20                look at the target, then go on without --trial
+      alimail migrate --trial 20                # look at the target, then go on without --trial
       alimail migrate --only anna@old.example --only bert@old.example
       alimail migrate --search @sales.example --yes
       alimail migrate --wave 1
       alimail migrate --retry-problems --yes
       alimail migrate -c branch.toml --yes --log branch.jsonl
-      alimail migrate --refill --search anna    after Anna's new mailbox was made anew
+      alimail migrate --refill --search anna    # after Anna's new mailbox was made anew
     """
     from alimail_core import choice
 

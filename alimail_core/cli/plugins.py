@@ -41,8 +41,8 @@ def plugins(
     Examples:
       alimail plugins
       alimail plugins show imap
-      ALIMAIL_PLUGINS=imap,alimail alimail plugins      load no others
-      ALIMAIL_TRACE_PLUGINS=1 alimail plugins           show each call of a hook
+      ALIMAIL_PLUGINS=imap,alimail alimail plugins      # load no others
+      ALIMAIL_TRACE_PLUGINS=1 alimail plugins           # show each call of a hook
 
     \b
     JSON of list: [{name, distribution, version, registers: [text], problem}]

@@ -37,8 +37,8 @@ def report(
     \b
     Examples:
       alimail report
-      alimail verify --full && alimail report
-      alimail report --folder /srv/www/migration --search @sales.example
+      alimail verify --full; alimail report
+      alimail report --folder sales --search @sales.example
       alimail report --folder wave-1 --wave 1
       alimail report --schema > report.schema.json
 

@@ -52,7 +52,7 @@ def status(
       alimail status
       alimail status --search @sales.example
       alimail status --wave 1
-      alimail status --pending       who has to be asked for a password
+      alimail status --pending       # who has to be asked for a password
       alimail status --json | jq '.accounts[] | select(.problems > 0) | .source_address'
 
     \b

@@ -62,7 +62,7 @@ def verify(
       alimail verify --full
       alimail verify --full --only anna@old.example --json > anna.json
       alimail verify --full --wave 1
-      alimail verify --api                 one more witness, which asks no mail server
+      alimail verify --api                 # one more witness, which asks no mail server
       alimail verify --independent
       alimail verify --independent --full imap://anna%40old.example@mail.old.example alimail://anna@new.example
 

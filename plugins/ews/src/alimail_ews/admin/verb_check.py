@@ -21,7 +21,7 @@ Examples:
   alimail exchange check --server mail.old.example --user 'OLD\\superman' --roster accounts.csv
   alimail exchange check --server https://mail.old.example/EWS/Exchange.asmx --user superman@old.example \\
       --secret file:superman.txt --mailbox anna@old.example --json
-  alimail exchange check --user superman@old.example --mailbox anna@old.example      by Autodiscover
+  alimail exchange check --user superman@old.example --mailbox anna@old.example      # by Autodiscover
 
 \b
 Exit code 0: nothing is in the way; 3: there is a fault; 2: what was asked for is none.

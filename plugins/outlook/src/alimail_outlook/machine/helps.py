@@ -50,8 +50,8 @@ or new Outlook, and an account of Alibaba Mail. Nothing is changed.
 Examples:
   alimail outlook verify
   alimail outlook verify --json
-  alimail outlook verify --progid AliMail.Addin
-  WINEPREFIX=~/try alimail outlook verify       under Wine, on Linux or macOS
+  alimail outlook verify --progid Maker.Product
+  WINEPREFIX=~/try alimail outlook verify       # under Wine, on Linux or macOS
 
 \b
 Exit code 0: nothing is in the way (warnings are not); 3: there is a fault; 2: which add-in is meant is not clear.
@@ -78,7 +78,7 @@ UNINSTALL: Final = """Uninstall the plug-in by its own uninstaller, and see that
 \b
 Examples:
   alimail outlook uninstall
-  alimail outlook uninstall --progid AliMail.Addin
+  alimail outlook uninstall --progid Maker.Product
 
 \b
 Exit code 0: it is gone; 1: it is not, or was not there; 2: which add-in is meant is not clear.
