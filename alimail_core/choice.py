@@ -50,7 +50,7 @@ def wave(spec: MigrationSpec, number: int) -> MigrationSpec:
     if not kept.accounts:
         waves = sorted({each.wave for each in spec.accounts if each.wave is not None})
         remedy = (
-            f"there are: {', '.join(map(str, waves))}" if waves else "give the roster a column called wave"
+            f"there are: {', '.join(map(str, waves))}" if waves else "fill in the roster's column wave (批次)"
         )
         raise InputError(f"no account is of wave {number}", remedy=remedy)
     return kept

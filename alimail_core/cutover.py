@@ -160,7 +160,7 @@ def _carried(accounts: Sequence[AccountStatus], now: datetime) -> Iterator[Step]
     ended = [each.ended for each in accounts if each.ended is not None]
     if ended:
         oldest = min(ended)
-        text = f"the account that was passed longest ago was on {oldest:%Y-%m-%d %H:%M} UTC"
+        text = f"the last pass of each account is not older than {oldest:%Y-%m-%d %H:%M} UTC"
         yield Step(
             now - oldest <= RECENT, text, "`alimail migrate` shortly before the cut-over keeps it short."
         )

@@ -373,7 +373,7 @@ def _read_made(secret: Secret) -> str:
 def _read_missing(secret: Secret) -> str:
     raise secret._denied(
         f"is missing: it is {_WITHOUT_PLACE['missing']}",
-        "write it in the roster, or where it is (env:NAME, file:PATH); `alimail letters` asks people for theirs",
+        "write it in the roster, or where it is (env:NAME, file:PATH); `alimail letters` writes to people for it",
     )
 
 

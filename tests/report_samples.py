@@ -20,8 +20,8 @@ FOLDERS = {
     ("INBOX",): (("INBOX",), "inbox"),
     ("Sent Items",): (("已发送",), "special use"),
     ("Deleted Items",): (("已删除邮件",), "special use"),
-    ("Projects", "A/B + C"): (("Projects", "A_B _ C"), "policy original, renamed"),
-    ("Projects", "2024"): (("Projects", "2024"), "policy original"),
+    ("Projects", "A/B + C"): (("Projects", "A_B _ C"), "history original, renamed"),
+    ("Projects", "2024"): (("Projects", "2024"), "history original"),
 }
 POP3 = (
     "folders other than the inbox",

@@ -301,8 +301,8 @@ def test_a_spelling_looks_like_its_name() -> None:
     """A reader recognises the name, and the reason says what was changed."""
     mapped, _ = map_folders([Folder(("GPR/GPA",)), Folder(("50% + x ",))], FolderPolicy(), ALIBABA)
     assert [(row.target, row.rule) for row in mapped] == [
-        (("50% ‛＋ x‛␠",), "policy original; renamed: ' ' '+' cannot stand in a name there"),
-        (("GPR‛／GPA",), "policy original; renamed: '/' cannot stand in a name there"),
+        (("50% ‛＋ x‛␠",), "history original; renamed: ' ' '+' cannot stand in a name there"),
+        (("GPR‛／GPA",), "history original; renamed: '/' cannot stand in a name there"),
     ]
 
 

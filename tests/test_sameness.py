@@ -74,7 +74,7 @@ def test_a_shared_target_keeps_its_sources_apart_by_wish(tmp_path: Path) -> None
     )
     assert (spec.policy_of(sales).reason, spec.policy_of(anna).reason) == (
         'shared_targets = "apart"',
-        "policy original",
+        "history original",
     )
     assert spec.policy_of(anna) == FolderPolicy("original", (), ruled)
 

@@ -31,8 +31,8 @@ fault of it and of the roster at once, with file, line and remedy, before anythi
 """
 
 HOW_TO_READ = (
-    "Every option is here, each explained above it. A key behind a # has the value that holds by itself; to give "
-    "it another, take the # away."
+    "Every option is here, each explained above it. A key behind a # has the value that holds by itself, and none "
+    "where ... stands; to give it another, take the # away."
 )
 
 

@@ -184,7 +184,7 @@ class _Mapper:
             fitted, renamed = self._path(target)
             return _Place(fitted, self._rule_name(number), renamed)
         if self._policy.history == "inbox":
-            return _Place(INBOX, "policy inbox")
+            return _Place(INBOX, "history inbox")
         return _Place(INBOX, "inbox") if path == INBOX and self._policy.history == "original" else None
 
     def _special(self, path: FolderPath) -> _Place | None:

@@ -62,7 +62,7 @@ class FolderPolicy:
     @property
     def reason(self) -> str:
         """Name what places a folder that no rule does."""
-        return 'shared_targets = "apart"' if self.is_apart else f"policy {self.history}"
+        return 'shared_targets = "apart"' if self.is_apart else f"history {self.history}"
 
     def __attrs_post_init__(self) -> None:
         if self.history == "folder":

@@ -146,7 +146,8 @@ def _write(path: Path, template: Template, language: Language, filled: Iterable[
             f"{printable(str(path))} is neither csv nor xlsx", remedy="end its name with one of them"
         )
     names = template.columns.values()
-    headings = [each[0 if language == "en" else 1].split("|")[0].capitalize() for each in names]
+    first = [each[0 if language == "en" else 1].split("|")[0] for each in names]
+    headings = [text[0].upper() + text[1:] for text in first]
     cells = ([each.get(column, "") for column in template.columns] for each in filled)
     rows = [*([note] for note in template.notes[language]), headings, *cells]
     warned = {

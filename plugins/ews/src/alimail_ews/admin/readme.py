@@ -276,7 +276,7 @@ you ran the last two scripts. The account is removed only after a question.
 Take {csv} to the machine with alimail:
 
     alimail exchange roster addresses.csv --target-domain NEW.EXAMPLE -o accounts.csv
-    alimail exchange check --server HOST --user {account} --roster accounts.csv
+    alimail exchange check --server HOST --user {account}@{domain} --roster accounts.csv
 """,
     ),
     "zh": (
@@ -307,7 +307,7 @@ Take {csv} to the machine with alimail:
 将 {csv} 复制到安装了 alimail 的机器上：
 
     alimail exchange roster addresses.csv --target-domain NEW.EXAMPLE -o accounts.csv
-    alimail exchange check --server HOST --user {account} --roster accounts.csv
+    alimail exchange check --server HOST --user {account}@{domain} --roster accounts.csv
 """,
     ),
 }

@@ -101,7 +101,8 @@ def read_program(path: Path, now: datetime, name: str = "") -> Program:
                 digest.update(chunk)
             start = _start(file)
     except OSError as error:
-        raise InputError(f"{name} cannot be read: {error.strerror}") from None
+        remedy = "Give the file that `alimail outlook download` brought."
+        raise InputError(f"{name} cannot be read: {error.strerror}", remedy=remedy) from None
     if start.startswith(package.MAGIC):
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             signature = _signature(package.verified, content, now)
