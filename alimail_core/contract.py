@@ -184,8 +184,8 @@ class Sink(Source):
     def create(self, wanted: Sequence[tuple[FolderPath, SpecialUse | None]]) -> Iterator[Folder | Unusable]:
         """Make folders, parents first, subscribed, with special use where the server can; answer each in order.
 
-        Idempotent: a folder that exists is answered as it is. The answer tells what the server really made,
-        which may be another path; ``Unusable`` where it will not make it.
+        Idempotent: a folder that exists is subscribed to, and answered as it is. The answer tells what the server
+        really made, which may be another path; ``Unusable`` where it will not make it.
         """
 
     @abstractmethod

@@ -41,7 +41,9 @@ def pair_folders(p: Pass, listed: Callable[[], Sequence[Folder]]) -> None:
         override=p.map_folder,
     )
     too_late = _too_late(p, sources, list(targets.values()), previous)
-    wanted = [(row.target, row.special_use) for row in mapped if row.target not in targets]
+    lacking = frozenset(row.target for row in mapped if row.target not in targets)
+    wanted = [(row.target, row.special_use) for row in mapped if row.target in lacking | p.counts.asked_for]
+    p.counts.asked_for = lacking
     for path, _ in wanted:
         if path in known:
             # A server may give the folder that is made again the old UIDVALIDITY, and its keys to other messages.
@@ -49,6 +51,7 @@ def pair_folders(p: Pass, listed: Callable[[], Sequence[Folder]]) -> None:
     made: dict[tuple[str, ...], Folder | Unusable] = dict(
         zip((path for path, _ in wanted), p.sink.create(wanted), strict=False)
     )
+    p.counts.asked_for = frozenset()
     for kept in known.values():
         if kept.path in targets:
             p.targets[kept.id] = Target(kept.id, targets[kept.path], special_use=kept.special_use)

@@ -56,6 +56,8 @@ class Counts:
     """By target folder: the id of the last stranger that stood there as it was looked at last."""
     places: int = 0
     """Folders that the target had, at the most."""
+    asked_for: frozenset[FolderPath] = frozenset()
+    """What the target was asked to make as the last attempt ended: perhaps made, and not subscribed to."""
     deeds: int = 0
     """Whatever else was achieved and no count of messages tells: folders listed, flags carried, copies removed."""
     dropped: Counter[str] = Factory(Counter)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from alimail_core.options import TransferOptions
-from alimail_core.testing.faultproxy import FaultProxy
+from alimail_core.testing.faultproxy import FaultProxy, Moment, WireFault
 from alimail_core.testing.mail import message
 from alimail_core.testing.servers import Dovecot
 from tests.real.bench import Bench, HurriedClock, Place, Server
@@ -72,3 +72,19 @@ def test_a_target_that_closes_after_some_commands(
         assert bench.run().state == "done"
     unharmed = Place(target_server, target.user, target_server.imap_port)
     bench_of(source, unharmed, bench.ledger).assert_complete()
+
+
+@pytest.mark.parametrize("number", [1, FOLDERS])
+def test_a_folder_that_is_made_as_the_connection_breaks(
+    number: int, source_server: Dovecot, target_server: Dovecot, tmp_path: Path
+) -> None:
+    """The next attempt finds it there, and subscribes to it all the same."""
+    source, target = filled(source_server), Place.at(target_server, "new")
+    with FaultProxy((target_server.host, target_server.imap_port)) as proxy:
+        proxy.strike(WireFault.LOST, Moment.CREATE, number)
+        bench = bench_of(source, Place(target_server, target.user, proxy.port), tmp_path / "ledger")
+        assert bench.run().state == "done"
+        assert proxy.struck
+    with target_server.direct(target.user) as imap:
+        subscribed = b"".join(each for each in imap.lsub()[1] if isinstance(each, bytes))
+    assert [folder for folder in range(FOLDERS) if b"Folder %d" % folder not in subscribed] == []

@@ -85,12 +85,13 @@ def test_parents_are_made_first_and_everything_is_subscribed() -> None:
 
 
 def test_creating_twice_is_creating_once() -> None:
-    """What exists is answered as it is, the inbox too, without a command."""
+    """What exists is answered as it is, the inbox too, and only subscribed to: it may have been made a moment ago."""
     found, server = create(
         Tree(b"a", b"a/b").replies(), (INBOX, None), (("a", "b"), None), (("a", "b"), None)
     )
     assert [folder.path for folder in found] == [INBOX, ("a", "b"), ("a", "b")]
     assert not server.commands(b"CREATE")
+    assert b'SUBSCRIBE "a/b"' in server.commands(b"SUBSCRIBE")
 
 
 def _appear(tree: Tree, answer: bytes, command: bytes) -> bytes:

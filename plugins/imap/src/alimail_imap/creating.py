@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 
 from attrs import evolve
@@ -23,10 +24,15 @@ MEASURED = 64
 def create_folders(session: Session, wanted: Wanted, there: Sequence[Folder]) -> Iterator[Folder | Unusable]:
     """See ``Sink.create``; ``there`` is what was listed last, and may be older than what others made meanwhile.
 
+    Whoever asks for what is there may have lost the connection as it was made: it is subscribed to, and first, so
+    that connections which never last long get through all of them.
+
     What was made is listed once more, because only that tells what is really there: in the same round trip, as a
     server does in order what is ambiguous otherwise (RFC 9051 §5.5), and by itself where that does not show it all.
     """
-    plan = _plan(session.names, wanted, {folder.path: folder for folder in there})
+    known = {folder.path: folder for folder in there}
+    _subscribe(session, [known[path] for path, _ in wanted if path in known and known[path].selectable])
+    plan = _plan(session.names, wanted, known)
     refused: dict[bytes, Status] = {}
     if plan:
         refused, there = _make(session, plan, there)
@@ -42,6 +48,13 @@ def create_folders(session: Session, wanted: Wanted, there: Sequence[Folder]) ->
             yield _answer(path, made, refused.get(name))
         except Refused as error:
             yield Unusable(path, error.message)
+
+
+def _subscribe(session: Session, folders: Sequence[Folder]) -> None:
+    """Subscribe to folders, as far as the server does that."""
+    inline, wire = session.connection.inline, session.names.wire
+    commands = [(b"SUBSCRIBE ", inline(wire(folder))) for folder in folders]
+    deque(session.connection.pipeline(commands, doing="folder"), maxlen=0)
 
 
 def _plan(names: Names, wanted: Wanted, there: Mapping[FolderPath, Folder]) -> Plan:
