@@ -44,6 +44,8 @@ from alimail_core.testing.oracle import Snapshot, append_exactly, mailbox_argume
 HOST = "127.0.0.1"
 START_SECONDS = 20.0
 STOP_SECONDS = 20.0
+_PORTS = range(16384, 32768)
+"""Below those that Linux and others give by themselves (RFC 6335 §6 has them begin at 49152)."""
 _PATH = "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin"
 _WITH_US = 'exec 3<&0; (read -r _ <&3; kill -TERM 0) & exec "$@" 3<&- </dev/null'
 """Run a server that ends when our end of its standard input closes: with us, even where we are killed."""
@@ -176,7 +178,7 @@ class Dovecot:
 
     def _launch(self) -> bool:
         """Start on fresh ports; False if the server ended, as when another process was faster at a port."""
-        self.imap_port, self.imaps_port, self.pop3_port, self.pop3s_port = _free_ports(4)
+        self.imap_port, self.imaps_port, self.pop3_port, self.pop3s_port = free_ports(4)
         self._conf.write_text(dovecot_config.write(self, self._run, self.base, _mail_account(), _group()))
         self._conf.chmod(0o600)
         command = ["/bin/sh", "-c", _WITH_US, "sh", _tool("dovecot"), "-F", "-c", str(self._conf)]
@@ -326,10 +328,12 @@ class Dovecot:
         imap = imaplib.IMAP4_stream(shlex.join(command) + f" 2>>{shlex.quote(str(self.log))}")
         try:
             yield imap
+            imap.logout()
         except BaseException:
-            imap.shutdown()
+            with suppress(OSError):  # what was not sent yet to a session that has ended
+                imap.shutdown()
+            imap.process.wait()
             raise
-        imap.logout()
 
     def set_quota(self, user: str, octets: int | None) -> None:
         """Change one mailbox's storage limit, ``None`` for no limit; it holds for sessions that begin later."""
@@ -408,12 +412,18 @@ def _group() -> str:
     return grp.getgrgid(_mail_account().pw_gid).gr_name
 
 
-def _free_ports(count: int) -> list[int]:
-    listeners = [socket.create_server((HOST, 0)) for _ in range(count)]
-    ports = [int(listener.getsockname()[1]) for listener in listeners]
-    for listener in listeners:
-        listener.close()
-    return ports
+def free_ports(count: int) -> list[int]:
+    """Return ports for a server that must be told them before it starts.
+
+    None of those that the system gives by itself to whoever connects or listens meanwhile.
+    """
+    free: list[int] = []
+    while len(free) < count:
+        port = secrets.choice(_PORTS)
+        with suppress(OSError), socket.create_server((HOST, port)):
+            if port not in free:
+                free.append(port)
+    return free
 
 
 def _greets(port: int) -> bool:

@@ -11,11 +11,13 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from attrs import frozen
+
+from alimail_core.testing.servers import free_ports
 
 HOST: Final = "127.0.0.1"
 REALM: Final = "OLD.EXAMPLE"
@@ -79,7 +81,7 @@ class Realm:
 @contextmanager
 def running_realm(folder: Path) -> Iterator[Realm]:
     """Give a realm that ``localhost`` belongs to, without anybody in it."""
-    port = _free_port()
+    (port,) = free_ports(1)
     (folder / "krb5.conf").write_text(
         f"""[libdefaults]
 default_realm = {REALM}
@@ -126,12 +128,6 @@ kdc = FILE:{folder / "kdc.log"}
     finally:
         process.terminate()
         process.wait(_WAIT_SECONDS)
-
-
-def _free_port() -> int:
-    with closing(socket.create_server((HOST, 0))) as sock:
-        port: int = sock.getsockname()[1]
-        return port
 
 
 def _wait(process: subprocess.Popen[bytes], realm: Realm) -> None:

@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar, Protocol, Self
 
-from alimail_core.testing.servers import HOST, START_SECONDS, STOP_SECONDS, ServerError
+from alimail_core.testing.servers import HOST, START_SECONDS, STOP_SECONDS, ServerError, free_ports
 
 ROOT = Path(__file__).parents[2] / ".peers" / "root"
 PASSWORD = "any will do"
@@ -94,8 +94,7 @@ class Cyrus:
         self._base = Path(tempfile.mkdtemp(prefix="cyr"))
         self._root = self._base / "root"
         self._bin = self._root / "usr/lib/cyrus/bin"
-        with socket.create_server((HOST, 0)) as free:
-            self.imap_port = int(free.getsockname()[1])
+        (self.imap_port,) = free_ports(1)
 
     def __enter__(self) -> Self:
         """Start; return when it greets."""

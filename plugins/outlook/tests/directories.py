@@ -16,6 +16,7 @@ import httpx
 from attrs import frozen
 
 from alimail_core.testing.certificates import Certificate
+from alimail_core.testing.servers import free_ports
 
 HOST: Final = "localhost"
 LOGIN: Final = "li@new.example"
@@ -42,7 +43,7 @@ class Place:
 @contextmanager
 def radicale(folder: Path, certificate: Certificate) -> Iterator[Place]:
     """Give a CardDAV server where ``LOGIN`` has the address book "Staff", beside a calendar."""
-    (port,) = _free_ports(1)
+    (port,) = free_ports(1)
     (folder / "users").write_text(f"{LOGIN}:{PASSWORD}\n")
     (folder / "config").write_text(
         f"""[server]
@@ -96,7 +97,7 @@ def _fill(url: str, certificate: Certificate) -> None:
 @contextmanager
 def openldap(folder: Path, certificate: Certificate) -> Iterator[Place]:
     """Give an LDAP server that nobody reads without logging in, but for names of entries by mail."""
-    port, clear_port = _free_ports(2)
+    port, clear_port = free_ports(2)
     (folder / "db").mkdir()
     lines = [
         *(f"include /etc/ldap/schema/{name}.schema" for name in _SCHEMAS),
@@ -162,11 +163,3 @@ def _running(words: Sequence[str], log: Path, port: int) -> Iterator[None]:
 def _listens(port: int) -> bool:
     with socket.socket() as tried:
         return tried.connect_ex(("127.0.0.1", port)) == 0
-
-
-def _free_ports(count: int) -> list[int]:
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in held]
-    for each in held:
-        each.close()
-    return ports
