@@ -183,7 +183,7 @@ def test_what_speaks_no_tls_is_told_from_what_speaks_it_badly(
 ) -> None:
     """Only a greeting in clear proves that there is no TLS: not an alert, nor a connection that ends."""
     with Speaks(greeting, answer) as server, pytest.raises(AlimailError) as caught:
-        dial(Options("127.0.0.1", port=server.port, tls="implicit", timeout=1.0))
+        dial(Options("127.0.0.1", port=server.port, tls="implicit", timeout=20.0))
     assert type(caught.value) is kind
 
 
@@ -205,7 +205,7 @@ def test_tls_that_is_not_trusted_or_too_old_is_tls(tmp_path: Path) -> None:
     """Neither is taken for a server that has none."""
     certificate = make_certificate(tmp_path)
     with Encrypted(certificate.context()) as server:
-        trusting = Options("127.0.0.1", port=server.port, ca=certificate.ca_file, timeout=5.0)
+        trusting = Options("127.0.0.1", port=server.port, ca=certificate.ca_file, timeout=20.0)
         dial(trusting).close()
         for each in (evolve(trusting, ca=None), evolve(trusting, tls_minimum="1.3")):
             with pytest.raises(AlimailError) as caught:

@@ -280,7 +280,7 @@ def test_a_watch_that_was_killed_goes_on_when_started_again(
             return process
 
         def wait_for(count: int, process: subprocess.Popen[str]) -> None:
-            for _ in range(200):
+            for _ in range(1000):
                 if there() >= count:
                     return
                 assert process.poll() is None, process.communicate()
@@ -342,7 +342,7 @@ def sessions(server: Dovecot, user: str) -> list[str]:
 
 def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
     """Wait until something is true of what a process does."""
-    for _ in range(300):
+    for _ in range(1000):
         if condition():
             return
         assert process.poll() is None, process.communicate()

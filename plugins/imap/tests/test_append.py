@@ -244,7 +244,7 @@ def test_the_next_command_is_with_the_server_before_the_answer(capabilities: byt
 def test_turn_by_turn_waits_for_each_answer() -> None:
     """A server that cannot take commands in flight is asked one at a time."""
     server = CannedServer({b"APPEND": Uids()}, capabilities=PLUS, late=1)
-    options = evolve(server.options, timeout=0.3)
+    options = evolve(server.options, timeout=1.5)
     with server, ImapSink.open(options, server.credentials, choose=lambda _: Pipelined(messages=1)) as sink:
         stream = sink.append([[delivery(1)], [delivery(2)]])
         assert graded(next(stream)) is InDoubt

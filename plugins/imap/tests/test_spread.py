@@ -170,7 +170,7 @@ def test_a_server_that_bears_no_more_is_not_asked_again() -> None:
     server, strategy = Server(connections=2, most=2), Spread()
     with server, ImapSink.open(server.options, server.credentials, choose=lambda _: strategy) as sink:
         assert grades(sink.append([batch()])) == {"Stored": MESSAGES}
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while strategy.pace.bears != 2 and time.monotonic() < end:
             time.sleep(0.01)  # a lane that is refused when all is stored already is heard by itself
         assert strategy.pace.bears == 2
@@ -204,7 +204,7 @@ def test_nobody_waits_for_a_connection_that_is_not_needed_any_more() -> None:
     def log_in(_: bytes) -> bytes:
         server.logins += 1
         if server.logins > 1:
-            waited.append(let_in.wait(5))
+            waited.append(let_in.wait(60))
         return b""
 
     server.replies[b"LOGIN"] = log_in

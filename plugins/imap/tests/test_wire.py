@@ -80,7 +80,7 @@ def test_silence_is_transient() -> None:
     """A server that says nothing for the time given counts as lost."""
     silent: dict[bytes, Reply] = {b"NOOP": b"* OK wait for it {tag}\r\n"}
     with CannedServer(silent) as server:
-        connection = connect(evolve(server.options, timeout=0.2), server.credentials)
+        connection = connect(evolve(server.options, timeout=1.0), server.credentials)
         with pytest.raises(Transient, match="silent"):
             connection.run(b"NOOP")
 
