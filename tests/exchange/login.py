@@ -24,6 +24,8 @@ class Door:
     organisation: Organisation
     schemes: Sequence[str] = ("NTLM", "Basic")
     """What is offered, best first: ``Negotiate`` (NTLM, Kerberos by ``keytab``), ``NTLM``, ``Basic``, ``Bearer``."""
+    takes: Sequence[str] | None = None
+    """Which of them lead in; ``None``: all that are offered."""
     keytab: Path | None = None
     """The keys of the services for which tickets are taken."""
     prove: Callable[[bytes], bytes] = bytes
@@ -34,6 +36,8 @@ class Door:
     """A login over TLS must be bound to the server's certificate, as Exchange 2019 and SE want it by default."""
     handshakes: int = 0
     """How many NTLM handshakes were begun: what MaxConcurrentApi is about."""
+    wrong: int = 0
+    """How many wrong passwords came, by whatever way: what locks an account."""
     refusals: int = 0
     """How many requests were answered with 401."""
 
@@ -42,7 +46,7 @@ class Door:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if not token:
             return self._known(session) or self.refuse()
-        offered = {name.lower() for name in self.schemes}
+        offered = {name.lower() for name in (self.schemes if self.takes is None else self.takes)}
         if scheme.lower() not in offered:
             return self.refuse()
         if scheme.lower() == "negotiate" and self.keytab is not None and not token.startswith(_NTLM):
@@ -92,6 +96,7 @@ class Door:
             handshake, session.handshake = session.handshake, None
             session.login = handshake.prove(octets)
         except (ValueError, NotProven):
+            self.wrong += 1
             session.handshake = session.login = None
             return self.refuse()
         return self._known(session) or self.refuse()
@@ -124,4 +129,7 @@ class Door:
         except ValueError:
             return self.refuse()
         account = self.organisation.account(login)
-        return account if account is not None and account.password == password else self.refuse()
+        if account is not None and account.password == password:
+            return account
+        self.wrong += 1
+        return self.refuse()

@@ -9,7 +9,7 @@ import pytest
 from attrs import define, evolve
 
 from alimail_core import Credentials
-from alimail_ews import session
+from alimail_ews import attempts, session
 from alimail_ews.options import EwsOptions
 from alimail_ews.source import EwsSource
 from tests.exchange import ExchangeServer, Mailbox
@@ -41,6 +41,7 @@ def _new_to_all_servers() -> Iterator[None]:
     yield
     for found in (session._spoken, session._offers, session._let_in):
         found.clear()
+    attempts.forget()
 
 
 @pytest.fixture

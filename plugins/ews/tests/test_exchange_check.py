@@ -175,12 +175,24 @@ def test_full_access_is_checked_as_a_delegate(
 
 
 def test_a_wrong_password_ends_the_check(server: ExchangeServer) -> None:
-    """It is tried once for each way in, never for a mailbox, and is not told."""
+    """It is tried once, by no other way in and never for a mailbox, and is not told."""
     found = findings(server, password="wr0ng")
+    assert server.door.wrong == 1
     assert levels(found, "login") == ["warning", "warning", "fault"]
+    assert "not tried again" in [each.remark.text for each in found if each.step == "login"][1]
+    assert "auth = basic" in remedies(found, "login")
     assert "password" in remedies(found, "login")
     assert not levels(found, "mailboxes")
     assert "wr0ng" not in repr(found)
+
+
+def test_a_way_in_that_does_not_work_says_nothing_of_the_password(server: ExchangeServer) -> None:
+    """NTLM is offered, and no challenge comes: nobody has seen the password, so Basic is tried."""
+    server.door.takes = ("Basic",)
+    found = findings(server)
+    assert levels(found, "login") == ["warning", "ok"]
+    assert server.door.wrong == 0
+    assert levels(found, "mailboxes") == ["ok"] * 3
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ import json
 import logging
 import socket
 import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,8 @@ from alimail_core import (
     Unusable,
 )
 from alimail_core.testing.certificates import make_certificate
-from alimail_ews import session
+from alimail_core.testing.clock import FakeClock
+from alimail_ews import attempts, session
 from alimail_ews.answers import Node
 from alimail_ews.connections import schemes_of
 from alimail_ews.grades import CODES, Saying, grade, saying_of
@@ -219,6 +222,40 @@ def test_throttling_is_told_with_its_pause(
             list(source.changes([(folders[0], None)]))
     assert caught.value.retry_after == seconds
     assert caught.value.remedy
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("auth", ["ntlm", "basic"])
+def test_a_wrong_password_of_many_accounts_is_tried_once(office: Office, auth: str) -> None:
+    """They share the service account's, which a directory would lock; also those that come at the same time."""
+
+    def refused(_: int) -> str:
+        with pytest.raises(LoginDenied) as caught:
+            office.open(password="wrong", auth=auth)
+        assert caught.value.remedy
+        return str(caught.value)
+
+    with ThreadPoolExecutor(6) as pool:
+        told = Counter(pool.map(refused, range(6)))
+    assert sorted(told.values()) == [1, 5]
+    assert office.server.door.wrong == 1
+    office.open(auth=auth).close()
+
+
+def test_a_refused_password_is_tried_again_after_a_while(office: Office) -> None:
+    """Somebody may have unlocked the account; and another password is another matter at once."""
+    clock, options = FakeClock(), office.options(auth="basic")
+    credentials = Credentials(office.amy.address, lambda: "n3w")
+    for seconds, wrong in ((0.0, 1), (60.0, 1), (attempts.FORBEARANCE, 2)):
+        clock.sleep(seconds)
+        with pytest.raises(LoginDenied):
+            EwsSource.open(options, credentials, clock)
+        assert office.server.door.wrong == wrong
+    account = office.server.organisation.account("svc")
+    assert account is not None
+    account.password = "n3w"
+    clock.sleep(attempts.FORBEARANCE)
+    EwsSource.open(options, credentials, clock).close()
 
 
 def test_a_password_that_is_refused_for_long_is_believed_to_be_wrong(office: Office) -> None:

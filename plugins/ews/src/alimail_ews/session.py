@@ -17,6 +17,7 @@ from exchangelib.protocol import BaseProtocol
 
 from alimail_core import (
     AlimailError,
+    Clock,
     Credentials,
     Denied,
     LoginDenied,
@@ -25,6 +26,7 @@ from alimail_core import (
     Transient,
 )
 from alimail_ews.answers import MalformedAnswer, Node, read_answer
+from alimail_ews.attempts import first_try, password_id, was_refused
 from alimail_ews.connections import connections, exchange, graded, reason_of, schemes_of
 from alimail_ews.grades import (
     ADDRESS_REMEDY,
@@ -96,7 +98,14 @@ class Session:
     """One mailbox, opened. ``ask`` may be called from several threads, as many as the options have connections."""
 
     def __init__(
-        self, options: EwsOptions, who: Who, auth: str, protocol: BaseProtocol, login: bytes
+        self,
+        options: EwsOptions,
+        who: Who,
+        auth: str,
+        protocol: BaseProtocol,
+        login: bytes,
+        password: bytes | None,
+        clock: Clock,
     ) -> None:
         self.options = options
         self.who = who
@@ -104,10 +113,12 @@ class Session:
         self.server = Server()
         self._protocol = protocol
         self._login = login
+        self._password = password
+        self._clock = clock
         self._closed = False
 
     @classmethod
-    def open(cls, options: EwsOptions, credentials: Credentials) -> Session:
+    def open(cls, options: EwsOptions, credentials: Credentials, clock: Clock | None = None) -> Session:
         """Find out how to log in. Nothing else is asked: the first request tells whether one is let in.
 
         Raises ``Transient``, ``Denied`` (certificate not trusted, no such server, no EWS there) or ``InputError``.
@@ -123,7 +134,9 @@ class Session:
             )
         auth = options.auth if options.auth != "auto" else _offered(options)
         login = hashlib.sha256("\0".join((options.url, auth, user, password)).encode()).digest()
-        return cls(options, who, auth, connections(options, user, password, auth), login)
+        tried = password_id(options.host, user, password) if auth in ("ntlm", "basic") else None
+        made = connections(options, user, password, auth)
+        return cls(options, who, auth, made, login, tried, clock or Clock())
 
     def ask(self, operation: str, swell: Callable[[int], None] = lambda _: None) -> Iterator[Node]:
         """Send an operation; give its response messages as they come, those included that tell of an error.
@@ -189,6 +202,14 @@ class Session:
         self, http: requests.Session, octets: bytes, headers: Mapping[str, str] | None = None
     ) -> requests.Response:
         """Send a request; return an answer that may be read."""
+        if self._password is None or self._login in _let_in:
+            return self._posted(http, octets, headers)
+        with first_try(self._password, self._clock, self.options.timeout):
+            return self._posted(http, octets, headers)
+
+    def _posted(
+        self, http: requests.Session, octets: bytes, headers: Mapping[str, str] | None
+    ) -> requests.Response:
         anchor = self.who.impersonated or self.who.mailbox or ""
         # It only says where the mailbox may be near, and a header field holds ASCII.
         near = {"X-AnchorMailbox": anchor} if anchor and anchor.isascii() else {}
@@ -219,6 +240,8 @@ class Session:
         failures = _let_in.get(self._login, _PATIENCE) + 1
         if failures > _PATIENCE:
             _let_in.pop(self._login, None)
+            if self._password is not None:
+                was_refused(self._password, self._clock)
             remedy = REFUSED_REMEDY if self.auth == "kerberos" else LOGIN_REMEDY
             return LoginDenied("the server refused the login (HTTP 401)", remedy=remedy)
         _let_in[self._login] = failures

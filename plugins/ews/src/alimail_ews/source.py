@@ -48,10 +48,10 @@ class EwsSource(Source):
         self._ids: dict[FolderPath, str] = {}
 
     @classmethod
-    def open(cls, options: EwsOptions, credentials: Credentials) -> EwsSource:
+    def open(cls, options: EwsOptions, credentials: Credentials, clock: Clock | None = None) -> EwsSource:
         """Log in and see whether the mailbox may be read. Raises what ``SourceKind.open`` does."""
         public = options.brings_public_folders(credentials.user)
-        source = cls(Session.open(options, credentials), public=public)
+        source = cls(Session.open(options, credentials, clock), public=public)
         try:
             source._list()
         except Refused as refused:
@@ -120,4 +120,4 @@ class EwsSource(Source):
 
 def open_source(options: EwsOptions, credentials: Credentials, clock: Clock) -> EwsSource:
     """Connect and log in. See ``SourceKind.open``."""
-    return EwsSource.open(options, credentials)
+    return EwsSource.open(options, credentials, clock)

@@ -201,7 +201,7 @@ class Check:
         yield Remark("ok", f"answers; ways to log in: {', '.join(self.facts.schemes)}")
 
     def _login(self) -> Iterator[Remark]:
-        """Try the ways in that are offered, until one has led in and the others are known as well."""
+        """Try the ways in that are offered, so that it is known of each; a refused password by no other way."""
         wanted = self._options.auth
         ways = [_SCHEMES[scheme] for scheme in self.facts.schemes]
         if "kerberos" in ways and "ntlm" not in ways:
@@ -338,11 +338,11 @@ class Check:
     # -- what they share
 
     def _session(self, options: EwsOptions) -> Session:
-        return Session.open(options, Credentials(self.wish.user, self.wish.password))
+        return Session.open(options, Credentials(self.wish.user, self.wish.password), self.clock)
 
     def _session_for(self, address: str, connections: int = 1) -> Session:
         options = evolve(self._options, master_user=self.wish.user, mailbox_connections=connections)
-        return Session.open(options, Credentials(address, self.wish.password))
+        return Session.open(options, Credentials(address, self.wish.password), self.clock)
 
     def _first_code(self, session: Session, who: Who) -> str:
         """Ask for the inbox; return the response code. Raises the error that it stands for where it has a grade."""
