@@ -291,6 +291,7 @@ class Dovecot:
         name = f"{int(time.time())}.M{next(self._numbers):09}P{os.getpid()}.alimail{size}:2,{letters}"
         file = f"{place}/tmp/{name}"
         with open(file, "wb", buffering=0) as writer:
+            os.fchmod(writer.fileno(), 0o644)  # for who keeps the mail, whatever our umask is
             writer.write(octets)
         os.utime(file, (date.timestamp(), date.timestamp()))
         os.rename(file, f"{place}/cur/{name}")
