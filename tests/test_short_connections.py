@@ -10,7 +10,7 @@ import pytest
 from attrs import evolve
 
 from alimail_core.contract import Source
-from alimail_core.errors import InDoubt, Throttled, Transient
+from alimail_core.errors import InDoubt, Refused, Throttled, Transient
 from alimail_core.model import (
     INBOX,
     Batch,
@@ -26,8 +26,9 @@ from alimail_core.model import (
     Unreadable,
     Unusable,
 )
+from alimail_core.testing.faults import Countdown, FaultKind
 from alimail_core.testing.mail import message
-from alimail_core.testing.memory import MemoryMailbox, MemorySink, MemorySource
+from alimail_core.testing.memory import MemoryMailbox, MemorySink, MemorySource, MemoryTraits
 from tests.harness import IN_TURN, World
 
 FOLDERS = 9
@@ -130,6 +131,47 @@ def test_a_target_that_ends_each_connection_after_some_commands(
         world.source.set_flags((f"Folder {number}",), 1, frozenset({"\\Seen"}))
     assert world.run(sink=ShortSink).state == "done"
     assert world.target.contents() == world.source.contents()
+    world.assert_settled()
+
+
+@ends
+def test_a_refill_of_a_target_that_ends_each_connection_after_some_commands(
+    end: Transient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where something was looked at, it is not looked at again; what is refused is offered once."""
+    monkeypatch.setattr(Short, "end", end, raising=False)
+    never = Refused("NO [CANNOT] not me")
+    world = World(target=MemoryTraits(refuse=lambda octets: never if b"evil" in octets else None))
+    fill(world)
+    world.source.deliver(("Folder 0",), message("evil"))
+    assert world.run().problems == 1
+    for number in range(FOLDERS):
+        world.target.delete((f"Folder {number}",), 1)
+    summary = world.run(sink=ShortSink, refill=True)
+    assert (summary.state, summary.copied, summary.problems) == ("problems", FOLDERS, 1)
+    world.source.delete(("Folder 0",), 2)
+    assert world.target.contents() == world.source.contents()
+    world.assert_settled()
+
+
+@ends
+@pytest.mark.parametrize("moved", [False, True])
+def test_what_an_earlier_run_left_in_doubt_in_more_folders_than_a_connection_can_look_at(
+    moved: bool, end: Transient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them are looked at, over several connections, before anything is sent again."""
+    monkeypatch.setattr(Short, "end", end, raising=False)
+    world = World()
+    fill(world)
+    kind = FaultKind.KILLED_AFTER if moved else FaultKind.KILLED_BEFORE
+    world.run_faulty(Countdown(at=1, kind=kind, only="append"))
+    assert world.states()["SENT"] == FOLDERS
+    if moved:
+        for number in range(FOLDERS):
+            world.target.move((f"Folder {number}",), 1, (f"Folder {(number + 1) % FOLDERS}",))
+    summary = world.run(sink=ShortSink)
+    assert (summary.state, summary.copied) == ("done", FOLDERS)
+    assert world.target.everything() == world.source.everything()
     world.assert_settled()
 
 

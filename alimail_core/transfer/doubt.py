@@ -179,7 +179,7 @@ def _not_moved(p: Pass, rows: Sequence[Row]) -> list[Row]:
     }
     if not earlier:
         return list(rows)
-    reconcile(p, p.targets.values(), decide=p.targets)
+    reconcile(p, p.unseen(), decide=p.targets)
     claim_elsewhere(p, [row for row in _doubtful(p) if row.id in earlier])
     still = {row.id for row in _doubtful(p)}
     return [row for row in rows if row.id in still]

@@ -226,7 +226,7 @@ def claim_elsewhere(p: Pass, rows: Sequence[Row]) -> None:
     claimed: set[int] = set()
     for target in p.targets.values():
         left = [row for row in lonely if row.id not in claimed and row.target_id != target.id]
-        strangers = p.book.strangers(target.id) if left and target.surveyed is not None else []
+        strangers = p.book.strangers(target.id) if left and p.is_known(target) else []
         if strangers:
             strangers = _describe(p, target, strangers)
             claims = _claims(p, target, left, strangers, adopt="content")

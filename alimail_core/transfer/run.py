@@ -172,7 +172,7 @@ def _until_settled(
 def _progress(run: Run) -> tuple[int, ...]:
     """Measure how far the pass has come: two equal answers mean that nothing was achieved between them."""
     done = run.counts
-    return *run.book.progress(), len(run.book.unfinished()), done.places, done.deeds
+    return *run.book.progress(), len(run.book.unfinished()), done.places, len(done.latest), done.deeds
 
 
 def interrupted_state(error: Interrupted) -> str:
@@ -223,9 +223,10 @@ def carry(p: Pass, sources: Callable[[], Sequence[Folder]]) -> None:
     p.book.forget_doubts(SURELY_OVER)
     adopt_undone(p)
     pair_folders(p, sources)
-    if p.refill:
-        reconcile(p, p.targets.values())
+    if p.refill and not p.counts.refilled:
+        reconcile(p, p.unseen())
         p.book.refill()
+        p.counts.refilled = True
     for pairs in chunks(p):
         p.check_in()
         listed = list_source(p, pairs)

@@ -58,6 +58,8 @@ class Counts:
     """Folders that the target had, at the most."""
     asked_for: frozenset[FolderPath] = frozenset()
     """What the target was asked to make as the last attempt ended: perhaps made, and not subscribed to."""
+    refilled: bool = False
+    """What the target had lost or refused as this pass began is pending again."""
     deeds: int = 0
     """Whatever else was achieved and no count of messages tells: folders listed, flags carried, copies removed."""
     dropped: Counter[str] = Factory(Counter)
@@ -185,6 +187,18 @@ class Pass(Run):
         if self.counts.piecemeal:
             return chain.from_iterable(side.changes([one]) for one in requests)
         return side.changes(requests)
+
+    def unseen(self) -> list[Target]:
+        """List the target folders; piecemeal, those at which this pass has not looked since it wrote there."""
+        return [target for target in self.targets.values() if not self._was_seen(target)]
+
+    def is_known(self, target: Target) -> bool:
+        """Tell whether a look at a target folder still counts: one of this attempt, or piecemeal of this pass."""
+        return target.surveyed is not None or self._was_seen(target)
+
+    def _was_seen(self, target: Target) -> bool:
+        counts = self.counts
+        return counts.piecemeal and target.id in counts.looked and target.id in counts.latest
 
     def by_id(self, folder_id: int | None) -> Pair | None:
         """Return the pair of a source folder's id, ``None`` where the folder is no longer listed."""

@@ -88,3 +88,17 @@ def test_a_folder_that_is_made_as_the_connection_breaks(
     with target_server.direct(target.user) as imap:
         subscribed = b"".join(each for each in imap.lsub()[1] if isinstance(each, bytes))
     assert [folder for folder in range(FOLDERS) if b"Folder %d" % folder not in subscribed] == []
+
+
+def test_a_refill_of_a_target_that_closes_after_some_commands(
+    source_server: Dovecot, target_server: Dovecot, tmp_path: Path
+) -> None:
+    """All of its folders are looked at over several connections before anything is copied again."""
+    source, target = filled(source_server), Place.at(target_server, "new")
+    assert bench_of(source, target, tmp_path / "ledger").run().state == "done"
+    target_server.doveadm("expunge", "-u", target.user, "mailbox", "Folder*", "all")
+    with FaultProxy((target_server.host, target_server.imap_port), most_commands=ENOUGH) as proxy:
+        short = Place(target_server, target.user, proxy.port)
+        summary = bench_of(source, short, tmp_path / "ledger").run(refill=True)
+        assert (summary.state, summary.copied) == ("done", FOLDERS * MESSAGES)
+    bench_of(source, target, tmp_path / "ledger").assert_complete()
