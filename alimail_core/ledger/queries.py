@@ -190,8 +190,15 @@ class Queries:
         return tuple(int(self._read(each)[0][0]) for each in (messages, messages.where(_OPEN), cursors))
 
     def total_octets(self) -> int:
-        """Return the octets that the whole migration has written."""
-        return int(self._read(sa.select(sa.func.sum(account.c.octets)))[0][0] or 0)
+        """Return the octets that the whole migration has written, and those on their way from other accounts."""
+        under_way = sa.select(account.c.id).where(account.c.owner != "", account.c.id != self.account_id)
+        theirs = sa.select(folder.c.id).where(folder.c.account_id.in_(under_way), folder.c.side == "source")
+        sent = sa.select(sa.func.sum(message.c.size)).where(
+            message.c.state == State.SENT, message.c.folder_id.in_(theirs)
+        )
+        return sum(
+            int(self._read(each)[0][0] or 0) for each in (sa.select(sa.func.sum(account.c.octets)), sent)
+        )
 
     @property
     def _here(self) -> sa.ColumnElement[bool]:

@@ -218,7 +218,7 @@ class Sender:
                     self._next = batch  # in the next stream, once what is on its way is heard
                     return
                 self._alone = alone
-                self._p.check_in(self._in_flight() + sum(len(parcel.octets) for parcel in batch))
+                self._p.check_in()
                 deliveries = self._intend(batch)
             except AlimailError as error:
                 self._halt = error
@@ -314,8 +314,8 @@ class Sender:
     def _intend(self, batch: Sequence[Parcel]) -> list[Delivery]:
         """Write the intent: from its sync on, these messages may stand in the target. Earlier settles ride along."""
         p = self._p
-        deliveries = [self._delivery(parcel) for parcel in batch]
         with p.book.write(sync=True) as connection:
+            p.keep_limit(self._in_flight() + sum(len(parcel.octets) for parcel in batch))
             batch_id = p.book.new_batch(connection)
             intents = [
                 {
@@ -339,7 +339,7 @@ class Sender:
         for parcel in batch:
             self._flying[parcel.row.id] = _InFlight(parcel, batch_id)
             p.counts.looked.discard(parcel.pair.target.id)
-        return deliveries
+        return [self._delivery(parcel) for parcel in batch]
 
     def _delivery(self, parcel: Parcel) -> Delivery:
         target = parcel.pair.target

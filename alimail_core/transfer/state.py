@@ -135,16 +135,23 @@ class Run:
         trial = "" if self.trial is None else f"a trial with the newest {self.trial:,} of each folder"
         return ", ".join(filter(None, (str(self.messages), trial)))
 
-    def check_in(self, octets: int = 0) -> None:
-        """Between two batches: may the account go on, by its user's, its owner's and its limit's leave?"""
+    def check_in(self) -> None:
+        """Between two batches: may the account go on, by its user's and its owner's leave?"""
         if self.stop.is_set() or self.book.asked_to_stop():
             raise Interrupted(
                 "stopped on request", signal=self.stop.signal, remedy="Run the same command again."
             )
         if not self.book.enabled():
             raise Disabled("the account was disabled", remedy="`alimail enable` lets it go on.")
+
+    def keep_limit(self, octets: int) -> None:
+        """Before a batch goes: does the migration stay within its limit, with ``octets`` of ours on their way?
+
+        Asked in the intent's transaction: two accounts would else both take the room that is left for one. (On
+        PostgreSQL, where transactions do not wait for one another, they still may.)
+        """
         limit = self.options.limit_octets
-        if octets and limit is not None and self.book.total_octets() + octets > limit:
+        if limit is not None and self.book.total_octets() + octets > limit:
             raise Denied(
                 f"the migration has reached its limit of {limit:,} octets",
                 remedy="Alibaba Mail takes 1 TB in one migration: ask its support, then raise `limit_octets`.",
