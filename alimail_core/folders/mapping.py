@@ -302,7 +302,7 @@ class _Mapper:
             if folder.selectable or path in self._previous or path in needed:
                 mapped.append(self._mapped(path))
             else:
-                skipped[path] = "it holds no messages, and nothing that moves stands beneath it"
+                skipped[path] = "it holds no messages, and no folder goes beneath it"
         return (
             sorted(mapped, key=lambda row: row.source),
             [Skipped(path, skipped[path]) for path in sorted(skipped)],

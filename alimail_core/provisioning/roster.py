@@ -320,7 +320,8 @@ class _Employees(_Cells):
     def read(self) -> None:
         rows = wanted(self.table, "account", EXAMPLE_ACCOUNT, self.roster)
         if not rows:
-            self.roster.fault(printable(str(self.path)), "there is no employee in it")
+            remedy = f"write a row below its headings, {self.table.headings.where}, for each employee"
+            self.roster.fault(printable(str(self.path)), "there is no employee in it", remedy)
         for row in rows:
             made = self._made(row)
             if (
@@ -406,7 +407,8 @@ class _Groups(_Cells):
     def read(self) -> None:
         rows = wanted(self.table, "group address", EXAMPLE_GROUP, self.roster)
         if not rows:
-            self.roster.fault(printable(str(self.path)), "there is no group in it")
+            remedy = f"write a row below its headings, {self.table.headings.where}, for each group"
+            self.roster.fault(printable(str(self.path)), "there is no group in it", remedy)
         made: dict[str, GroupRow] = {}
         for row in rows:
             found = self._made(row)

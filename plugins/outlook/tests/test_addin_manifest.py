@@ -253,8 +253,10 @@ def test_the_page_holds_no_more_than_it_was_given() -> None:
 
 
 def test_build_writes_the_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The verb writes them and names each; a wrong address ends it with 2, and nothing is written."""
+    """The verb writes them and names each; a wrong address, or none, ends it with 2, and nothing is written."""
     words = ["outlook", "addin", "build", "--provider", "Example", "-o", str(tmp_path / "site")]
+    assert main(words) == 2
+    assert "--base-url: none is given" in capsys.readouterr().err
     assert main([*words, "--base-url", "http://addin.example.com"]) == 2
     assert not (tmp_path / "site").exists()
     (tmp_path / "file").touch()

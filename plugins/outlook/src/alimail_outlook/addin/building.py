@@ -118,6 +118,9 @@ def build(site: Site, folder: Path) -> list[Path]:
 def _url(option: str, text: str, faults: list[Fault]) -> str:
     """Return a URL in its plain form; note a fault where Outlook or a policy could not use it."""
     remedy = "write it as https://addin.example.com/outlook"
+    if not text:
+        faults.append(Fault(option, "none is given", remedy))
+        return ""
     try:
         parts = urlsplit(text.strip())
         host, port = (parts.hostname or "").lower(), parts.port

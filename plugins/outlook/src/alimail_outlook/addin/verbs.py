@@ -60,7 +60,7 @@ def commands() -> list[Command]:
         _BUILD,
         _build,
         (
-            Argument("--base-url", base),
+            Argument("--base-url", base, default=""),
             *_WHERE,
             Argument("--output", "The folder to write.", default="outlook-addin", short="-o"),
             Argument("--json", "Write one JSON document, for programs; its keys are told above.", flag=True),

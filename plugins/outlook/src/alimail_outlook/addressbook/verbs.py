@@ -86,7 +86,9 @@ def _export(arguments: dict[str, Any]) -> int:
     from alimail_core.commands import printable, say, written_whole
     from alimail_outlook.addressbook.contacts import FORMATS, exported
 
-    faults = [] if arguments["--output"] else [Fault("--output", "none is given")]
+    faults = []
+    if not arguments["--output"]:
+        faults.append(Fault("--output", "none is given", "name the file to write, such as contacts.vcf"))
     for name, known in (("--format", FORMATS), ("--encoding", _ENCODINGS)):
         if arguments[name] not in known:
             faults.append(Fault(name, "there is no such one", f"it is one of {', '.join(known)}"))

@@ -313,7 +313,9 @@ def commands() -> list[Command]:
             _download,
             (
                 Argument("--url", "Where the installer is.", default=helps.URL),
-                Argument("--output", "The file to write.", default="", short="-o"),
+                Argument(
+                    "--output", "The file to write; by default named as the URL ends.", default="", short="-o"
+                ),
                 _SIGNER,
                 _SHA256,
                 _JSON,

@@ -41,7 +41,7 @@ _SCRIPTS: Final[Mapping[Language, Mapping[str, str]]] = {
         "uninstall.ps1": "运行由 `install.ps1` 安装的插件的卸载程序。",
     },
 }
-_SIGNER: Final[Mapping[Language, str]] = {"en": " and its signer", "zh": "和签名者"}
+_SIGNER: Final[Mapping[Language, str]] = {"en": " and its signer", "zh": " 和签名者"}
 _COLLECT: Final[Mapping[Language, str]] = {
     "en": ", and writes the answer, with the names of machine and user, to `{folder}`",
     "zh": "，并将结果（含计算机名和用户名）写入 `{folder}`",

@@ -65,7 +65,8 @@ def _report(arguments: dict[str, Any]) -> int:
             ]
             table(("Machine", "User", "Standing", "Rules"), rows)
         if len(shown) > MANY:
-            say(f"and {len(shown) - MANY:,} more: -o FOLDER writes all of them")
+            place = "outlook.csv has all of them" if written else "-o FOLDER writes all of them"
+            say(f"and {len(shown) - MANY:,} more: {place}")
         if silent := report.silent(found, now):
             say("", f"{silent:,} have told nothing for {report.OLD_DAYS} days.")
         say(*(f"written: {path}" for path in written))
