@@ -16,8 +16,8 @@ from alimail_ews.answers import Node
 LOGIN_REMEDY: Final = (
     "Check the user's name (DOMAIN\\name or the whole address) and the password, and that the account is neither "
     "locked nor switched off. Where all of it is right, the way in may be what is refused, such as NTLM that is "
-    "switched off in the domain, or a gateway under Extended Protection: try auth = basic or kerberos. Exchange Online takes "
-    "tokens only (auth = oauth)."
+    "switched off in the domain, or a gateway under Extended Protection: try auth = basic or "
+    "kerberos. Exchange Online takes tokens only (auth = oauth)."
 )
 LATER_REMEDY: Final = "The server asks to try later; alimail does that by itself."
 SLOWER_REMEDY: Final = (

@@ -71,6 +71,8 @@ class Wish:
     user: str
     password: Callable[[], str] = field(repr=False)
     mailboxes: Sequence[str] = ()
+    autodiscover: tuple[str, int] | None = None
+    """Host and port where Autodiscover is asked, and nowhere else; ``None``: where the mailbox's domain has it."""
 
 
 @frozen
@@ -145,7 +147,8 @@ class Check:
         address = self.wish.mailboxes[0]
         domain = address.rpartition("@")[2]
         failed = []
-        for host, port in autodiscover.places(domain):
+        given = self.wish.autodiscover
+        for host, port in [given] if given else autodiscover.places(domain):
             try:
                 told = self._ask_autodiscover(evolve(self._options, host=host, port=port), address)
                 if told.instead:
@@ -163,9 +166,11 @@ class Check:
             self._options = evolve(self._options, host=where, port=port_there, url_path=path, tls=tls)
             yield Remark("ok", f"Autodiscover at {host} names {told.url}")
             return
+        if not given:
+            yield from map(_hint, autodiscover.hints(domain))
         raise Denied(
             f"no Autodiscover for {domain}: {'; '.join(failed)}",
-            remedy="Give the server as --server; the SRV record _autodiscover._tcp of the domain may name it.",
+            remedy="Give the server as --server, or the URL of an Autodiscover that you trust.",
         )
 
     def _ask_autodiscover(self, options: EwsOptions, address: str) -> autodiscover.Located:
@@ -355,6 +360,16 @@ class Check:
         if saying.code != "NoError" and (saying.code in CODES or saying.code == "ErrorAccessDenied"):
             raise grade(saying)
         return saying.code
+
+
+def _hint(hint: autodiscover.Hint) -> Remark:
+    if hint.fault:
+        return Remark("note", f"{hint.where}: {hint.fault}")
+    return Remark(
+        "warning",
+        f"{hint.where} leads to {hint.url}, which was not asked: anybody on the way can forge that",
+        f"If you know that server, give it: --server {hint.url}",
+    )
 
 
 def _told(remarks: Iterator[Remark]) -> Iterator[Remark]:

@@ -30,7 +30,11 @@ JSON: {findings: [{step, level, text, remedy}], url, product, build, schemes, lo
 """
 
 _ARGUMENTS = (
-    Argument("--server", "The server's name, with a port where it is not 443, or its URL.", default=""),
+    Argument(
+        "--server",
+        "The server's name, with a port where it is not 443, or its URL; or that of an Autodiscover to ask.",
+        default="",
+    ),
     Argument("--user", "The service account, such as OLD\\superman or superman@old.example.", default=""),
     Argument(
         "--secret",
@@ -110,6 +114,17 @@ def _wish(arguments: dict[str, Any]) -> Wish:
             host, port, path, scheme = autodiscover.split(url)
     except ValueError as error:
         faults.append(Fault("--server", str(error), "give a name, a name with a port, or the URL of EWS"))
+    place: tuple[str, int] | None = None
+    if autodiscover.is_place(path):
+        if scheme != "https":
+            faults.append(
+                Fault("--server", "Autodiscover is asked by https alone", "give its URL with https")
+            )
+        if not mailboxes:
+            faults.append(
+                Fault("--mailbox", "none is given", "Autodiscover is asked for a mailbox: name one")
+            )
+        place, host, port, path = (host, port or 443), "", None, usual
     if faults:
         raise InputError("what is asked for cannot be checked", faults)
     options = EwsOptions(
@@ -124,7 +139,7 @@ def _wish(arguments: dict[str, Any]) -> Wish:
         timeout=60.0,
     )
     secret = parse_secret(arguments["--secret"], label=arguments["--user"])
-    return check.Wish(options, arguments["--user"], secret.get, mailboxes)
+    return check.Wish(options, arguments["--user"], secret.get, mailboxes, place)
 
 
 def _show(findings: list[Finding]) -> None:
