@@ -299,6 +299,37 @@ def test_plan_names_the_rule_that_decided(
     assert {each["rule"] for each in anna["folders"]} > {"inbox", "rule 1"}
 
 
+def test_plan_tells_of_a_rule_that_matches_nobodys_folder(
+    run: Run, plugin: MemoryPlugin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is told once, with the name that was meant; a rule that is for somebody else, or serves one, is not."""
+    plugin.boxes["bert@old.example"].make(("Projects", "2024"))
+    rules = """[folders]
+rules = [
+    {source = "projects/2024", target = "Work"}, {source = "Projects", target = "Work"},
+    {source = "Junk*", target = "Work"}, {source = "Nowhere", target = "Work", accounts = ["bert*"]},
+]
+"""
+    Path("alimail.toml").write_text(CONFIG.replace("[[account]]", f"{rules}[[account]]", 1))
+    assert run("plan", "--quiet") == 0
+    told = [line for line in capsys.readouterr().out.splitlines() if "  warning" in line or "->" in line]
+    assert told == [
+        "  warning: rule 1 (projects/2024) matches no folder of 2 accounts",
+        "    -> Did you mean Projects/2024? Capitals count; a folder B in A is A/B.",
+        "  warning: rule 3 (Junk*) matches no folder of 2 accounts",
+        "    -> `alimail plan` shows how folders are spelt. Capitals count; a folder B in A is A/B.",
+        "  warning: rule 4 (Nowhere) matches no folder of 1 account",
+        "    -> `alimail plan` shows how folders are spelt. Capitals count; a folder B in A is A/B.",
+    ]
+    assert run("plan", "--search", "anna", "--json") == 0
+    remarks = json.loads(capsys.readouterr().out)["remarks"]
+    assert [each["text"].partition(")")[0] for each in remarks] == [
+        "rule 1 (projects/2024",
+        "rule 2 (Projects",
+        "rule 3 (Junk*",
+    ]
+
+
 def test_check_names_the_side_that_fails(
     run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -838,7 +869,7 @@ TWICE = """
 import os, signal, sys, threading
 from tests.memory_plugin import MemoryPlugin, registry_of
 from alimail_core.cli import main
-from alimail_core.errors import Denied, Transient
+from alimail_core.errors import Denied
 from alimail_core.model import INBOX
 from alimail_core.plan import AccountPlan
 from alimail_core.testing import FakeClock, message

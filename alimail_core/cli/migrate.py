@@ -125,7 +125,7 @@ def _ask(frame: Frame, spec: MigrationSpec, search: str, trial: int | None) -> d
     ask_secrets(accounts)
     with frame.migration(spec) as migration:
         plans = list(counted(migration.plan(search), len(accounts), "account", frame.clock))
-    show_plans(plans)
+    show_plans(spec, plans)
     if trial:
         say(f"This is a trial: of these, the {trial:,} newest messages of each folder.")
     if not typer.confirm(

@@ -26,6 +26,7 @@ from alimail_core.cli.output import (
 if TYPE_CHECKING:
     from alimail_core.errors import Remark
     from alimail_core.plan import AccountPlan, FolderPlan
+    from alimail_core.spec import MigrationSpec
 
 
 def plan(
@@ -53,7 +54,8 @@ def plan(
 
     \b
     Exit code 0: all of it can go; 3: something cannot, and is named.
-    JSON: {accounts: [{account, target, messages, octets, level, remarks: [{level, text, remedy}],
+    JSON: {remarks: [{level, text, remedy}],
+           accounts: [{account, target, messages, octets, level, remarks: [{level, text, remedy}],
            folders: [{source, target, special_use, rule, messages, octets, exists, left_out}],
            skipped: [{source, reason}]}], not_moved: [text]}
     """
@@ -74,14 +76,19 @@ def plan(
                 if each.folders or each.skipped:
                     _show_folders(each)
     if json:
-        write_json({"accounts": [_json(each) for each in plans], "not_moved": list(NOT_MOVED)})
+        told = {
+            "remarks": remarks_json(_remarks(spec, plans)),
+            "accounts": [_json(each) for each in plans],
+            "not_moved": list(NOT_MOVED),
+        }
+        write_json(told)
     else:
-        show_plans(plans)
+        show_plans(spec, plans)
         say(f"Not moved with mail, whatever is used: {', '.join(NOT_MOVED)}.")
     return 3 if any(each.level == "fault" for each in plans) else 0
 
 
-def show_plans(plans: Sequence[AccountPlan]) -> None:
+def show_plans(spec: MigrationSpec, plans: Sequence[AccountPlan]) -> None:
     """Write the sum of each account and of all, and what is in the way."""
     looked_at = [each for each in plans if not each.failed]
     rows = [_row(each) for each in looked_at]
@@ -96,9 +103,25 @@ def show_plans(plans: Sequence[AccountPlan]) -> None:
     for remarks, names in alike.items():
         if remarks:
             say(f"{names_text(names)}:", *(line for remark in remarks for line in remark_lines(remark)))
+    say(*(line for remark in _remarks(spec, plans) for line in remark_lines(remark)))
     if 1 < len(plans) > len(looked_at):
         failed = len(plans) - len(looked_at)
         say(f"{failed:,} of {count_text(len(plans), 'account')} could not be looked at, and are not counted.")
+
+
+def _remarks(spec: MigrationSpec, plans: Sequence[AccountPlan]) -> tuple[Remark, ...]:
+    """Return what is to be told of all accounts together."""
+    from alimail_core.config.idle import unmatched_rules
+
+    folders = {
+        (each.source_address, each.target_address): [
+            *(row.source for row in each.folders),
+            *(row.source for row in each.skipped),
+        ]
+        for each in plans
+        if each.folders or each.skipped
+    }
+    return tuple(unmatched_rules(spec.policy, folders))
 
 
 def _row(plan: AccountPlan) -> tuple[object, ...]:

@@ -1,14 +1,16 @@
-"""What a configuration says of accounts that there are not: mostly a slip, and it would do nothing without a word."""
+"""What a configuration says of accounts and folders that there are not: mostly a slip, and nobody would notice."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from alimail_core.errors import Remark
-from alimail_core.folders.policy import FolderPolicy
+from alimail_core.folders.policy import FolderPolicy, matches
+from alimail_core.model import FolderPath
 from alimail_core.spec import AccountSpec, Endpoint
 from alimail_core.text import printable
+from alimail_core.units import count_text
 
 
 def idle_domains(
@@ -41,3 +43,30 @@ def idle_rules(
             names = ", ".join(rule.accounts)
             text = f"{where(index)}: rule {index + 1} is for {names}, and there is no such account"
             yield Remark("warning", printable(text), "see how that is spelt")
+
+
+def unmatched_rules(
+    policy: FolderPolicy, folders: Mapping[tuple[str, str], Iterable[FolderPath]]
+) -> Iterator[Remark]:
+    """Warn of each rule that matches no folder, where it is for somebody whose folders are known.
+
+    ``folders`` has all of each account that was looked at, by its source and target address.
+    """
+    if not policy.rules:
+        return
+    trees = {
+        addresses: {path[:length] for path in paths for length in range(1, len(path) + 1)}
+        for addresses, paths in folders.items()
+    }
+    for number, rule in enumerate(policy.rules, 1):
+        its = [paths for addresses, paths in trees.items() if rule.is_for(addresses)]
+        if not its or any(matches(rule.source, path) for paths in its for path in paths):
+            continue
+        pattern = "/".join(rule.source)
+        names = {name.casefold(): name for name in sorted("/".join(path) for paths in its for path in paths)}
+        near = difflib.get_close_matches(pattern.casefold(), names, n=1, cutoff=0.8)
+        text = f"rule {number} ({pattern}) matches no folder of {count_text(len(its), 'account')}"
+        advice = f"Did you mean {names[near[0]]}?" if near else "`alimail plan` shows how folders are spelt."
+        yield Remark(
+            "warning", printable(text), printable(f"{advice} Capitals count; a folder B in A is A/B.")
+        )
