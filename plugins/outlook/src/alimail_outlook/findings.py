@@ -30,7 +30,9 @@ class Finding:
 def show(findings: Iterable[Finding]) -> None:
     """Write a table, and beneath it what to do."""
     found = list(findings)
-    table(("Step", "Result", "What was found"), [(e.step, e.remark.level, e.remark.text) for e in found])
+    marks = {"fault": "FAULT"}
+    rows = [(e.step, marks.get(e.remark.level, e.remark.level), e.remark.text) for e in found]
+    table(("Step", "Result", "What was found"), rows)
     for each in found:
         if each.remark.remedy:
             say("", f"{each.step}: {each.remark.text}", f"  -> {each.remark.remedy}")

@@ -72,7 +72,10 @@ def commands() -> list[Command]:
         _serve,
         (
             Argument("--book", "The address book: csv or xlsx."),
-            Argument("--login", "The mail server that knows people's passwords, such as imap://HOST."),
+            Argument(
+                "--login",
+                "The mail server that knows people's passwords: imap://HOST, or imap://HOST?ca=FILE.",
+            ),
             Argument("--base-url", f"{base} By default http at the address that is listened on.", default=""),
             *_WHERE,
             Argument("--listen", "Address and port.", default="127.0.0.1:8443"),
