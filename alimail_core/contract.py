@@ -337,6 +337,7 @@ class SourceKind(Generic[Options]):
 
     A property ``address``, ``(host, port)``, says which server it is: its keys are trusted until that, the kind or
     the account's user changes. Without it any changed option is a change of server, and costs a look at everything.
+    A property ``needs_secret`` says of these options what the kind's says of all, such as where a ticket counts.
     """
 
     name: str
@@ -370,6 +371,11 @@ class SinkKind(Generic[Options]):
     open: Callable[[Options, Credentials, Clock], Sink]
     needs_secret: bool = True
     probe: Callable[[Options], Options] | None = None
+
+
+def needs_secret(kind: SourceKind[Any] | SinkKind[Any], options: object) -> bool:
+    """Tell whether a side has to be given a secret: what its options say, otherwise what its kind does."""
+    return bool(getattr(options, "needs_secret", kind.needs_secret))
 
 
 @frozen

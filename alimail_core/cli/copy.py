@@ -98,6 +98,7 @@ def one_mailbox(
     ledger: Path | None = None,
 ) -> MigrationSpec:
     """Make a migration of one account from two URLs; nothing is opened. Raises ``InputError``."""
+    from alimail_core.contract import needs_secret
     from alimail_core.sameness import is_own_target
     from alimail_core.spec import AccountSpec, MigrationSpec
     from alimail_core.urls import parse_url
@@ -111,10 +112,14 @@ def one_mailbox(
     reads, writes = frame.registry.source(source.kind), frame.registry.sink(target.kind)
     source_secret, target_secret = _both(
         lambda: _secret(
-            secrets[0], f"source {source_address}{_opener(source, source_user)}", needed=reads.needs_secret
+            secrets[0],
+            f"source {source_address}{_opener(source, source_user)}",
+            needed=needs_secret(reads, source.options),
         ),
         lambda: _secret(
-            secrets[1], f"target {target_address}{_opener(target, target_user)}", needed=writes.needs_secret
+            secrets[1],
+            f"target {target_address}{_opener(target, target_user)}",
+            needed=needs_secret(writes, target.options),
         ),
     )
     account = AccountSpec(

@@ -27,7 +27,7 @@ from alimail_core.config.tables import (
     ProvisionTable,
 )
 from alimail_core.config.toml_lines import nearest
-from alimail_core.contract import ExecutorKind, SinkKind, SourceKind
+from alimail_core.contract import ExecutorKind, SinkKind, SourceKind, needs_secret
 from alimail_core.errors import Fault, InputError, PluginError, Remark
 from alimail_core.kinds import PROVISION_KEYS, RESERVED
 from alimail_core.messages import MessageFilter
@@ -436,7 +436,7 @@ class _Reading:
     ) -> Secret:
         side, common = end.side, end.table.secret
         secret = own or (common and common.labelled(f"every {side} account {end.name}".strip()))
-        if secret is None and not self.kind(side, end.endpoint.kind).needs_secret:
+        if secret is None and not needs_secret(self.kind(side, end.endpoint.kind), end.endpoint.options):
             return NO_SECRET
         if secret is None:
             address = row.source_address if side == "source" else row.target_address

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from attrs import fields
 
 from alimail_core import InputError
+from alimail_core.cli.copy import one_mailbox
+from alimail_core.cli.frame import Frame
+from alimail_core.config.load import loads
 from alimail_core.registry import Registry
+from alimail_core.secrets import NO_SECRET
 from alimail_core.urls import parse_url
 from alimail_ews.options import EwsOptions
 
@@ -62,6 +67,31 @@ def test_what_cannot_be_is_refused_as_it_is_written(query: str) -> None:
     with pytest.raises(InputError) as caught:
         parse_url(f"ews://a@h?{query}", Registry.load(only=["ews"]), "source")
     assert query.partition("=")[0] in str(caught.value.faults)
+
+
+@pytest.mark.parametrize(("auth", "is_asked"), [("kerberos", False), ("ntlm", True), ("auto", True)])
+def test_a_ticket_needs_no_secret(auth: str, is_asked: bool, tmp_path: Path) -> None:
+    """Neither in a configuration nor of a URL, whose user would be asked at the prompt."""
+    registry = Registry.load(only=["ews", "alimail", "imap"])
+    (tmp_path / "accounts.csv").write_text("source,target\nann@old.example,ann@new.example\n")
+    text = f"""
+        [migration]
+        name = "x"
+        roster = "accounts.csv"
+        [source]
+        kind = "ews"
+        host = "mail.old.example"
+        auth = "{auth}"
+        [target]
+        kind = "alimail"
+        secret = "env:TARGET"
+    """
+    spec = loads(text, registry, path=tmp_path / "alimail.toml")
+    assert (spec.accounts[0].source_secret != NO_SECRET) is is_asked
+    urls = (f"ews://ann%40old.example@mail.old.example?auth={auth}", "alimail://ann@new.example")
+    with pytest.raises(InputError, match="password") if is_asked else nullcontext():
+        copied = one_mailbox(Frame(registry), *urls, (None, "env:TARGET"))
+        assert copied.accounts[0].source_secret == NO_SECRET
 
 
 def test_every_option_tells_what_it_is_for() -> None:

@@ -73,6 +73,11 @@ class EwsOptions(ServerOptions):
             )
 
     @property
+    def needs_secret(self) -> bool:
+        """With a ticket nobody is asked for a password."""
+        return self.auth != "kerberos"
+
+    @property
     def url(self) -> str:
         """Return where requests go."""
         host, port = self.address
