@@ -99,7 +99,8 @@ def _wish(arguments: dict[str, Any]) -> Wish:
     if arguments["--roster"]:
         mailboxes += [row.source_address for row in read_roster(Path(arguments["--roster"]))]
     if not arguments["--server"] and not mailboxes:
-        faults.append(Fault("--server", "none is given, and no mailbox whose server could be looked for"))
+        remedy = "name it, or with --mailbox or --roster whose server is looked for"
+        faults.append(Fault("--server", "none is given, and no mailbox", remedy))
     server = arguments["--server"]
     url = server if "://" in server else f"https://{server}{EwsOptions('').url_path}"
     for name, known in _CHOICES.items():
