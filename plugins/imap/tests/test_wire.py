@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import socket
-from itertools import pairwise
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import count, pairwise
 
 import pytest
 from attrs import evolve
@@ -74,6 +78,82 @@ def test_an_endless_line_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
         connection = opened(server)
         with pytest.raises(Transient, match="endless line"):
             connection.run(b"NOOP")
+
+
+@contextmanager
+def trickling(first: bytes, then: bytes, last: bytes = b"", times: int | None = None) -> Iterator[Connection]:
+    """Give a connection to a server that says this, then that again and again, each time once we wait."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours = socket.create_connection(listener.getsockname())
+        theirs, _ = listener.accept()
+
+    def talk() -> None:
+        with suppress(OSError):
+            theirs.sendall(first)
+            for _ in range(times) if times else count():
+                time.sleep(0.001)
+                theirs.sendall(then)
+            theirs.sendall(last)
+
+    thread = threading.Thread(target=talk)
+    thread.start()
+    try:
+        yield Connection(wire.Wire(ours, 5.0))
+    finally:
+        ours.close()
+        thread.join()
+        theirs.close()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each wait take a second, and ten of them be enough for a thousand octets."""
+    seconds = count()
+    monkeypatch.setattr(wire, "monotonic", lambda: float(next(seconds)))
+    monkeypatch.setattr(wire, "PATIENCE", 10.0)
+    monkeypatch.setattr(wire, "LEAST", 1000)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [(b"", b"* OK\r\n"), (b"* OK ", b"x"), (b"* 1 FETCH (BODY[] {9999}\r\n", b"x")],
+)
+def test_an_answer_that_trickles_without_end_is_given_up(first: bytes, then: bytes) -> None:
+    """Something comes again and again, so that the server is never silent, and nothing comes to its end."""
+    with trickling(first, then) as connection, pytest.raises(Transient, match="hardly moved"):
+        connection.run(b"NOOP")
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_slow_answer_is_waited_for() -> None:
+    """It may take as long as it likes, as long as it moves."""
+    body = b"x" * 500
+    with trickling(b"* 1 FETCH (BODY[] {50000}\r\n", body, b")\r\nA1 OK\r\n", 100) as connection:
+        [response], status = connection.run(b"NOOP")
+    assert (len(response.parts[1]), status.ok) == (50_000, True)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_each_command_is_waited_for_anew() -> None:
+    """A server that says little about many commands is as good as any."""
+    with CannedServer() as server:
+        connection = opened(server)
+        for _ in range(30):
+            connection.run(b"NOOP")
+        connection.close()
+
+
+def test_unasked_responses_without_end_are_not_read_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that says ever more, and ends no command, is given up; one that ends them may say as much in all."""
+    monkeypatch.setattr(connection_module, "MAX_UNTAGGED", 10_000)
+    words = b"* OK Still here\r\n" * 500
+    with CannedServer({b"NOOP": words, b"CHECK": 2 * words}) as server:
+        connection = opened(server)
+        for _ in range(3):
+            connection.run(b"NOOP")
+        with pytest.raises(Transient, match="on and on"):
+            connection.run(b"CHECK")
 
 
 def test_silence_is_transient() -> None:

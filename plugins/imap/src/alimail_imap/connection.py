@@ -20,6 +20,8 @@ from alimail_imap.wire import MAX_LITERAL, MAX_TEXT, Wire
 
 MAX_ANSWER = MAX_LITERAL + MAX_TEXT
 """The most octets of memory that the answer to one command may take, where it is kept as a whole."""
+MAX_UNTAGGED = 2 * MAX_ANSWER
+"""The most octets of responses, kept or not, before one that ends a command: more than all in flight ask for."""
 RESPONSE_COST = 400
 """What a response takes besides its own octets: a million tiny ones are not tiny."""
 MIN_SECRET = 4
@@ -55,6 +57,8 @@ class Connection:
         self._pending: deque[bytes] = deque()
         self._held: deque[Response] = deque()
         self._early: dict[bytes, Status] = {}
+        self._untagged = 0
+        """Octets of responses since the last one that ended a command, or asked us to go on."""
 
     def keep_secret(self, *secrets: bytes) -> None:
         """Let none of these be repeated when the server says it aloud."""
@@ -139,10 +143,16 @@ class Connection:
             return self._held.popleft()
         response = self.wire.read()
         if response.tag == b"*":
+            self._untagged += sum(map(len, response.parts))
+            if self._untagged > MAX_UNTAGGED:
+                raise self.wire.fail("the server talks on and on, and ends no command")
             self._notice(response)
-        elif response.tag != b"+" and response.tag not in self._pending:
+            return response
+        if response.tag != b"+" and response.tag not in self._pending:
             words = shown(self._without_secrets(response.tag), 60)
             raise self.wire.fail(f"the server said something that is not IMAP: {words!r}")
+        self._untagged = 0
+        self.wire.move_on()
         return response
 
     def end(self, response: Response) -> Status:

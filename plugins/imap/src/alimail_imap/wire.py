@@ -12,6 +12,7 @@ import socket
 import ssl
 from collections.abc import Iterable
 from io import BytesIO
+from time import monotonic
 
 from alimail_core import Transient
 from alimail_imap.tokens import Response
@@ -22,6 +23,11 @@ MAX_LITERAL = 512 * 1024 * 1024
 """The most octets of one literal that we let a server send."""
 MAX_WAITING = 8 * 1024 * 1024
 """The most octets that we read ahead while we are sending."""
+LEAST = 16 * 1024
+"""So many octets, in either direction, show that a connection moves."""
+PATIENCE = 3600.0
+"""Seconds that we wait for as many, or for the end of what was asked. Whoever sends an octet now and then is never
+silent, and may never end; the slowest line that anybody has carries more."""
 
 _CHUNK = 256 * 1024
 _JOIN = 64 * 1024
@@ -38,6 +44,10 @@ class Wire:
         self._timeout = timeout
         self._buffer = bytearray()
         self._place = 0
+        self._waited = 0.0
+        """Seconds spent waiting since the connection moved on."""
+        self._moved = 0
+        """Octets that came and went since then."""
         self.broken = False
         sock.setblocking(False)
 
@@ -66,6 +76,15 @@ class Wire:
         """Make the wire unusable; return what to raise."""
         self.close()
         return Transient(reason)
+
+    def move_on(self) -> None:
+        """Note that something was asked, was answered to its end, or moved: patience begins anew."""
+        self._waited, self._moved = 0.0, 0
+
+    def _move(self, octets: int) -> None:
+        self._moved += octets
+        if self._moved >= LEAST:
+            self.move_on()
 
     # Reading
 
@@ -151,12 +170,14 @@ class Wire:
             raise self.fail(f"the connection was lost: {_reason(error)}") from error
         if not octets:
             raise self.fail("the server closed the connection")
+        self._move(len(octets))
         return octets
 
     # Writing
 
     def write(self, chunks: Iterable[bytes]) -> None:
         """Send all of it. Raises ``Transient``; some of it may then have been sent."""
+        self.move_on()
         pending = bytearray()
         for chunk in chunks:
             if len(chunk) > _JOIN:
@@ -183,6 +204,7 @@ class Wire:
             except OSError as error:
                 # The socket stays open: what the server said last may tell why it went.
                 raise Transient(f"the connection was lost: {_reason(error)}") from error
+            self._move(sent)
             view = view[sent:]
 
     def _listen_while_sending(self) -> None:
@@ -194,8 +216,12 @@ class Wire:
                 self._buffer += octets
 
     def _poll(self, *, write: bool, read: bool = True) -> None:
+        began = monotonic()
         if not _ready(self._sock, read, write, self._timeout):
             raise self.fail(f"the server was silent for {self._timeout:g} seconds")
+        self._waited += monotonic() - began
+        if self._waited > PATIENCE:
+            raise self.fail(f"the connection hardly moved while we waited for {PATIENCE:g} seconds")
 
 
 def _ready(sock: socket.socket, read: bool, write: bool, timeout: float) -> bool:
