@@ -59,6 +59,8 @@ def status(
     JSON: {accounts: [{source_address, target_address, state, enabled, in_roster, passes, started, ended,
            settled_messages, settled_octets, pending_messages, pending_octets, left_out, quarantined, problems,
            written_octets, octets_per_second, reason, remedy}]}; times are ISO 8601 in UTC, or null
+    state: done, problems, trial, stopped, failed, pending (a password is missing), running, interrupted,
+           disabled; empty: no pass ever began
     """
     frame = Frame.of(context)
     with all_of_it_stays():
