@@ -54,19 +54,19 @@ def check(world: Internet, capsys: pytest.CaptureFixture[str], **more: Any) -> t
     code = verb_settings.COMMAND.run(given)
     told = json.loads(capsys.readouterr().out)
     assert told["domain"] == DOMAIN
-    return code, {each["step"]: each for each in told["findings"]} | {"region": told["region"]}
+    return code, {each["step"]: each for each in told["findings"]} | {"for region": told["region"]}
 
 
 def levels(found: dict[str, Any]) -> dict[str, str]:
     """Return the levels by their steps."""
-    return {step: each["level"] for step, each in found.items() if step != "region"}
+    return {step: each["level"] for step, each in found.items() if step != "for region"}
 
 
 def test_what_is_published_as_written_is_right(world: Internet, capsys: pytest.CaptureFixture[str]) -> None:
     """The site is told by the mail exchanger; Outlook's question names an address."""
     code, found = check(world, capsys)
     assert set(levels(found).values()) == {"ok"}, found
-    assert (code, found["region"]) == (0, "sg")
+    assert (code, found["for region"]) == (0, "sg")
     assert ADDRESS.encode() in world.questions[0]
 
 
@@ -74,7 +74,7 @@ def test_another_site_is_a_fault(world: Internet, capsys: pytest.CaptureFixture[
     """Whoever asks for another site is told of the exchangers, and each wrong server is named."""
     code, found = check(world, capsys, **{"--region": "de"})
     assert code == 3
-    assert levels(found).pop("site") == "warning"
+    assert levels(found).pop("region") == "warning"
     assert set(list(levels(found).values())[1:]) == {"fault"}
     assert "imap.sg.aliyun.com" in found["imap"]["text"]
 
@@ -86,7 +86,7 @@ def test_nothing_published_is_wanting_only(world: Internet, capsys: pytest.Captu
     code, found = check(world, capsys)
     assert code == 0
     assert set(levels(found).values()) == {"warning"}
-    assert all(each["remedy"] for step, each in found.items() if step != "region")
+    assert all(each["remedy"] for step, each in found.items() if step != "for region")
 
 
 @pytest.mark.parametrize(

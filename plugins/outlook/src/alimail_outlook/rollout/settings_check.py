@@ -79,17 +79,17 @@ class Check:
                     f"the mail exchangers look like {', '.join(sorted(regions))}, and {self.region} was given"
                 )
                 return Finding(
-                    "site", Remark("warning", text, "See in the console which site it was bought at.")
+                    "region", Remark("warning", text, "See in the console which region it was bought in.")
                 )
-            return Finding("site", Remark("ok", f"{self.region}, as given"))
+            return Finding("region", Remark("ok", f"{self.region}, as given"))
         if len(regions) == 1:
             self.site = SITES[regions.pop()]
             return Finding(
-                "site", Remark("ok", f"{self.site.region}, by the mail exchanger {printable(found[0])}")
+                "region", Remark("ok", f"{self.site.region}, by the mail exchanger {printable(found[0])}")
             )
         told = printable(", ".join(found[:3])) or "there are none"
-        text = f"the mail exchangers tell no site ({told}); cn is taken"
-        return Finding("site", Remark("warning", text, "Say it: --region cn, hk, sg, de or us."))
+        text = f"the mail exchangers tell no region ({told}); cn is taken"
+        return Finding("region", Remark("warning", text, "Say it: --region cn, hk, sg, de or us."))
 
     def _record(self, service: Service) -> Finding:
         """Hold a service's SRV record against the site."""

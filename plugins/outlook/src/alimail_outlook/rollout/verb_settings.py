@@ -10,7 +10,7 @@ from alimail_core import Argument, Command, Fault, InputError
 _HELP = """Find out what a domain tells mail programs of its servers, and write what it should publish.
 
 --check asks the DNS (MX, SRV), Mozilla's autoconfiguration and Outlook's Autodiscover, and holds the answers against
-the servers of the domain's site. -o writes the pages and records to publish. Nothing is logged in to.
+the servers of the domain's region. -o writes the pages and records to publish. Nothing is logged in to.
 
 \b
 Examples:
@@ -26,7 +26,7 @@ JSON: {domain, region, findings: [{step, level, text, remedy}]}
 _ARGUMENTS = (
     Argument("--check", "The domain whose published settings are looked at.", default=""),
     Argument("--domain", "The domain that files are written for.", default=""),
-    Argument("--region", "The site: cn, hk, sg, de or us; by default what the MX says, or cn.", default=""),
+    Argument("--region", "The region: cn, hk, sg, de or us; by default what the MX says, or cn.", default=""),
     Argument("--ca", "A PEM file of the certificates to trust instead of the system's.", default=""),
     Argument("--output", "The folder to write to.", default="", short="-o"),
     Argument("--json", "Write one JSON document, for programs; its keys are told above.", flag=True),
