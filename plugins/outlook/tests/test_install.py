@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from attrs import define, field
 
+from alimail_core import AlimailError
 from alimail_core.testing.clock import FakeClock
 from alimail_outlook import rules
 from alimail_outlook.machine.install import InstallFailed, install, refuse_unfit, silent_arguments
@@ -185,6 +187,24 @@ def test_what_wine_cannot_run_is_refused(tmp_path: Path, second: str, bits: int,
     else:
         with pytest.raises(InstallFailed, match=f"a program of {bits} bits"):
             refuse_unfit(windows, program(bits=bits))
+
+
+@pytest.mark.parametrize(
+    ("ended", "told"),
+    [
+        (Ended(None, ""), "it took too long"),
+        (Ended(53, "no server"), "no server"),
+        (Ended(1, "no such key"), ""),
+    ],
+)
+def test_what_could_not_be_read_does_not_count_as_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ended: Ended, told: str
+) -> None:
+    """By a program that is ended or does not begin nobody learns what the registry has."""
+    monkeypatch.setattr(Windows, "run", lambda *_: ended)
+    windows = Windows(("wine",), tmp_path)
+    with pytest.raises(AlimailError, match=told) if told else nullcontext():
+        assert windows.read([ENTRY]).keys == {}
 
 
 @pytest.mark.parametrize(("display", "has", "asked"), [("", False, 3), ("", True, 1), (":0", False, 0)])

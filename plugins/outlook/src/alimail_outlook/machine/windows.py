@@ -29,6 +29,9 @@ _SECONDS: Final = 120.0
 
 _AT_ONCE: Final = 4
 
+_NO_SUCH_KEY: Final = 1
+"""What ``reg.exe`` ends with where a key is not there."""
+
 _WINES_DRIVERS: Final = r"HKCU\Software\Wine\Drivers"
 _WINES_OWN: Final = {
     "programfiles": r"C:\Program Files",
@@ -163,7 +166,7 @@ class Windows:
     # The registry
 
     def read(self, keys: Iterable[str]) -> Tree:
-        """Return the keys with all beneath them; a key that is not there gives nothing."""
+        """Return the keys with all beneath them; a key that is not there gives nothing. Raises ``AlimailError``."""
         with self.scratch() as folder:
             with ThreadPoolExecutor(_AT_ONCE) as pool:
                 wanted = {folder / f"{number}.reg": key for number, key in enumerate(keys)}
@@ -175,7 +178,9 @@ class Windows:
             return found
 
     def _export(self, key: str, file: Path) -> None:
-        self._reg("export", key, str(self.to_windows(file)), "/y")
+        ended = self._reg("export", key, str(self.to_windows(file)), "/y")
+        if ended.code not in (0, _NO_SUCH_KEY):  # else what was not read in time would count as not there
+            raise AlimailError(f"{key} cannot be read: {ended.said or ended.code or 'it took too long'}")
 
     def _reg(self, *words: str) -> Ended:
         return self.run([self._system("reg.exe"), *words])
