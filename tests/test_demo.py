@@ -39,7 +39,7 @@ def compared(target: Snapshot, *, before: Snapshot | None = None) -> tuple[int, 
 def play(module: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Play a small demo over a folder that is not there yet, to its end."""
     command = [sys.executable, "-m", module, "--small", "--folder", str(folder)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=290, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=800, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done
 

@@ -55,7 +55,7 @@ def python(*arguments: str | Path, at: Path, path: Path) -> subprocess.Completed
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(path), str(ROOT)])}
     environment.pop("PYTEST_ADDOPTS", None)
     command = [sys.executable, *map(str, arguments)]
-    return subprocess.run(command, cwd=at, env=environment, capture_output=True, text=True, timeout=240)
+    return subprocess.run(command, cwd=at, env=environment, capture_output=True, text=True, timeout=800)
 
 
 @pytest.fixture(scope="module")

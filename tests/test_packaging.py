@@ -58,7 +58,7 @@ def run(*command: str | Path, at: Path, **environment: str) -> subprocess.Comple
         env=kept | wishes,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=800,
     )
 
 

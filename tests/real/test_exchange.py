@@ -64,7 +64,7 @@ def run(folder: Path, dovecot: Dovecot, *words: str) -> subprocess.CompletedProc
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=800,
         check=False,
     )
 

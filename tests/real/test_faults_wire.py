@@ -215,7 +215,6 @@ def before(place: Place) -> FaultProxy:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("target", "moment"), AT_TARGETS, ids=lambda each: each.name.lower() if isinstance(each, Moment) else each
 )
@@ -245,7 +244,6 @@ def test_every_fault_of_a_target(
 
 
 @pytest.mark.long
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("moment", READING, ids=lambda moment: moment.name.lower())
 def test_every_fault_of_a_source(
     moment: Moment,
@@ -271,7 +269,6 @@ def test_every_fault_of_a_source(
             assert proxy.reached[moment]
 
 
-@pytest.mark.timeout(600)
 def test_soak(
     request: pytest.FixtureRequest, source_server: Dovecot, server: Callable[[str], Server]
 ) -> None:

@@ -70,7 +70,7 @@ class Copy:
         done = subprocess.run(
             [sys.executable, "-c", WATCHED, str(peak), *words],
             env=os.environ | {"OLD": self.source.password, "NEW": self.target.password},
-            capture_output=True, text=True, timeout=280, check=False,
+            capture_output=True, text=True, timeout=800, check=False,
         )  # fmt: skip
         return Done(done.returncode, done.stdout + done.stderr, int(peak.read_text()) // 1024)
 
