@@ -365,6 +365,15 @@ def test_an_option_for_an_account_that_is_not_there_is_refused() -> None:
     assert "bearer" not in str(caught.value.faults)
 
 
+def test_a_fault_that_each_side_may_have_hides_none_of_its_kinds_options() -> None:
+    """A wrong key of every side, and a wrong option of the plug-in, are told of one table together."""
+    text = SMALL.replace('kind = "new"', 'kind = "new"\nlogin = "name"\ntls = "implcit"')
+    assert [message for _, message in _faults(text)] == [
+        'login must be "address" or "local-part"',
+        'tls must be "implicit" or "none"',
+    ]
+
+
 def test_what_is_missing_altogether_is_told() -> None:
     """An empty file lacks three tables; without a roster or a table there is no account."""
     assert [message for _, message in _faults("")] == [

@@ -161,11 +161,12 @@ class _Reading:
         own = {key: item for key, item in value.items() if key in keys} if isinstance(value, dict) else value
         table = self.structured(("provision",), own, ProvisionTable)
         endpoint = None
-        if table is not None and table.kind:
-            kind = self.known(("provision", "kind"), self.registry.provisioner, table.kind)
+        named = value.get("kind") if isinstance(value, dict) else None
+        if named and isinstance(named, str):
+            kind = self.known(("provision", "kind"), self.registry.provisioner, named)
             rest = {key: item for key, item in value.items() if key not in keys}
             options = kind and self.structured(("provision",), rest, kind.options)
-            endpoint = Endpoint(table.kind, options)
+            endpoint = Endpoint(named, options)
         elif table is not None:
             for key in sorted(value.keys() - keys):
                 self.fault(
@@ -246,14 +247,16 @@ class _Reading:
             else value
         )
         table = self.structured(path, own, EndpointTable)
-        if table is None or not isinstance(value, dict):
+        if not isinstance(value, dict) or not isinstance(value.get("kind"), str):
             return None
-        kind = self.known((*path, "kind"), lambda kind: self.kind(side, kind), table.kind)
+        kind = self.known((*path, "kind"), lambda kind: self.kind(side, kind), value["kind"])
         if kind is None:
             return None
         rest = {key: item for key, item in value.items() if key not in RESERVED}
         options = self.structured(path, rest, kind.options)
-        return None if options is None else _End(table, Endpoint(kind.name, options), side, name)
+        if table is None or options is None:
+            return None
+        return _End(table, Endpoint(kind.name, options), side, name)
 
     def kind(self, side: Side, name: str) -> _Kind:
         return self.registry.source(name) if side == "source" else self.registry.sink(name)
