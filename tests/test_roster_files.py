@@ -45,6 +45,8 @@ CHINESE = "原邮箱,目标邮箱,原用户名\nanna@old,anna@new,李娜\nrong@o
         (CHINESE, "gb18030", "GB18030"),
         (CHINESE, "utf-8-sig", ""),
         (CHINESE, "utf-16", ""),
+        (WESTERN, "utf-16-le", "UTF-16 without the mark at its beginning"),
+        (CHINESE, "utf-16-be", "UTF-16 without the mark at its beginning"),
     ],
 )
 def test_a_guessed_encoding_is_right_and_told(tmp_path: Path, text: str, encoding: str, told: str) -> None:
@@ -57,8 +59,16 @@ def test_a_guessed_encoding_is_right_and_told(tmp_path: Path, text: str, encodin
     assert remarks == ([(what, "save it as UTF-8, or as xlsx, if names come out wrong")] if told else [])
 
 
+def test_utf_16_that_is_cut_off_is_told() -> None:
+    """Such as a download that broke: nothing is guessed of it."""
+    with pytest.raises(SheetError, match="cut off"):
+        guesses(WESTERN.encode("utf-16")[:-1])
+
+
 @pytest.mark.slow
-@given(st.text(st.sampled_from(COMMON), min_size=1), st.text(st.characters(max_codepoint=0x7E)))
+@given(
+    st.text(st.sampled_from(COMMON), min_size=1), st.text(st.characters(min_codepoint=1, max_codepoint=0x7E))
+)
 def test_common_chinese_is_never_taken_for_anything_else(chinese: str, ascii: str) -> None:
     """However short, and whatever stands around it; but for what is UTF-8 as well, as two letters can be."""
     text = f"{ascii},{chinese},{ascii}"

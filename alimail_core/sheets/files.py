@@ -159,8 +159,15 @@ def _octets(path: Path) -> bytes:
 
 def _decode(octets: bytes) -> tuple[str, str]:
     """Return the text, and the encoding where it had to be guessed."""
-    certain = "utf-16" if octets.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
-    if (text := _decoded(octets, certain)) is not None:
+    if octets.startswith((b"\xff\xfe", b"\xfe\xff")):
+        if (text := _decoded(octets, "utf-16")) is None:
+            raise SheetError("begins as UTF-16 and does not go on so: it is cut off", "have it written anew")
+        return text, ""
+    # In UTF-16 every other octet of plain letters is 0, which no other text has.
+    for encoding, zeros in (("utf-16-le", octets[1::2]), ("utf-16-be", octets[0::2])):
+        if 4 * zeros.count(0) > len(octets) and (text := _decoded(octets, encoding)) is not None:
+            return text, "UTF-16 without the mark at its beginning"
+    if (text := _decoded(octets, "utf-8-sig")) is not None:
         return text, ""
     chinese, western = _decoded(octets, "gb18030"), _decoded(octets, "cp1252")
     if western is not None and _is_western(western, chinese):
