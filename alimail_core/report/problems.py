@@ -109,7 +109,8 @@ def not_moved(accounts: Sequence[AccountReport]) -> Section:
 def _left_behind(number: int, behind: Sequence[str]) -> Markup:
     accounts = count_text(number, "account")
     return together(
-        tag("p", f"{accounts} came by a protocol that does not bring these either:"), items(behind)
+        tag("p", f"{accounts} came by a protocol that does not bring these either:"),
+        items(map(prose, behind)),
     )
 
 
@@ -129,7 +130,7 @@ def changed(accounts: Sequence[AccountReport]) -> Section | None:
         table(
             "No message was lost by any of these",
             [Column("What"), Column("How often", number=True), Column("Accounts", number=True)],
-            ((text, number, concerned[text]) for text, number in counts.most_common(MANY)),
+            ((prose(text), number, concerned[text]) for text, number in counts.most_common(MANY)),
         ),
         rest(len(counts) - MANY, "notes.csv"),
     )
