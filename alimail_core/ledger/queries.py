@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import chain
 from operator import attrgetter, itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -29,6 +31,8 @@ from alimail_core.model import FolderPath, SpecialUse
 if TYPE_CHECKING:
     from alimail_core.ledger.ledger import Ledger
 
+_T = TypeVar("_T")
+
 _CHUNK = 1_000
 """Keys in one statement: below every database's limit on parameters."""
 
@@ -47,6 +51,10 @@ IS_BEING_UNDONE = sa.and_(message.c.state == State.PENDING, message.c.target_key
 """An undo has asked for the removal of its copy, and was cut off before it knew how that ended."""
 
 _OPEN = message.c.state.in_((State.PENDING, State.SENT, State.MOVING))
+
+
+def _keyless(target_id: int) -> sa.ColumnElement[bool]:
+    return sa.and_(message.c.target_id == target_id, _STANDS, message.c.target_key.is_(None))
 
 
 def _pending_for(target_id: int) -> sa.ColumnElement[bool]:
@@ -117,6 +125,15 @@ def stands_somewhere(columns: Any) -> sa.ColumnElement[bool]:
     return sa.or_(columns.gone == 0, columns.target_gone == 0)
 
 
+def _shares_a_name(of: Any, opposite: Any) -> sa.ColumnElement[bool]:
+    """Return what holds of whom a header or a listing nominates for somebody opposite."""
+    return sa.or_(
+        of.fingerprint.in_(sa.select(opposite.fingerprint)),
+        of.message_hash.in_(sa.select(opposite.message_hash)),
+        sa.tuple_(of.size, of.date).in_(sa.select(opposite.size, opposite.date)),
+    )
+
+
 class Queries:
     """See the module. Used by the pass's own thread and its reader; a lock keeps them apart."""
 
@@ -137,12 +154,17 @@ class Queries:
         return self._ledger.clock.now().timestamp()
 
     def _read(self, query: sa.Executable, values: Mapping[str, Any] | None = None) -> list[Any]:
+        return self._take(query, values, list)
+
+    def _take(
+        self, query: sa.Executable, values: Mapping[str, Any] | None, into: Callable[[Iterable[Any]], _T]
+    ) -> _T:
         with self._lock, self._ledger.told_plainly():
             if self._connection.in_transaction():
-                return list(self._connection.execute(query, values))
+                return into(self._connection.execute(query, values))
             self._connection.execution_options(alimail_reading=True)
             try:
-                return list(self._connection.execute(query, values))
+                return into(self._connection.execute(query, values))
             finally:
                 self._connection.rollback()  # the read's own transaction, which SQLAlchemy began by itself
                 self._connection.execution_options(alimail_reading=False)
@@ -152,6 +174,10 @@ class Queries:
     ) -> list[Row]:
         query = sa.select(*_ROW).where(*where).order_by(order).limit(limit)
         return [Row(*row) for row in self._read(query)]
+
+    def _ids(self, query: sa.Executable) -> array[int]:
+        """Read whole numbers of many rows, eight octets each."""
+        return self._take(query, None, lambda rows: array("q", chain.from_iterable(rows)))
 
     def _restless(self, *where: sa.ColumnElement[bool]) -> list[Row]:
         """List what a pass may have something to do with, of what is stored."""
@@ -250,10 +276,9 @@ class Queries:
         ]
         return {row.key: row for row in rows if row.key is not None}
 
-    def by_ids(self, row_ids: Sequence[int]) -> dict[int, Row]:
+    def by_ids(self, row_ids: Sequence[int]) -> list[Row]:
         """Return messages as they are on record now, by id."""
-        found = [row for chunk in chunks(row_ids) for row in self._rows(message.c.id.in_(chunk))]
-        return {row.id: row for row in found}
+        return _in_order(row for part in chunks(row_ids) for row in self._rows(message.c.id.in_(part)))
 
     def misplaced(self) -> list[Row]:
         """List our own copies that stand in another folder than where their messages' folder goes."""
@@ -318,21 +343,28 @@ class Queries:
 
         First what the target has said that it has, then what was sent without an answer.
         """
+        return [row for where in self._sent_to(target_id) for row in self._rows(where)]
+
+    def _sent_to(self, target_id: int) -> tuple[sa.ColumnElement[bool], ...]:
         c = message.c
-        moving = sa.and_(c.moving_to == target_id, c.state == State.MOVING)
+        moving = sa.and_(self._here, c.state == State.MOVING, c.moving_to == target_id)
         sent = sa.and_(c.target_id == target_id, c.state == State.SENT)
         # A key that was told and never seen there may have been a wrong one.
         unseen = sa.and_(c.target_size.is_(None), c.target_date.is_(None), c.target_key.is_not(None))
         told = sa.and_(c.target_id == target_id, c.state == State.STORED, unseen)
-        return self.keyless(target_id) + self._rows(told) + self._rows(moving) + self._rows(sent)
+        return _keyless(target_id), told, moving, sent
 
-    def pending_for(self, target_id: int, *, like: Sequence[Row] | None = None) -> list[Row]:
-        """List what is pending for a target folder; of it only what is listed like one of these rows may be asked.
+    def who_may_claim(self, target_id: int) -> tuple[bool, bool]:
+        """Tell whether there is anything of ``sent_to``, and anything pending for a target folder."""
+        one = sa.select(message.c.id).limit(1)
+        sent = any(self._read(one.where(each)) for each in self._sent_to(target_id))
+        return sent, bool(self._read(one.where(_pending_for(target_id))))
 
-        Alike are the same internal date and the same size, or one that is not known.
+    def pending_for(self, target_id: int, *, like: Sequence[Row]) -> list[Row]:
+        """List what is pending for a target folder and listed like one of these rows.
+
+        That is with the same internal date and the same size, or one that is not known.
         """
-        if like is None:
-            return self._rows(_pending_for(target_id))
         listed = {(row.date, row.size) for row in like if row.date is not None}
         dates = sorted({row.date for row in like if row.date is not None})
         found = [
@@ -349,7 +381,7 @@ class Queries:
 
     def keyless(self, target_id: int) -> list[Row]:
         """List what a target folder is said to have, and whose key there is not known."""
-        return self._rows(message.c.target_id == target_id, _STANDS, message.c.target_key.is_(None))
+        return self._rows(_keyless(target_id))
 
     def never_seen(self, since: float) -> list[Row]:
         """List what targets have said since then that they stored, that no look there showed, nor was named."""
@@ -360,10 +392,83 @@ class Queries:
         )
         return self._restless(c.target_gone == 1, c.target_size.is_(None), sent, c.id.not_in(named))
 
-    def strangers(self, folder_id: int) -> list[StrangerRow]:
+    def strangers(self, folder_id: int, *where: sa.ColumnElement[bool], after: int = 0) -> list[StrangerRow]:
         """List the entries of a target folder that no message claims, in order of their listing."""
-        query = sa.select(*_STRANGER).where(stranger.c.folder_id == folder_id).order_by(stranger.c.id)
+        s = stranger.c
+        query = sa.select(*_STRANGER).where(s.folder_id == folder_id, s.id > after, *where).order_by(s.id)
         return [StrangerRow(*row) for row in self._read(query)]
+
+    def strangers_by_ids(self, stranger_ids: Sequence[int]) -> list[StrangerRow]:
+        """Return some strangers as they are on record now."""
+        query, parts = sa.select(*_STRANGER), chunks(stranger_ids)
+        rows = (row for part in parts for row in self._read(query.where(stranger.c.id.in_(part))))
+        return [StrangerRow(*row) for row in rows]
+
+    def count_strangers(self, folder_id: int) -> tuple[int, int]:
+        """Return how many strangers stand in a target folder, and the id of the last one; 0: there are none."""
+        query = sa.select(sa.func.count(), sa.func.coalesce(sa.func.max(stranger.c.id), 0))
+        count, last = self._read(query.where(stranger.c.folder_id == folder_id))[0]
+        return int(count), int(last)
+
+    # both sides of a large folder, by ids: they take a hundredth of what the rows take
+
+    def _claimants(self, target_id: int) -> sa.Subquery:
+        """Return all that may claim a stranger in a target folder: each part by an index of its own."""
+        parts = (*self._sent_to(target_id), _pending_for(target_id))
+        c = message.c
+        columns = (c.id, c.key, c.gone, c.fingerprint, c.message_hash, c.size, c.date, c.digest)
+        return sa.union_all(*(sa.select(*columns).where(each) for each in parts)).subquery()
+
+    def unread_ids(self, target_id: int) -> array[int]:
+        """Return whose headers are still to be read, of all that may claim a stranger in a target folder."""
+        c = self._claimants(target_id).c
+        return self._ids(sa.select(c.id).where(c.fingerprint.is_(None), c.key.is_not(None), c.gone == 0))
+
+    def unread_strangers(self, folder_id: int, after: int = 0) -> array[int]:
+        """Return whose headers are still to be read, of the strangers after this one."""
+        s = stranger.c
+        query = sa.select(s.id).where(s.folder_id == folder_id, s.id > after, s.fingerprint.is_(None))
+        return self._ids(query.order_by(s.id))
+
+    def lone_pairs(self, target_id: int, *, alike: bool) -> tuple[array[int], array[int]]:
+        """Return, by ids, who may claim which stranger, where both have the same fingerprint and stand alone.
+
+        Alone is whose Message-ID nobody else has on its side. ``alike``: only of the same size and internal date.
+        """
+        claimants, s = self._claimants(target_id), stranger.c
+        here = sa.select(stranger).where(s.folder_id == target_id).subquery()
+        ours, theirs = (
+            sa.select(sa.func.min(side.c.id).label("id"), side.c.message_hash)
+            .where(side.c.message_hash.is_not(None))
+            .group_by(side.c.message_hash)
+            .having(sa.func.count() == 1)
+            .subquery()
+            for side in (claimants, here)
+        )
+        c = message.c
+        same = [c.fingerprint == s.fingerprint, *([c.size == s.size, c.date == s.date] if alike else [])]
+        found = self._ids(
+            sa.select(c.id, s.id)
+            .select_from(ours)
+            .join(theirs, ours.c.message_hash == theirs.c.message_hash)
+            .join(message, c.id == ours.c.id)
+            .join(stranger, s.id == theirs.c.id)
+            .where(*same)
+        )
+        return found[::2], found[1::2]
+
+    def disputed(self, target_id: int) -> tuple[list[Row], list[StrangerRow]]:
+        """List what may claim a stranger in a target folder in the order of claiming, and what it may be.
+
+        Left out is what is pending and never read, and whose header and listing name no stranger; and the others way
+        round (see ``alimail_core.identity.names``).
+        """
+        claimants, s, c = self._claimants(target_id).c, stranger.c, message.c
+        here = sa.select(stranger).where(s.folder_id == target_id).subquery().c
+        digested = sa.select(claimants.size).where(claimants.digest.is_not(None))
+        strangers = self.strangers(target_id, sa.or_(_shares_a_name(s, claimants), s.size.in_(digested)))
+        nominated = sa.or_(_shares_a_name(c, here), c.digest.is_not(None))
+        return self.sent_to(target_id) + self._rows(_pending_for(target_id), nominated), strangers
 
     def unfinished(self) -> set[int]:
         """Return the target folders in which something waits to be found by looking there."""

@@ -140,7 +140,7 @@ def _seen(p: Pass, rows: Sequence[Row]) -> dict[int, Row]:
     if lost:
         reconcile(p, [p.targets[here] for here in _by_target(lost) if here in p.targets], sent_only=True)
         _stay(p, [row for row in lost if row.target_id not in p.targets])
-    known = p.book.by_ids([row.id for row in lost])
+    known = {row.id: row for row in p.book.by_ids([row.id for row in lost])}
     return {row.id: known.get(row.id, row) for row in rows}
 
 
@@ -197,7 +197,7 @@ def _move(p: Pass, here: Target, goal: Target, rows: Sequence[Row]) -> None:
         raise Transient(str(error), remedy=error.remedy) from error
     if moved:
         p.note("copies moved in the target, because their messages were moved at the source", moved)
-    left = p.book.by_ids([row.id for row in rows]).values()
+    left = p.book.by_ids([row.id for row in rows])
     _stay(p, [row for row in left if row.state == State.MOVING])
     if len(ours) < len(rows):  # moved or removed there since: to be noted, else it is tried for ever
         reconcile(p, [here], sent_only=True)

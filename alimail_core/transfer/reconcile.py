@@ -27,6 +27,7 @@ from alimail_core.identity import (
     nominees,
 )
 from alimail_core.ledger import Origin, Row, State, StrangerRow
+from alimail_core.ledger.queries import chunks
 from alimail_core.ledger.rows import contradicts, to_date
 from alimail_core.model import Entry, Folder, Message, SpecialUse
 from alimail_core.transfer.listing import survey
@@ -69,16 +70,15 @@ def reconcile(
 def match_strangers(p: Pass, target: Target, *, decide: bool = False, sent_only: bool = False) -> None:
     """Match what may stand in a surveyed target folder with its strangers, and claim."""
     target.strangers = frozenset()
-    strangers = p.book.strangers(target.id)
-    claimed: set[int] = set()
+    strangers, _ = p.book.count_strangers(target.id)
     if strangers:
-        few = sent_only or (not decide and _are_few(p, target, len(strangers)))
-        claimed = (_claim_if_sent if few else _claim)(p, target, strangers)
+        few = sent_only or (not decide and _are_few(p, target, strangers))
+        (_claim_if_sent if few else _claim)(p, target)
     _give_up_keyless(p, target)
-    left = [each for each in strangers if each.id not in claimed]
-    latest, p.counts.latest[target.id] = p.counts.latest.get(target.id), left[-1].id if left else 0
-    if left and latest is not None:
-        tell_doubled(p, target, [each for each in left if each.id > latest])
+    latest = p.counts.latest.get(target.id)
+    _, p.counts.latest[target.id] = p.book.count_strangers(target.id)
+    if latest is not None:
+        tell_doubled(p, target, latest)
     if strangers:
         find_second_copies(p, target)
 
@@ -88,26 +88,33 @@ def _are_few(p: Pass, target: Target, strangers: int) -> bool:
     return p.options.order != "strict" and strangers * FEW <= p.book.unread(target.id)
 
 
-def _claim(p: Pass, target: Target, strangers: Sequence[StrangerRow]) -> set[int]:
-    """Let all that may stand there claim, reading the headers of what is pending; return the ids claimed."""
-    rows = p.book.sent_to(target.id) + p.book.pending_for(target.id)
-    if not rows:
-        return set()
-    strangers = _describe(p, target, strangers)
-    claims = _claims(p, target, _likely_first(rows, strangers), strangers)
-    _settle(p, target, claims)
-    return {stranger.id for _, stranger, _ in claims}
+def _claim(p: Pass, target: Target) -> None:
+    """Let all that may stand there claim, reading the headers of what is pending.
+
+    What stands alone on both sides claims page by page; only the rest, twins above all, is held at once. So a header
+    alone decides as it would with all of it at hand, and a body only where nothing that was sent could go before.
+    """
+    sent, pending = p.book.who_may_claim(target.id)
+    if not sent and not pending:
+        return
+    for ids in chunks(p.book.unread_ids(target.id)):
+        read_headers(p, p.book.by_ids(ids))
+    _describe(p, target)
+    if not sent or (p.options.adopt != "content" and target.special_use != SpecialUse.DRAFTS):
+        for ours, theirs in zip(*map(chunks, p.book.lone_pairs(target.id, alike=sent)), strict=True):
+            p.check_in()
+            _settle(p, target, _claims(p, target, p.book.by_ids(ours), p.book.strangers_by_ids(theirs)))
+    rows, strangers = p.book.disputed(target.id)
+    _settle(p, target, _claims(p, target, _likely_first(rows, strangers), strangers))
 
 
-def _claim_if_sent(p: Pass, target: Target, strangers: Sequence[StrangerRow]) -> set[int]:
+def _claim_if_sent(p: Pass, target: Target) -> None:
     """Let claim only what was sent; by the strangers that are left the ``Sender`` knows what to put aside.
-
-    Return the ids claimed.
 
     A header alone decides only where its Message-ID stands alone. So what is pending and listed like one that was
     sent is read as well, though it may not claim before all that is pending is known.
     """
-    strangers = _describe(p, target, strangers)
+    strangers = _described(p, target)
     sent = p.book.sent_to(target.id)
     rows = _likely_first(sent + p.book.pending_for(target.id, like=sent), strangers)
     claims = [claim for claim in _claims(p, target, rows, strangers) if claim[0].state != State.PENDING]
@@ -115,7 +122,6 @@ def _claim_if_sent(p: Pass, target: Target, strangers: Sequence[StrangerRow]) ->
     claimed = {stranger.id for _, stranger, _ in claims}
     left = [stranger_evidence(each) for each in strangers if each.id not in claimed]
     target.strangers = frozenset(name for each in left for name in names(each))
-    return claimed
 
 
 def _likely_first(rows: Sequence[Row], strangers: Sequence[StrangerRow]) -> list[Row]:
@@ -186,25 +192,22 @@ def _give_up_keyless(p: Pass, target: Target) -> None:
         )
 
 
-def _describe(p: Pass, target: Target, strangers: Sequence[StrangerRow]) -> list[StrangerRow]:
+def _described(p: Pass, target: Target, after: int = 0) -> list[StrangerRow]:
+    """List the strangers of a target folder (those ``after`` one) with what their headers tell."""
+    _describe(p, target, after)
+    return p.book.strangers(target.id, after=after)
+
+
+def _describe(p: Pass, target: Target, after: int = 0) -> None:
     """Read, once, the headers of strangers whose fingerprint is not known yet."""
-    bare = {row.key: row for row in strangers if row.fingerprint is None}
-    told: dict[int, dict[str, Any]] = {}
-    for part in _parts(p, list(bare.values())):
+    for ids in _parts(p, p.book.unread_strangers(target.id, after)):
+        bare = {row.key: row for row in p.book.strangers_by_ids(ids)}
         here: list[dict[str, Any]] = []
-        for headers in p.sink.headers(target.folder, [row.entry for row in part]):
+        for headers in p.sink.headers(target.folder, [row.entry for row in bare.values()]):
             found = fingerprint(headers.octets)
-            row = bare[headers.key]
-            short = message_hash(found.message_id)
+            row, short = bare[headers.key], message_hash(found.message_id)
             here.append({"_id": row.id, "fingerprint": found.value, "message_hash": short})
         p.book.describe_strangers(here)
-        told |= {each["_id"]: each for each in here}
-    return [
-        evolve(row, fingerprint=told[row.id]["fingerprint"], message_hash=told[row.id]["message_hash"])
-        if row.id in told
-        else row
-        for row in strangers
-    ]
 
 
 def _parts(p: Pass, rows: Sequence[_T]) -> Iterator[Sequence[_T]]:
@@ -226,9 +229,8 @@ def claim_elsewhere(p: Pass, rows: Sequence[Row]) -> None:
     claimed: set[int] = set()
     for target in p.targets.values():
         left = [row for row in lonely if row.id not in claimed and row.target_id != target.id]
-        strangers = p.book.strangers(target.id) if left and p.is_known(target) else []
+        strangers = _described(p, target) if left and p.is_known(target) else []
         if strangers:
-            strangers = _describe(p, target, strangers)
             claims = _claims(p, target, left, strangers, adopt="content")
             ours = [
                 (row, found, {**columns, "origin": Origin.ADOPTED})
@@ -328,6 +330,12 @@ def read_copies(p: Pass, rows: Sequence[tuple[int, Row]], found: list[Evidence])
 
 def row_evidence(p: Pass, rows: Sequence[Row]) -> list[Evidence]:
     """Tell what is known of messages, reading the headers of those that were never read."""
+    told = read_headers(p, rows)
+    return [evidence(row, *told.get(row.id, (row.fingerprint, row.message_hash))) for row in rows]
+
+
+def read_headers(p: Pass, rows: Sequence[Row]) -> dict[int, tuple[bytes, bytes | None]]:
+    """Read the headers of those of these messages that were never read; return what the ledger keeps now, by id."""
     bare: dict[int, dict[str, Row]] = {}
     for row in rows:
         if row.fingerprint is None and row.key is not None and not row.gone:
@@ -345,7 +353,7 @@ def row_evidence(p: Pass, rows: Sequence[Row]) -> list[Evidence]:
                 told[row.id] = (found.value, short)
                 here.append({"_id": row.id, "fingerprint": found.value, "message_hash": short})
             p.book.update(here)
-    return [evidence(row, *told.get(row.id, (row.fingerprint, row.message_hash))) for row in rows]
+    return told
 
 
 def stranger_evidence(row: StrangerRow) -> Evidence:
@@ -423,7 +431,7 @@ def find_second_copies(p: Pass, target: Target) -> None:
     twice = p.book.resent(target.id)
     if not twice:
         return
-    strangers = _describe(p, target, p.book.strangers(target.id))
+    strangers = _described(p, target)
     wanted = [evidence(row, row.fingerprint, row.message_hash) for row in twice]
     found = [Evidence(row.fingerprint, row.message_hash, row.size) for row in strangers]
     of_rows, of_strangers = nominees(wanted, found, [])
@@ -440,15 +448,15 @@ def find_second_copies(p: Pass, target: Target) -> None:
         _drop_second_copy(p, target, row, strangers[claim.stranger], sure=sure)
 
 
-def tell_doubled(p: Pass, target: Target, fresh: Sequence[StrangerRow]) -> None:
-    """Note what this pass has sent once, and what turned up beside it as well since the last look.
+def tell_doubled(p: Pass, target: Target, latest: int) -> None:
+    """Note what this pass has sent once, and what turned up beside it as well after the ``latest`` stranger then.
 
     Both stay: only who resends something knows which copy is its own second one. It is no problem of the account:
     mail may be delivered to both systems, and then somebody else's copy comes here by itself.
     """
+    fresh = _described(p, target, after=latest)
     if not fresh:
         return
-    fresh = _describe(p, target, fresh)
     rows = [
         row
         for row in p.book.standing({each.fingerprint for each in fresh if each.fingerprint})
