@@ -30,6 +30,7 @@ from alimail_core.proof.differences import difference
 from alimail_core.proof.mismatches import ALONE, MISSING, Place, sum_up
 from alimail_core.proof.pairs import OURS, THEIRS, Pairs, Row
 from alimail_core.proof.results import MAX_FINDINGS, AccountComparison
+from alimail_core.units import count_text
 
 _NO_FLAGS = frozenset({"\\deleted", "\\recent"})
 _NO_FIELDS = f"x'{fingerprint(b'').value.hex()}'"
@@ -312,14 +313,13 @@ class _Comparer:
         if not self._full:
             yield BY_HEADERS
         for side, name in enumerate(("source", "target")):
-            if untold := sum(
-                self._pairs.count(f"side = {side} AND partner NOT NULL AND flags IS NULL").values()
-            ):
-                yield Remark("note", f"flags of {untold:,} messages were not compared: the {name} lists none")
-            if untold := sum(
-                self._pairs.count(f"side = {side} AND partner NOT NULL AND date IS NULL").values()
-            ):
-                yield Remark("note", f"dates of {untold:,} messages were not compared: the {name} lists none")
+            for column, what in (("flags", "flags"), ("date", "dates")):
+                untold = self._pairs.count(f"side = {side} AND partner NOT NULL AND {column} IS NULL")
+                if number := sum(untold.values()):
+                    text = (
+                        f"{what} of {count_text(number, 'message')} were not compared: the {name} lists none"
+                    )
+                    yield Remark("note", text)
         if not self._sides[OURS].traits.stable_octets:
             yield Remark(
                 "note", "the source gives other octets each time: bodies are compared as a reader sees them"
