@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -34,6 +36,8 @@ from alimail_core.traces import trace_of
 REASON_LENGTH = 500
 """The most characters of a server's words that a line holds."""
 
+_log = logging.getLogger(__name__)
+
 _LEVELS: dict[type[Event], str] = {ProblemFound: "warning", Waiting: "warning", Noted: "notice"}
 
 
@@ -42,7 +46,7 @@ class JsonLog:
 
     def __init__(self, path: Path, migration: str, clock: Clock | None = None) -> None:
         """Open ``path`` to append. Raises ``InputError`` where it cannot be written."""
-        self._file = _open(path)
+        self._file, self._path, self._lost = _open(path), path, False
         self._logger = _logger(self._file, clock or Clock()).bind(migration=migration)
         self._batches: dict[str, int] = {}
         self._lock = threading.Lock()
@@ -55,7 +59,7 @@ class JsonLog:
                 self._batches[event.account] = 0
             if isinstance(event, BatchSettled):
                 fields["batch"] = self._batches[event.account] = self._batches.get(event.account, 0) + 1
-        self._logger.bind(**fields).log(_level(event), _name(type(event)))
+        self._write(_level(event), _name(type(event)), fields)
 
     def bug(self, error: BaseException) -> None:
         """Write where an unforeseen exception came from: see ``trace_of`` for what is left out."""
@@ -63,11 +67,22 @@ class JsonLog:
 
     def trace(self, lines: Sequence[str]) -> None:
         """Write a trace that ``trace_of`` has made."""
-        self._logger.log("critical", "bug", trace=list(lines))
+        self._write("critical", "bug", {"trace": list(lines)})
+
+    def _write(self, level: str, event: str, fields: Mapping[str, Any]) -> None:
+        """Write a line; where that fails, say so once and write no more: a run does not stop for its log."""
+        if self._lost:
+            return
+        try:
+            self._logger.bind(**fields).log(level, event)
+        except OSError as error:
+            self._lost = True
+            _log.warning("the log %s cannot be written any more: %s", self._path, error.strerror)
 
     def close(self) -> None:
         """Close the file. Idempotent."""
-        self._file.close()
+        with suppress(OSError):  # that it could not be written was said
+            self._file.close()
 
     def __enter__(self) -> Self:
         """Return the log itself."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +21,66 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     alimail = command_line(registry_of(MemoryPlugin()), tmp_path, monkeypatch)
     Path("alimail.toml").write_text(config_of("anna", "bert"))
     return alimail
+
+
+ROOT = Path(__file__).parent.parent
+CALL = """
+import sys
+from tests.memory_plugin import MemoryPlugin, registry_of
+from alimail_core.cli import main
+from alimail_core.model import INBOX
+from alimail_core.testing import message
+
+plugin = MemoryPlugin()
+for name in ("anna", "bert"):
+    plugin.boxes[f"{name}@old.example"].deliver(("项目",), message("one"))
+    plugin.boxes[f"{name}@new.example"].make(INBOX)
+sys.exit(main(sys.argv[1:], registry_of(plugin)))
+"""
+
+
+def call(*words: str, **changed: Any) -> subprocess.CompletedProcess[bytes]:
+    """Run a process of its own, in the current folder; ``changed`` are its streams, and variables in ``env``."""
+    env = {**os.environ, "PYTHONPATH": str(ROOT), **changed.pop("env", {})}
+    command = [sys.executable, "-c", CALL, *words]
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **changed}
+    return subprocess.run(command, timeout=60, check=False, env=env, **pipes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [("--help",), ("status",), ("plan", "--json"), ("migrate", "--yes")])
+def test_output_that_cannot_be_written(words: tuple[str, ...], run: Run) -> None:
+    """A full disk is told as one, and is no bug."""
+    with open("/dev/full", "wb") as full:
+        done = call(*words, stdout=full)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (b"alimail: the output cannot be written: No space left on device")
+    assert b"bug" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_though_nobody_hears_of_it(run: Run, tmp_path: Path) -> None:
+    """Neither a full disk beneath its log and its progress, nor a closed stream, stops an account."""
+    with open("/dev/full", "wb") as full:
+        done = call("migrate", "--yes", "--log", "/dev/full", stderr=full)
+        assert done.returncode == 0
+        assert call("status", "-c", "none.toml", stderr=full).returncode == 2
+    assert done.stdout.count(b"all there") == 3
+    done = call("migrate", "--yes", "--log", "/dev/full")
+    told = b"alimail: the log /dev/full cannot be written any more: No space left on device"
+    assert [line for line in done.stderr.splitlines() if line.startswith(b"alimail")] == [told]
+    closed = f"exec {sys.executable} -c '{CALL}' migrate --yes <&- >&- 2>&-"
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    assert subprocess.run(["sh", "-c", closed], timeout=60, check=False, env=env).returncode == 0
+    assert run("status") == 0
+
+
+@pytest.mark.slow
+def test_names_that_the_terminal_cannot_show(run: Run) -> None:
+    """Where output is in an encoding without Chinese, a folder's name comes as an escape."""
+    done = call("plan", env={"PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 0, done.stderr
+    assert rb"\u9879\u76ee" in done.stdout
 
 
 @pytest.mark.parametrize("words", [("copy", *URLS), ("init", "--yes"), ("status",)])

@@ -33,8 +33,15 @@ from alimail_core.cli import (
     verify,
     watch,
 )
-from alimail_core.cli.frame import Frame, give_up_output, require_place, show_bug, show_error
-from alimail_core.cli.output import complain
+from alimail_core.cli.frame import (
+    Frame,
+    is_output_lost,
+    require_place,
+    show_bug,
+    show_error,
+    show_lost_output,
+)
+from alimail_core.cli.output import complain, prepare_streams
 from alimail_core.errors import AlimailError
 from alimail_core.seam import Clock
 
@@ -103,6 +110,7 @@ def main(
     """Run one command and return the exit code. Embedders and tests give their own plug-ins and clock."""
     words = list(sys.argv[1:] if argv is None else argv)
     frame = Frame(registry, clock or Clock())
+    prepare_streams()
     try:
         return _run(words, frame)
     except AlimailError as error:
@@ -110,9 +118,11 @@ def main(
     except (KeyboardInterrupt, typer.Abort):
         complain("alimail: interrupted", "  -> Run the same command again.")
         return 130
-    except BrokenPipeError:
-        return give_up_output()
+    except BrokenPipeError as error:
+        return show_lost_output(error)
     except Exception as bug:  # noqa: BLE001 - the last line of defence: told in one line, traced in a file
+        if isinstance(bug, OSError) and is_output_lost():
+            return show_lost_output(bug)
         return show_bug(bug, frame.log_path)
 
 

@@ -9,13 +9,13 @@ import signal
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from attrs import define, field
 
-from alimail_core.cli.output import complain, remark_lines
+from alimail_core.cli.output import complain, give_up, remark_lines
 from alimail_core.errors import AlimailError, Fault, InputError, Interrupted
 from alimail_core.seam import Clock, Stop
 
@@ -124,7 +124,8 @@ def _write_now(text: str) -> None:
     # A handler may have interrupted a print to the same stream, so it goes around Python's buffers. The first
     # sequence shows the cursor again where live progress had hidden it.
     show_cursor = "\x1b[?25h" if sys.__stderr__ is not None and sys.__stderr__.isatty() else ""
-    os.write(2, f"{show_cursor}\n{text}".encode())
+    with suppress(OSError):  # nobody reads it
+        os.write(2, f"{show_cursor}\n{text}".encode())
 
 
 def require_place() -> None:
@@ -204,9 +205,18 @@ def _notices(log_path: Path | None) -> Iterator[None]:
         logger.removeHandler(handler)
 
 
-def give_up_output() -> int:
-    """Nobody reads our output any more: let the interpreter's last flush go nowhere; return the exit code."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.close(nowhere)
+def show_lost_output(error: OSError) -> int:
+    """Say that standard output cannot be written, but where its reader just went away; return the exit code."""
+    if not isinstance(error, BrokenPipeError):
+        complain(f"alimail: the output cannot be written: {error.strerror}")
+    give_up(sys.stdout)
     return 1
+
+
+def is_output_lost() -> bool:
+    """Tell whether it is standard output that fails: then an empty line fails as well."""
+    try:
+        print(flush=True)
+    except OSError:
+        return True
+    return False

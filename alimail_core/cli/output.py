@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from alimail_core.text import printable
@@ -58,6 +60,19 @@ def is_dumb(stream: TextIO) -> bool:
     return not stream.isatty() or os.environ.get("TERM") == "dumb" or bool(os.environ.get("NO_COLOR"))
 
 
+def prepare_streams() -> None:
+    """Let output go nowhere that was closed, and write as an escape what its encoding cannot say.
+
+    A file that is opened later would else take the closed one's place, and get what is meant for people.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - it stays open as long as the process
+        elif name == "stdout" and isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
+
+
 def say(*lines: str, stream: TextIO | None = None) -> None:
     """Write lines to standard output, each made safe to show."""
     for line in lines:
@@ -66,7 +81,24 @@ def say(*lines: str, stream: TextIO | None = None) -> None:
 
 def complain(*lines: str) -> None:
     """Write lines to standard error, each made safe to show."""
-    say(*lines, stream=sys.stderr)
+    for line in lines:
+        tell(printable(line), sys.stderr)
+
+
+def tell(line: str, stream: TextIO) -> None:
+    """Write a line, safe to show already, of which nothing depends: where it cannot be written, all goes on."""
+    try:
+        print(line, file=stream, flush=True)
+    except OSError:
+        give_up(stream)
+
+
+def give_up(stream: TextIO) -> None:
+    """Let whatever is still written there go nowhere: nobody reads it any more, or its disk is full."""
+    with suppress(OSError):  # it has no file beneath
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def write_json(value: object) -> None:

@@ -15,7 +15,15 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
-from alimail_core.cli.output import STATE_WORDS, count_text, duration_text, is_dumb, octets_text, path_text
+from alimail_core.cli.output import (
+    STATE_WORDS,
+    count_text,
+    duration_text,
+    is_dumb,
+    octets_text,
+    path_text,
+    tell,
+)
 from alimail_core.cli.tally import AccountTally, Sizes, Tally
 from alimail_core.events import (
     Event,
@@ -143,7 +151,7 @@ class PlainProgress(Progress):
 
     def write(self, line: str) -> None:
         """Write a line at once."""
-        print(line, file=self._stream, flush=True)
+        tell(line, self._stream)
 
     def show(self, event: Event, account: AccountTally) -> None:
         """Write a line for a folder that is settled or a wait, and every half minute where the whole stands."""
