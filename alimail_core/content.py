@@ -17,6 +17,10 @@ from alimail_core.header import MAX_HEADER, base64, decoded, fingerprint, header
 MAX_DEPTH = 20
 """Levels of nesting that are opened. What lies deeper counts as it stands."""
 
+_TNEF = b"\x78\x9f\x3e\x22"
+_TNEF_KEY_ENDS = 6
+"""A winmail.dat begins with a key of two octets that whoever writes it draws at random (MS-OXTNEF, LegacyKey)."""
+
 _NO_FIELD = re.compile(rb"^(?![!-9;-~]+[ \t]*:|[ \t]|>?From ).+$", re.MULTILINE)
 _FIRST_IS_FIELD = re.compile(rb"[!-9;-~]+[ \t]*:|>?From ")
 _TYPE = re.compile(rb"^content-type[ \t]*:(.*(?:\n[ \t].*)*)", re.IGNORECASE | re.MULTILINE)
@@ -31,7 +35,7 @@ def content_digest(octets: bytes) -> bytes:
 
     Text is compared as Unicode, without regard to line ends; at the end of a part line ends do not count. The
     nesting of multiparts does not count either, that of attached messages does. A NUL counts as Dovecot stores it,
-    which is as 0x80. Never raises.
+    which is as 0x80, and the random key of a winmail.dat (TNEF) not at all. Never raises.
     """
     hashed = hashlib.sha256()
     whole = with_lf(as_stored_by_dovecot(octets))
@@ -137,4 +141,6 @@ def _normalised(leaf: bytes, encoded: bool, kind: bytes, parameters: bytes) -> b
         leaf = with_lf(leaf)
     elif not encoded:
         leaf = leaf.replace(b"\n", b"\r\n")
+    elif leaf.startswith(_TNEF):
+        leaf = _TNEF + leaf[_TNEF_KEY_ENDS:]
     return leaf.rstrip(b"\r\n")

@@ -430,6 +430,22 @@ def test_binary_octets_in_base64_count_exactly() -> None:
     )
 
 
+@given(st.binary(max_size=40), st.binary(min_size=2, max_size=2), st.integers(0, 1000))
+def test_the_random_key_of_a_winmail_dat_is_no_content(rest: bytes, key: bytes, at: int) -> None:
+    """Whoever renders a message anew draws another key; each other octet counts, and in other attachments all do."""
+
+    def digest(octets: bytes) -> bytes:
+        part = b"Content-Type: application/ms-tnef\nContent-Transfer-Encoding: base64\n\n"
+        return content_digest(part + base64.encodebytes(octets))
+
+    signature, end = b"\x78\x9f\x3e\x22", b"\x01"
+    stream = signature + b"\x05\x03" + rest + end
+    assert digest(signature + key + rest + end) == digest(stream)
+    changed = bytearray(stream)
+    changed[at % len(stream)] ^= 0x40
+    assert (digest(bytes(changed)) == digest(stream)) is (at % len(stream) in (4, 5))
+
+
 def test_deep_nesting_ends_somewhere() -> None:
     """A thousand multiparts or messages in one another are digested, and a change at the bottom is seen."""
     multiparts = b"".join(
