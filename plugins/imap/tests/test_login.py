@@ -188,10 +188,22 @@ def test_refused_logins_are_graded(answer: bytes, kind: type[AlimailError]) -> N
         (b"", Transient),
     ],
 )
-def test_what_greets_us_otherwise_is_told(greeting: bytes, kind: type[AlimailError]) -> None:
+def test_what_greets_us_otherwise_is_told(
+    greeting: bytes, kind: type[AlimailError], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A POP3 or SMTP server is recognised as none of ours, and PREAUTH is not trusted."""
+    monkeypatch.setattr("alimail_imap.login._greeted", set())  # ports are used again
     with CannedServer(greeting=greeting + CLOSE) as server, pytest.raises(kind):
         connect(server.options, server.credentials)
+
+
+def test_what_greets_us_otherwise_later_is_passing() -> None:
+    """Where an IMAP server has answered, something on the way answers in its place now: no option is wrong."""
+    with CannedServer() as server:
+        connect(server.options, server.credentials).close()
+        server.greeting = b"HTTP/1.1 502 Bad Gateway\r\n" + CLOSE
+        with pytest.raises(Transient, match="did before"):
+            connect(server.options, server.credentials)
 
 
 def test_a_server_without_starttls_gets_no_password() -> None:

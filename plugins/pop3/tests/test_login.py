@@ -211,11 +211,23 @@ def test_no_password_is_a_command(password: str) -> None:
         (b"", Transient),
     ],
 )
-def test_what_greets_us_otherwise_is_told(greeting: bytes, kind: type[AlimailError]) -> None:
+def test_what_greets_us_otherwise_is_told(
+    greeting: bytes, kind: type[AlimailError], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An IMAP or SMTP server is recognised as none of ours; one that is busy may have time later."""
+    monkeypatch.setattr("alimail_pop3.login._greeted", set())  # ports are used again
     with CannedServer(greeting=greeting + CLOSE) as server, pytest.raises(AlimailError) as caught:
         connect(server.options, server.credentials)
     assert type(caught.value) is kind
+
+
+def test_what_greets_us_otherwise_later_is_passing() -> None:
+    """Where a POP3 server has answered, something on the way answers in its place now: no option is wrong."""
+    with CannedServer() as server:
+        connect(server.options, server.credentials).close()
+        server.greeting = b"HTTP/1.1 502 Bad Gateway\r\n" + CLOSE
+        with pytest.raises(Transient, match="did before"):
+            connect(server.options, server.credentials)
 
 
 # Encryption

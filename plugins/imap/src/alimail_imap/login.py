@@ -21,6 +21,9 @@ from alimail_imap.options import ImapOptions
 from alimail_imap.tokens import Status, parse_status
 from alimail_imap.wire import Wire
 
+_greeted: set[tuple[str, int]] = set()
+"""Where an IMAP server has answered in this process: something else there later is passing, and no wrong option."""
+
 
 def connect(options: ImapOptions, credentials: Credentials) -> Connection:
     """Connect, encrypt and log in; the connection knows the capabilities that hold after login.
@@ -48,7 +51,7 @@ def _begin(options: ImapOptions) -> Connection:
     wire = Wire(dial(options), options.timeout)
     try:
         connection = Connection(wire)
-        _greet(connection)
+        _greet(connection, options)
         if options.tls == "starttls":
             _start_tls(connection, options)
         return connection
@@ -57,14 +60,17 @@ def _begin(options: ImapOptions) -> Connection:
         raise
 
 
-def _greet(connection: Connection) -> None:
+def _greet(connection: Connection, options: ImapOptions) -> None:
     greeting = connection.wire.read()
     status = parse_status(greeting.head) if greeting.tag == b"*" else None
+    if status is None and options.address in _greeted:
+        raise Transient("what answers there now is not the IMAP server that did before")
     if status is None:
         raise Denied(
             "what answers there is not an IMAP server",
             remedy="Check host, port and tls (implicit, starttls).",
         )
+    _greeted.add(options.address)
     if status.kind == "BYE":
         raise grade_bye(status)
     if status.kind == "PREAUTH":

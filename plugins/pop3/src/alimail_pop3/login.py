@@ -9,6 +9,9 @@ from alimail_pop3.connection import Connection, Said
 from alimail_pop3.options import Pop3Options
 from alimail_pop3.wire import Wire
 
+_greeted: set[tuple[str, int]] = set()
+"""Where a POP3 server has answered in this process: something else there later is passing, and no wrong option."""
+
 
 def connect(options: Pop3Options, credentials: Credentials) -> Connection:
     """Connect, encrypt and log in; the connection knows the capabilities that hold after login.
@@ -35,7 +38,7 @@ def _begin(options: Pop3Options) -> Connection:
     """Connect and encrypt."""
     wire = Wire(dial(options), options.timeout)
     try:
-        connection = Connection(wire, options.host.strip("[]"))
+        connection = _greeted_by(wire, options)
         connection.ask_capabilities()
         if options.tls == "starttls":
             _start_tls(connection, options)
@@ -43,6 +46,17 @@ def _begin(options: Pop3Options) -> Connection:
     except BaseException:
         wire.close()
         raise
+
+
+def _greeted_by(wire: Wire, options: Pop3Options) -> Connection:
+    try:
+        connection = Connection(wire, options.host.strip("[]"))
+    except Denied as error:
+        if options.address in _greeted:
+            raise Transient("what answers there now is not the POP3 server that did before") from error
+        raise
+    _greeted.add(options.address)
+    return connection
 
 
 def _start_tls(connection: Connection, options: Pop3Options) -> None:
