@@ -126,7 +126,8 @@ class Source(ABC):
         """Give exactly one answer for each entry asked, in any order, with the message's octets untouched.
 
         ``Gone`` only after the server was asked again whether the key exists and answered that it does not, or
-        where the entry's witness no longer holds. What the server has and will not give is ``Unreadable``.
+        where the entry's witness no longer holds. What the server has and will not give is ``Unreadable``, and so may
+        be what it has under another key by now.
         ``requests`` is read lazily and may be long; a side MUST NOT hold more than a few messages
         (``BATCH_OCTETS``, or one larger message) that were not yet taken from the iterator.
         """

@@ -260,6 +260,9 @@ class Book(Queries):
                 folder.update().where(folder.c.id == folder_id).values(epoch=epoch, cursor=None)
             )
             self._vanish(connection, message.c.folder_id == folder_id)
+            # What could not be read in this very pass was perhaps asked for by a key that meant nothing any more.
+            unread = (problem.c.folder_id == folder_id) & (problem.c.kind == "unreadable")
+            connection.execute(problem.delete().where(unread))
 
     def listed(self, folder_id: int, entries: Sequence[Entry], *, flags: bool = True) -> list[int]:
         """Take one page of a source's listing in; return the ids of the rows that it names.

@@ -197,6 +197,8 @@ class Sender:
         if reason:
             self._p.book.update([{"_id": row.id, "state": State.UNREADABLE}])
             self._p.problem("unreadable", reason, row=row, remedy="It is tried again in the next pass.")
+            # Its folder may have been renumbered since it was listed: should there be another attempt, it lists it.
+            self._p.counts.listed.pop(row.folder_id, None)
         else:
             self._p.book.update([{"_id": row.id, "state": State.VANISHED, "gone": 1}])
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from alimail_core.events import Event, FolderListed, Waiting
 from alimail_core.options import TransferOptions
 from alimail_core.testing.faultproxy import FaultProxy, Moment, WireFault
 from alimail_core.testing.mail import message
@@ -102,3 +103,28 @@ def test_a_refill_of_a_target_that_closes_after_some_commands(
         summary = bench_of(source, short, tmp_path / "ledger").run(refill=True)
         assert (summary.state, summary.copied) == ("done", FOLDERS * MESSAGES)
     bench_of(source, target, tmp_path / "ledger").assert_complete()
+
+
+def test_a_source_folder_that_is_renumbered_between_two_connections(
+    source_server: Dovecot, target_server: Dovecot, tmp_path: Path
+) -> None:
+    """What it listed over an earlier connection is not taken for deleted: it is listed anew, and carried."""
+    source = filled(source_server)
+    last = (f"Folder {FOLDERS - 1}",)
+    listed: list[int] = []
+
+    def renumber(event: Event) -> None:
+        if isinstance(event, FolderListed) and event.folder == last:
+            listed.append(event.pending_messages)
+        elif isinstance(event, Waiting) and listed == [MESSAGES]:
+            source.renumber(last)
+            listed.append(0)
+
+    with FaultProxy((source_server.host, source_server.imap_port), most_commands=8) as proxy:
+        short = Place(source_server, source.user, proxy.port)
+        bench = bench_of(short, Place.at(target_server, "new"), tmp_path / "ledger")
+        bench.observe = renumber
+        summary = bench.run()
+    assert listed[:2] == [MESSAGES, 0]
+    assert (summary.state, summary.copied, summary.problems) == ("done", FOLDERS * MESSAGES, 0)
+    bench_of(source, bench.target, bench.ledger).assert_complete()

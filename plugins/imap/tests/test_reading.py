@@ -171,6 +171,12 @@ def test_what_was_renumbered_since_it_was_listed_is_not_gone() -> None:
     assert "UIDVALIDITY" in answer.reason
 
 
+def test_what_was_renumbered_since_another_session_listed_it_is_not_gone() -> None:
+    """What an earlier connection had listed is asked for over the next one, which has not listed it."""
+    answers = fetch({b"UID FETCH": body(1)}, (BOX, [Entry("7/1"), Entry("1/1")]))
+    assert [type(answers[f"Box/{key}"]) for key in ("7/1", "1/1")] == [Unreadable, Message]
+
+
 def test_an_old_and_a_new_key_of_one_uid_are_answered_each() -> None:
     """After a folder was made again, a UID may be asked for under two epochs at once."""
     one = EXAMINE.replace(b"3 EXISTS", b"1 EXISTS")

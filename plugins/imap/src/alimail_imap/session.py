@@ -224,11 +224,14 @@ class Session:
         return known if known.partition(".")[0] == str(uidvalidity) else str(uidvalidity)
 
     def was_renumbered(self, folder: Folder, key: str) -> bool:
-        """Tell whether a key was good as this session listed the folder, which has another UIDVALIDITY now."""
-        known, parsed = self.epochs.get(self.names.wire(folder)), Key.parse(key)
-        if known is None or parsed is None or parsed.epoch != known:
+        """Tell whether a key was good as the folder was listed last, which has another UIDVALIDITY now.
+
+        Where this session has not listed it, another one has, whatever the key.
+        """
+        parsed = Key.parse(key)
+        if parsed is None or parsed.epoch != self.epochs.get(self.names.wire(folder), parsed.epoch):
             return False
-        return not _same(known, str(self.state.uidvalidity))
+        return not _same(parsed.epoch, str(self.state.uidvalidity))
 
     def new_key(self, name: bytes, uidvalidity: int, uid: int) -> Key | None:
         """Return the key of a UID that the server just gave; ``None`` where it may name another message.
