@@ -480,9 +480,17 @@ class Migration:
         """Open the ledger; ``None`` where there is none yet. Raises ``LedgerError``."""
         with self._opening:
             is_there = (
-                self._ledger is not None or "://" in self.spec.ledger or Path(self.spec.ledger).exists()
+                self._ledger is not None or "://" in self.spec.ledger or _may_exist(Path(self.spec.ledger))
             )
         return self._made_ledger() if is_there else None
+
+
+def _may_exist(ledger: Path) -> bool:
+    """Tell whether there is a ledger; one that cannot be looked for may be there, and opening it tells why not."""
+    try:
+        return ledger.exists()
+    except OSError:
+        return True
 
 
 class _Elsewhere(Migration):

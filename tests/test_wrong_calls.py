@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -101,3 +102,47 @@ def test_a_folder_that_is_gone(
         "alimail: the current folder cannot be found: it was deleted or moved",
         "  -> `cd` to another one.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("ledger", "told"),
+    [
+        ("folder", "is not a file"),
+        ("/dev/null", "is not a file"),
+        ("alimail.toml/x.ledger", "cannot be used: "),
+        ("mysql://db.example/mail", "the ledger is in no kind of database that can be used"),
+        ("nonsense://db.example/mail", "the ledger is in no kind of database that can be used"),
+    ],
+)
+def test_a_ledger_in_a_wrong_place(
+    ledger: str, told: str, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is no file, or no database that can be used, is told before anything is done, with what to do."""
+    Path("folder").mkdir()
+    config = config_of("anna").replace('name = "test"', f'name = "test"\nledger = "{ledger}"')
+    Path("alimail.toml").write_text(config)
+    assert run("migrate", "--yes") == 1
+    error, remedy = capsys.readouterr().err.splitlines()
+    assert told in error
+    assert remedy.startswith("  -> ")
+
+
+@pytest.mark.parametrize("verb", [["migrate", "--yes"], ["status"]])
+def test_a_ledger_that_may_not_be_read(
+    verb: list[str], run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder that is closed to us is told as such: by status too, which would else say that nothing has begun."""
+
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    config = config_of("anna").replace('name = "test"', 'name = "test"\nledger = "closed/x.ledger"')
+    Path("alimail.toml").write_text(config)
+    real = Path.stat
+    monkeypatch.setattr(
+        Path, "stat", lambda path, **how: (refuse if "closed" in path.parts else real)(path, **how)
+    )
+    assert run(*verb) == 1
+    error, remedy = capsys.readouterr().err.splitlines()
+    assert error.endswith("closed/x.ledger cannot be used: Permission denied")
+    assert remedy.startswith("  -> See that you may read and write it")

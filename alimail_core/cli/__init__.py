@@ -121,7 +121,7 @@ def main(
     except BrokenPipeError as error:
         return show_lost_output(error)
     except Exception as bug:  # noqa: BLE001 - the last line of defence: told in one line, traced in a file
-        if isinstance(bug, OSError) and is_output_lost():
+        if isinstance(bug, OSError) and bug.filename is None and is_output_lost():
             return show_lost_output(bug)
         return show_bug(bug, frame.log_path)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -80,10 +80,15 @@ class Ledger:
         migration; such a file is not touched.
         """
         if "://" in location:
-            engine = sa.create_engine(location, max_overflow=-1)
+            engine = _database_engine(location)
         else:
             path = Path(location)
-            _examine_file(path, create)
+            try:
+                _examine_file(path, create)
+            except OSError as error:
+                raise LedgerError(
+                    f"the ledger {path} cannot be used: {error.strerror}", remedy=_PLACE_REMEDY
+                ) from error
             engine = _sqlite_engine(path)
         ledger = cls(engine, clock or Clock())
         with _told_plainly(location):
@@ -323,6 +328,24 @@ def _begin(connection: sa.Connection) -> None:
     connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
+_PLACE_REMEDY = "See that you may read and write it, and its folder too; or name another file with `ledger`."
+
+
+def _database_engine(url: str) -> sa.Engine:
+    """Make what connects to a database; nothing is asked of it yet. Raises ``LedgerError`` where nothing here can."""
+    try:
+        with suppress(sa.exc.ArgumentError):
+            if sa.make_url(url).get_backend_name() in ("postgresql", "sqlite"):
+                return sa.create_engine(url, max_overflow=-1)
+    except ImportError as error:
+        text = f"{url.partition('://')[0]} needs the Python package {error.name}, which is not installed"
+        raise LedgerError(text, remedy="Install it, or let `ledger` be a file.") from error
+    raise LedgerError(
+        "the ledger is in no kind of database that can be used",
+        remedy="Let `ledger` be a file, or postgresql+psycopg://USER@HOST/DATABASE.",
+    )
+
+
 def _examine_file(path: Path, create: bool) -> None:
     """Refuse, before anything is written, a file that is no ledger of ours or not whole."""
     remedy = (
@@ -333,6 +356,8 @@ def _examine_file(path: Path, create: bool) -> None:
             raise LedgerError(f"there is no ledger at {path}", remedy="Run `alimail migrate` first.")
         path.parent.mkdir(parents=True, exist_ok=True)
         return
+    if not path.is_file():
+        raise LedgerError(f"the ledger {path} is not a file", remedy="Name a file with `ledger`.")
     # The WAL is asked for first: whoever leaves last takes it away.
     has_wal = _size_of(path.with_name(path.name + "-wal")) > 0
     with path.open("rb") as file:
@@ -380,6 +405,8 @@ def _told_plainly(location: str) -> Iterator[None]:
             remedy = "Another program holds it: end that program, or wait, and run again."
         elif "full" in said or "disk I/O" in said:
             remedy = "Make room on the disk that holds the ledger and run again; nothing is lost."
+        elif "unable to open" in said or "readonly" in said:
+            remedy = _PLACE_REMEDY
         else:
             remedy = "Put its backup in its place, or a new file: what is in the target is found again."
         raise LedgerError(f"the ledger{where} cannot be used: {said}", remedy=remedy) from error
