@@ -401,7 +401,10 @@ def test_an_empty_batch_is_nothing(capabilities: bytes) -> None:
 def test_a_keyword_that_the_folder_cannot_store_costs_no_message() -> None:
     """After a listing without ``\\*`` only what can be stored is sent along."""
     flags = b"* OK [PERMANENTFLAGS (\\Seen \\Flagged)] five\r\n"
-    replies: dict[bytes, Reply] = {b"APPEND": Uids(), b"SELECT": b"* OK [UIDVALIDITY 1] ok\r\n" + flags}
+    replies: dict[bytes, Reply] = {
+        b"APPEND": Uids(),
+        b"SELECT": b"* 0 EXISTS\r\n* OK [UIDVALIDITY 1] ok\r\n" + flags,
+    }
     wished = Delivery(1, BOX, b"Subject: a\r\n", frozenset({"\\Seen", "$Forwarded"}))
     with CannedServer(replies) as server, ImapSink.open(server.options, server.credentials) as sink:
         assert len(list(sink.changes([(BOX, None)]))) == 1

@@ -255,6 +255,13 @@ def test_a_witness_that_differs_is_a_new_epoch() -> None:
     assert Mark.read(again) is not None
 
 
+def test_a_folder_that_is_opened_without_its_count_is_not_taken_for_empty() -> None:
+    """EXISTS must be told (RFC 9051 §6.3.2); where its line is lost or spoiled, all that was carried seemed gone."""
+    cursor = cursor_of(Mailbox((1, 10), (2, 20)))
+    with pytest.raises(Transient, match="without telling how much"):
+        ask(Mailbox((1, 10), (2, 20)), cursor, EXAMINE=b"* 2 EXI\r\n* OK [UIDVALIDITY %d] ok\r\n" % CLOCK)
+
+
 def test_markers_count_up_from_epoch_to_epoch() -> None:
     """A folder that is made again twice has three epochs, none like another."""
     box = Mailbox((1, 10), (2, 20), uidvalidity=1)

@@ -198,12 +198,17 @@ class Session:
         return self.connection.send(verb + b" ", astring(name), doing="folder"), name
 
     def note_selected(
-        self, wanted: tuple[bytes, bool], responses: Iterable[Response], status: Status
+        self, wanted: tuple[bytes, bool], responses: Sequence[Response], status: Status
     ) -> Selected:
         """Take in the answer to a SELECT or EXAMINE. Raises ``Refused`` (or a graver grade) where it is no OK."""
         if not status.ok:
             self.selected = None
             raise grade(status, "folder")
+        if not any(response.kind() == b"EXISTS" for response in responses):
+            # Each server must tell it (RFC 9051 §6.3.2): its line was lost or spoiled, and the folder is not empty.
+            raise self.connection.wire.fail(
+                "the server opened a folder without telling how much stands in it"
+            )
         self.examine_is_known = self.examine_is_known or not wanted[1]
         self.selected = wanted
         self.state = read_selected(responses)
