@@ -24,6 +24,9 @@ from alimail_core.errors import AlimailError, Denied, InputError, Remark, Transi
 PROBE_SECONDS: Final = 15.0
 """How long a server may take to answer each step while it is found out what it has."""
 
+_encrypted: Final[set[tuple[str, int]]] = set()
+"""Where TLS has begun in this process: other octets from there later are passing, and no wrong option."""
+
 _VERSIONS = {
     "1.0": ssl.TLSVersion.TLSv1,
     "1.1": ssl.TLSVersion.TLSv1_1,
@@ -138,16 +141,20 @@ def dial(options: ServerOptions) -> socket.socket:
     if context is None or options.tls == "starttls":
         return sock
     try:
-        return context.wrap_socket(sock, server_hostname=options.host.strip("[]"))
+        encrypted = context.wrap_socket(sock, server_hostname=options.host.strip("[]"))
     except OSError as error:
         sock.close()
-        if _speaks_in_clear(error, options):
+        if _is_no_tls(error) and options.address in _encrypted:
+            raise Transient(f"what answers at {options.host} now speaks no TLS, and did before") from error
+        if _is_no_tls(error) and _speaks_in_clear(options):
             host, port = options.address
             raise NoTls(
                 f"what answers at {host} port {port} speaks no TLS",
                 remedy="Check port and tls (implicit, starttls).",
             ) from error
         raise tls_error(error, options) from error
+    _encrypted.add(options.address)
+    return encrypted
 
 
 def find_tls(options: _Server, begin: Callable[[_Server], None]) -> _Server:
@@ -223,18 +230,18 @@ def _connect(options: ServerOptions) -> socket.socket:
     return sock
 
 
-def _speaks_in_clear(error: OSError, options: ServerOptions) -> bool:
-    """Tell whether TLS failed because there is none: what OpenSSL says of that changes from version to version.
-
-    So the server is met again and only listened to: mail servers in clear speak first, and in TLS none ever does.
-    """
+def _is_no_tls(error: OSError) -> bool:
+    """Tell whether TLS failed because of octets that are none: what OpenSSL says of that changes with versions."""
     if not isinstance(error, ssl.SSLError) or isinstance(
         error, (ssl.SSLCertVerificationError, ssl.SSLEOFError)
     ):
         return False
     reason = error.reason or ""
-    if "ALERT" in reason or reason == "UNSUPPORTED_PROTOCOL":
-        return False
+    return "ALERT" not in reason and reason != "UNSUPPORTED_PROTOCOL"
+
+
+def _speaks_in_clear(options: ServerOptions) -> bool:
+    """Meet the server again and only listen: mail servers in clear speak first, and in TLS none ever does."""
     try:
         with _connect(evolve(options, timeout=min(options.timeout, PROBE_SECONDS))) as sock:
             return bool(sock.recv(1))

@@ -179,26 +179,31 @@ class Speaks(CannedListener):
     ],
 )
 def test_what_speaks_no_tls_is_told_from_what_speaks_it_badly(
-    greeting: bytes, answer: bytes, kind: type[AlimailError]
+    greeting: bytes, answer: bytes, kind: type[AlimailError], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only a greeting in clear proves that there is no TLS: not an alert, nor a connection that ends."""
+    monkeypatch.setattr("alimail_core.network._encrypted", set())  # ports are used again
     with Speaks(greeting, answer) as server, pytest.raises(AlimailError) as caught:
         dial(Options("127.0.0.1", port=server.port, tls="implicit", timeout=20.0))
     assert type(caught.value) is kind
 
 
 class Encrypted(CannedListener):
-    """Speaks TLS 1.2 from the first octet."""
+    """Speaks TLS 1.2 from the first octet, but after the first ``most`` connections something else."""
 
-    def __init__(self, context: ssl.SSLContext) -> None:
+    def __init__(self, context: ssl.SSLContext, most: int = 9) -> None:
         context.maximum_version = ssl.TLSVersion.TLSv1_2
         self.context = context
+        self.most = most
         super().__init__()
 
     def converse(self, peer: Peer, number: int) -> None:
         """Encrypt; the client may not like it."""
         with contextlib.suppress(OSError):
-            peer.encrypt(self.context)
+            if number < self.most:
+                peer.encrypt(self.context)
+            else:
+                peer.say(b"HTTP/1.1 502 Bad Gateway\r\n\r\n")
 
 
 def test_tls_that_is_not_trusted_or_too_old_is_tls(tmp_path: Path) -> None:
@@ -211,6 +216,16 @@ def test_tls_that_is_not_trusted_or_too_old_is_tls(tmp_path: Path) -> None:
             with pytest.raises(AlimailError) as caught:
                 dial(each)
             assert type(caught.value) is Denied
+
+
+def test_what_speaks_no_tls_later_is_passing(tmp_path: Path) -> None:
+    """Where TLS has begun, something on the way answers in its place now: no option is wrong."""
+    certificate = make_certificate(tmp_path)
+    with Encrypted(certificate.context(), most=1) as server:
+        trusting = Options("127.0.0.1", port=server.port, ca=certificate.ca_file, timeout=20.0)
+        dial(trusting).close()
+        with pytest.raises(Transient, match="did before"):
+            dial(trusting)
 
 
 @pytest.mark.parametrize("host", ["mail..old.example", ".old.example", f"{'x' * 64}.example"])
