@@ -9,14 +9,14 @@ from __future__ import annotations
 import itertools
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Generic, TypeVar
 
 from attrs import Factory, define, field, frozen
 
 from alimail_core.errors import Fault, Remark
-from alimail_core.sheets.files import Cell, Row, SheetError, read_sheets
+from alimail_core.sheets.files import Cell, Row, SheetError, merged_rows, read_sheets
 from alimail_core.structure import did_you_mean
 from alimail_core.text import printable
 
@@ -149,6 +149,7 @@ def _read(path: Path, columns: Columns[C], findings: Findings) -> Table[C] | Non
         findings.fault(where, "there are no headings that I know", f"the first row must name {needed}")
         return None
     rows, named = max(found, key=lambda each: len(set(each[1].values()) & set(columns.required)))
+    findings.remarks += _not_read(path, rows)
     return Table(rows[0], rows[1:], named) if _complete(rows[0], named, columns, findings) else None
 
 
@@ -179,6 +180,25 @@ def _complete(row: Row, named: Mapping[int, C], columns: Columns[C], findings: F
                 Remark("note", f'{row.at(index)}: the column "{text}" is not read', remedy)
             )
     return len(findings.faults) == before
+
+
+def _not_read(path: Path, rows: Sequence[Row]) -> Iterator[Remark]:
+    """Warn of what stands below the headings and has none, and of merged cells, whose lower rows are empty."""
+    headings = rows[0]
+    named = {index for index, cell in enumerate(headings.cells) if cell.text.strip() or cell.fault}
+    strays = [
+        row.at(index)
+        for row in rows[1:]
+        for index, cell in enumerate(row.cells)
+        if index not in named and cell.text.strip() and not is_note(row.cells[0].text)
+    ]
+    if strays:
+        remedy = "in a csv, text with the delimiter in it stands in quotation marks"
+        yield Remark("warning", f"no heading is above this, and it is not read: {places(strays)}", remedy)
+    for area, last in merged_rows(path, headings.sheet):
+        if last > headings.number:
+            remedy = "take the merging back, and write it in each row"
+            yield Remark("warning", f"{headings.sheet}!{area} is merged: only its first row has it", remedy)
 
 
 def _without_notes(rows: Sequence[Row], known: Callable[[Sequence[str]], int]) -> Sequence[Row]:

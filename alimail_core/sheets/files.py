@@ -13,6 +13,7 @@ import os
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +23,7 @@ from xml.parsers import expat
 from attrs import field, frozen
 
 from alimail_core.errors import Remark
-from alimail_core.sheets.text_workbook import NotPlain, Value, plain_sheets
+from alimail_core.sheets.text_workbook import NotPlain, Value, merged, plain_sheets
 from alimail_core.text import cell as safe_cell
 from alimail_core.text import printable
 
@@ -277,6 +278,13 @@ def _refuse_document_type(file: Any) -> None:
     parser.StartDoctypeDeclHandler = refuse
     while not begun and (chunk := file.read(4096)):
         parser.Parse(chunk)
+
+
+def merged_rows(path: Path, sheet: str) -> list[tuple[str, int]]:
+    """Return which cells of a sheet are merged over several rows, such as C3:C4, and the last row of each."""
+    with suppress(NotPlain, ElementTree.ParseError, zipfile.BadZipFile, KeyError, OSError):
+        return next((areas for title, areas in merged(path) if _sheet_name(path, title) == sheet), [])
+    return []  # a csv, which has none, or a workbook that only openpyxl can read
 
 
 def _plain_worksheets(path: Path) -> list[list[Row]]:

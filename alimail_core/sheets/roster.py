@@ -77,6 +77,8 @@ COLUMNS: Final[Mapping[Column, tuple[str, ...]]] = {
 _REQUIRED: Final[tuple[Column, ...]] = ("source address", "target address")
 _PASSWORDS: Final[tuple[Column, ...]] = ("source password", "target password")
 _NUMBER: Final = re.compile(r"-?[0-9.]+")
+_WIDE: Final = {chr(0xFEE0 + code): chr(code) for code in range(0x21, 0x7F)} | {"。": ".", "｡": "."}
+"""What a Chinese or Japanese keyboard may type for a character of ASCII (U+FF01 to U+FF5E), and full stops."""
 _ADDRESS: Final = re.compile(r"[^\s@\"<>(),;:\\\[\]]+@[\w-]+(?:\.[\w-]+)*")
 
 
@@ -186,8 +188,13 @@ def in_waves(rows: Iterable[RosterRow]) -> list[RosterRow]:
 
 def address_fault(address: str) -> tuple[str, str] | None:
     """Say what is wrong with a mail address and how to mend it; ``None``: nothing that can be seen from here."""
-    if "＠" in address:
-        return "has a full-width ＠ in it", "write @"
+    for character in address:
+        if character in _WIDE:
+            return f"has a full-width {character} in it", f"write {_WIDE[character]}"
+        if character.isspace():
+            return "has a space in it", "take it out"
+        if not character.isprintable():
+            return f"has an invisible character in it (U+{ord(character):04X})", "type it anew"
     if len(address.encode("utf-8", "replace")) > 254:
         return "is too long for a mail address", ""
     if not _ADDRESS.fullmatch(address):

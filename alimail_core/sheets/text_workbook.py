@@ -28,6 +28,10 @@ _NUMBER_FORMATS: Final = frozenset({"0", "1", "2", "3", "4", "49"})
 _WHOLE: Final = re.compile(r"-?[0-9]{1,15}")
 """All digits that a spreadsheet program keeps."""
 
+_MERGED: Final = re.compile(
+    rb'<(?:\w+:)?mergeCell\s[^>]*?ref="([A-Z]{1,3})([0-9]{1,7}):([A-Z]{1,3})([0-9]{1,7})"'
+)
+
 Value: TypeAlias = str | int | None
 """What a cell holds; ``None``: nothing."""
 _Parts: TypeAlias = Mapping[str, tuple[str, str]]
@@ -51,6 +55,22 @@ def plain_sheets(path: Path, rows: int, columns: int) -> Iterator[tuple[str, lis
             if kind != f"{_OFFICE}/worksheet":
                 raise NotPlain
             yield sheet.get("name", ""), list(_rows(archive, target, cells, rows, columns))
+
+
+def merged(path: Path) -> Iterator[tuple[str, list[tuple[str, int]]]]:
+    """Give each sheet's title and its merged areas of several rows, such as C3:C4, each with its last row.
+
+    Raises as ``plain_sheets`` does.
+    """
+    with zipfile.ZipFile(path) as archive:
+        parts = _parts(archive)
+        for sheet in ElementTree.fromstring(archive.read(_WORKBOOK)).iter(f"{_MAIN}sheet"):
+            _, target = parts.get(sheet.get(f"{{{_OFFICE}}}id", ""), ("", ""))
+            found = [tuple(map(bytes.decode, each)) for each in _MERGED.findall(archive.read(target))]
+            yield (
+                sheet.get("name", ""),
+                [(f"{left}{top}:{right}{low}", int(low)) for left, top, right, low in found if top != low],
+            )
 
 
 def _parts(archive: zipfile.ZipFile) -> dict[str, tuple[str, str]]:
