@@ -146,3 +146,36 @@ def test_a_ledger_that_may_not_be_read(
     error, remedy = capsys.readouterr().err.splitlines()
     assert error.endswith("closed/x.ledger cannot be used: Permission denied")
     assert remedy.startswith("  -> See that you may read and write it")
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("name = “move”", "a quotation mark is not the plain one"),
+        ("name = ＂move＂", "a quotation mark is not the plain one"),
+        ('name = "move', "a quotation mark is not closed"),
+        ('name: "move"', "there is no = after a key"),
+        (r'roster = "C:\Users\anna.csv"', r"a \ in text is the beginning of a code"),
+        (r'roster = "D:\mail\anna.csv"', r"a \ in text is the beginning of a code"),
+    ],
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_slip_in_a_line_of_the_configuration(
+    line: str, told: str, end: str, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What people type by habit is named in their words, not in the parser's."""
+    Path("alimail.toml").write_text(f"[migration]{end}{line}{end}executor = 3{end}", "utf-8", newline="")
+    assert run("status") == 2
+    told_lines = capsys.readouterr().err.splitlines()
+    assert told_lines[1] == f"alimail.toml:2: {told}"
+    assert told_lines[2].startswith("  -> ")
+
+
+@pytest.mark.parametrize("verb", ["check", "plan", "status", "verify", "report", "cutover"])
+def test_an_error_does_not_get_into_json(verb: str, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where there is no answer, standard output is empty: a program goes by the exit code."""
+    Path("alimail.toml").write_text("[migration]")
+    assert run(verb, "--json") == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith("alimail: alimail.toml has ")
