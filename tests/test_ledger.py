@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,26 @@ def test_a_ledger_belongs_to_one_migration(tmp_path: Path) -> None:
     error = refusal(tmp_path / "l.db", "autumn")
     assert "'spring'" in str(error)
     assert "'autumn'" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("name", "outcome"),
+    [("spring", nullcontext()), ("autumn", pytest.raises(LedgerError, match="'spring'"))],
+)
+def test_two_that_make_a_ledger_at_once(
+    name: str, outcome: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever finds none, and comes second to make it, takes the other's where it is of the same migration."""
+    path, write = tmp_path / "l.db", Ledger._write
+
+    def second(ledger: Ledger) -> Any:
+        monkeypatch.setattr(Ledger, "_write", write)
+        make(path, "spring")
+        return write(ledger)
+
+    monkeypatch.setattr(Ledger, "_write", second)
+    with outcome, closing(Ledger.open(str(path), name)) as ledger:
+        assert [row.source_address for row in ledger.accounts()] == ["a@x"]
 
 
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:

@@ -127,6 +127,16 @@ def test_a_ledger_in_a_wrong_place(
     assert remedy.startswith("  -> ")
 
 
+def test_a_home_that_is_no_folder(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`copy` keeps its ledger at home, and says where it cannot."""
+    monkeypatch.setenv("XDG_STATE_HOME", "/dev/null")
+    secrets = ("--source-secret", "env:OLD", "--target-secret", "env:NEW")
+    assert run("copy", *URLS, *secrets) == 1
+    assert capsys.readouterr().err.startswith("alimail: the ledger /dev/null/alimail/copies/")
+
+
 @pytest.mark.parametrize("verb", [["migrate", "--yes"], ["status"]])
 def test_a_ledger_that_may_not_be_read(
     verb: list[str], run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -67,7 +67,6 @@ def copy(
     """
     frame = Frame.of(context)
     spec = one_mailbox(frame, source_url, target_url, (source_secret, target_secret), ledger)
-    Path(spec.ledger).parent.mkdir(parents=True, exist_ok=True)
     # Whoever calls again wants the rest: what was refused is offered again.
     code = carry(frame, spec, Looks(quiet, plain, log), refill=refill, retry=True).exit_code
     if verify and code in (0, 3):

@@ -127,18 +127,25 @@ class Ledger:
         if row is None:
             with self._write() as connection:
                 schema.metadata.create_all(connection)
-                values = {"schema_version": SCHEMA_VERSION, "created": self.clock.now().timestamp()}
-                connection.execute(migration.insert().values(id=name, name=name, **values))
-                if connection.dialect.name == "sqlite":
-                    connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
-                    connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        elif row.name != name:
+                row = connection.execute(sa.select(migration)).first()
+                if row is None:  # and no other process has come first
+                    self._mark(connection, name)
+                    return
+        if row.name != name:
             raise LedgerError(
                 f"the ledger belongs to the migration {row.name!r}, not to {name!r}",
                 remedy="Name the ledger of this migration, or a new file.",
             )
-        elif row.schema_version < SCHEMA_VERSION:
+        if row.schema_version < SCHEMA_VERSION:
             self._upgrade(row.schema_version)
+
+    def _mark(self, connection: sa.Connection, name: str) -> None:
+        """Write down, in tables that were just made, whose they are and of what version."""
+        values = {"schema_version": SCHEMA_VERSION, "created": self.clock.now().timestamp()}
+        connection.execute(migration.insert().values(id=name, name=name, **values))
+        if connection.dialect.name == "sqlite":
+            connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def _upgrade(self, version: int) -> None:
         with self._write() as connection:
