@@ -128,6 +128,7 @@ def deliver(
     name = f"{int(date.timestamp())}.M{number:09}P{os.getpid()}.bench,S={len(octets)},W={len(octets)}:2,{letters}"
     file = _place(server, user, folder) / "cur" / name
     file.write_bytes(octets)
+    file.chmod(0o644)  # for who keeps the mail, whatever our umask is
     os.utime(file, (date.timestamp(), date.timestamp()))
 
 
