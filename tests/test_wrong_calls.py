@@ -77,6 +77,19 @@ def test_a_run_goes_on_though_nobody_hears_of_it(run: Run, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
+def test_more_accounts_at_once_than_files_may_be_open(run: Run) -> None:
+    """What the customary limit of open files forbids and the process may allow itself, it does."""
+    people = [f"p{number}" for number in range(12)]
+    config = config_of(*people).replace('name = "test"', 'name = "test"\nworkers = 12')
+    Path("alimail.toml").write_text(config)
+    words = ["migrate", "--yes"]
+    command = ["sh", "-c", f'ulimit -S -n 16; exec "{sys.executable}" -c "$0" "$@"', CALL, *words]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, timeout=60, check=False, env=env, capture_output=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
 def test_names_that_the_terminal_cannot_show(run: Run) -> None:
     """Where output is in an encoding without Chinese, a folder's name comes as an escape."""
     done = call("plan", env={"PYTHONIOENCODING": "ascii"})

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from alimail_core.spec import MigrationSpec
 
 
+OPEN_FILES = 65_536
+"""More than the most workers can need."""
+
+
 @define
 class Frame:
     """One call of the command line. A verb finds it in ``context.obj``."""
@@ -78,9 +82,25 @@ class Frame:
                 self.log_path = log
             stack.enter_context(_notices(log))
             stack.enter_context(heeding_signals(self.stop))
+            _allow_open_files()
             migration = Migration(spec, self.registry, observers=observers, clock=self.clock, stop=self.stop)
             stack.callback(migration.close)
             yield migration
+
+
+def _allow_open_files() -> None:
+    """Let the process open what its owner lets it: each account at work has some six files and connections open.
+
+    Where more are wished at once than the customary 1,024 allow, the run would end.
+    """
+    try:
+        import resource
+    except ImportError:
+        return  # Windows, which has no such limit
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if most == resource.RLIM_INFINITY else min(OPEN_FILES, most)
+    if allowed != resource.RLIM_INFINITY and allowed < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 @contextmanager
