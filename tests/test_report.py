@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import re
 import stat
@@ -386,6 +387,21 @@ def test_a_spoilt_proof_is_named(tmp_path: Path) -> None:
     with office.migration() as migration, pytest.raises(InputError) as caught:
         migration.report()
     assert str(kept) in str(caught.value)
+
+
+def test_a_proof_that_may_not_be_read_is_not_to_be_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else may have made it: its reader is told of that, and of nothing that would lose it."""
+    store = ProofStore(tmp_path)
+
+    def refuse(path: Path, **_: object) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(InputError, match="cannot be read: Permission denied") as told:
+        store.find("anna@old.example", "anna@new.example")
+    assert "emove" not in told.value.remedy
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -85,7 +85,11 @@ class ProofStore:
             return _CONVERTER.structure(told["proof"], AccountProof)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (OSError, ValueError, KeyError, TypeError, cattrs.BaseValidationError) as error:
+        except OSError as error:
+            raise InputError(
+                f"the proof {path} cannot be read: {error.strerror}", remedy="See that you may read it."
+            ) from error
+        except (ValueError, KeyError, TypeError, cattrs.BaseValidationError) as error:
             raise InputError(
                 f"{path} is no proof that can be read: {type(error).__name__}",
                 remedy="Remove it, and verify again.",
