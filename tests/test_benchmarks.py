@@ -146,7 +146,7 @@ def test_only_what_a_tool_adds_by_design_is_taken_out() -> None:
 
 def test_a_process_tree_is_measured(tmp_path: Path) -> None:
     """Memory and CPU of a process's children count, and the first exit code that is not 0 ends the run."""
-    hungry = "held = bytearray(150_000_000); sum(range(2_000_000)); import time; time.sleep(0.3)"
+    hungry = "held = bytearray(150_000_000); sum(range(2_000_000)); import time; time.sleep(1)"
     inside = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {hungry!r}], check=True)"
     failing = Command((sys.executable, "-c", "print('why'); raise SystemExit(3)"))
     never = Command((sys.executable, "-c", "print('never')"))
