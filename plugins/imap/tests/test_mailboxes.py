@@ -203,6 +203,12 @@ def test_odd_lines_are_passed_over() -> None:
     assert paths(found) == [("ok",)]
 
 
+def test_a_line_that_was_spoiled_is_asked_for_again() -> None:
+    """Passed over, its folder would count as gone from the source, and its messages with it."""
+    told = iter([b'* LIST () "/" a\r\n* LIST ( "/" b\r\n', b'* LIST () "/" a\r\n* LIST () "/" b\r\n'])
+    assert paths(folders({b'LIST "" "*"': lambda _: next(told)})) == [("a",), ("b",)]
+
+
 def test_a_folder_prefix_overrides_the_server() -> None:
     """What the administrator says of the prefix counts more than what NAMESPACE says."""
     from attrs import evolve

@@ -233,7 +233,14 @@ def _listed(connection: Connection, pattern: Part, answer: Answer) -> list[Liste
     if not status.ok:
         raise_passing(status)
         raise Denied(f"the server does not list folders: {status.words()}")
-    return list(parse_list(responses))
+    told = [response for response in responses if response.kind() in (b"LIST", b"XLIST")]
+    listed = list(parse_list(told))
+    if len(listed) < len(told):
+        # Passed over, it would count as a folder that is gone. If it was spoiled on its way, it comes whole now.
+        again, _ = connection.run(*_listing(connection, pattern))
+        names = {one.name for one in listed}
+        listed += [one for one in parse_list(again) if one.name not in names]
+    return listed
 
 
 def _read_all(connection: Connection, answers: Sequence[Answer]) -> list[Listed]:
