@@ -230,11 +230,13 @@ def _connect(options: ServerOptions) -> socket.socket:
     return sock
 
 
+_ENDED = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
+"""A connection that ends in the handshake; the second one with the Python 3.11.2 and OpenSSL 3 of Debian 12."""
+
+
 def _is_no_tls(error: OSError) -> bool:
     """Tell whether TLS failed because of octets that are none: what OpenSSL says of that changes with versions."""
-    if not isinstance(error, ssl.SSLError) or isinstance(
-        error, (ssl.SSLCertVerificationError, ssl.SSLEOFError)
-    ):
+    if not isinstance(error, ssl.SSLError) or isinstance(error, (ssl.SSLCertVerificationError, *_ENDED)):
         return False
     reason = error.reason or ""
     return "ALERT" not in reason and reason != "UNSUPPORTED_PROTOCOL"
@@ -275,7 +277,7 @@ def tls_error(error: OSError, options: ServerOptions) -> Denied | Transient:
             f"the certificate of {options.host} is not trusted: {error.verify_message}",
             remedy="Use the name that the certificate has; for a certificate of your own making give its file as ca.",
         )
-    if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
+    if isinstance(error, ssl.SSLError) and not isinstance(error, _ENDED):
         return Denied(
             f"no TLS with {options.host}: {error.reason or 'the server speaks none'}",
             remedy="Check port and tls (implicit, starttls); an old server may need a lower tls_minimum.",

@@ -14,7 +14,7 @@ import pytest
 from attrs import evolve, frozen
 
 from alimail_core.errors import AlimailError, Denied, InputError, Transient
-from alimail_core.network import NobodyThere, NoTls, ServerOptions, dial, find_tls
+from alimail_core.network import NobodyThere, NoTls, ServerOptions, dial, find_tls, tls_error
 from alimail_core.structure import Misfits, structure
 from alimail_core.testing.canned import CLOSE, CannedListener, Peer
 from alimail_core.testing.certificates import make_certificate
@@ -186,6 +186,14 @@ def test_what_speaks_no_tls_is_told_from_what_speaks_it_badly(
     with Speaks(greeting, answer) as server, pytest.raises(AlimailError) as caught:
         dial(Options("127.0.0.1", port=server.port, tls="implicit", timeout=20.0))
     assert type(caught.value) is kind
+
+
+@pytest.mark.parametrize("kind", [ssl.SSLEOFError, ssl.SSLZeroReturnError])
+def test_a_connection_that_ends_in_the_handshake_is_lost_whatever_python_calls_it(
+    kind: type[ssl.SSLError],
+) -> None:
+    """It may be there again in a minute, in Python 3.11.2 as well."""
+    assert type(tls_error(kind(8, "EOF occurred"), Options("127.0.0.1"))) is Transient
 
 
 class Encrypted(CannedListener):
