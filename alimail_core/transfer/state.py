@@ -53,7 +53,7 @@ class Counts:
     looked: set[int] = Factory(set)
     """Target folders that were looked at in this pass, and nothing was sent there since."""
     latest: dict[int, int] = Factory(dict)
-    """By target folder: the id of the last stranger that stood there as it was looked at last."""
+    """By target folder that was looked at: the id of the last stranger that stood there then."""
     places: int = 0
     """Folders that the target had, at the most."""
     asked_for: frozenset[FolderPath] = frozenset()
