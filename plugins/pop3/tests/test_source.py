@@ -173,6 +173,7 @@ def test_a_giant_is_refused_before_it_is_sent() -> None:
         b"-ERR [SYS/TEMP] disk\r\n",
         b"what?\r\n",
         b"+OK no end\r\n" + CLOSE,
+        2 * b"+OK 40 octets\r\n" + with_dots(MAILS[2]),  # the second line would be a part of the message
     ],
 )
 def test_what_comes_in_the_middle_is_transient(words: bytes) -> None:

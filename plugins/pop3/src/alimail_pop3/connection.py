@@ -220,10 +220,15 @@ class Connection:
     def _answer(self) -> bytes | Answer:
         command = self._owed.popleft()
         try:
-            lf = not self._status().endswith(b"\r\n")
+            status = self._status()
         except Said as said:
             return said.answer
-        return without_dots(self.wire.body(lf=lf), lf=lf, size=command.size)
+        lf = not status.endswith(b"\r\n")
+        octets = without_dots(self.wire.body(lf=lf), lf=lf, size=command.size)
+        if octets.startswith(status) and len(octets) != command.size:
+            # No header begins so: what should stand before the message is in it, and all after it is out of step.
+            raise self.wire.fail("the server said that it gives a message, and said it again")
+        return octets
 
     def settle(self) -> None:
         """Read and drop what commands are still owed that nobody waits for."""
