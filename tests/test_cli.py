@@ -896,7 +896,7 @@ def test_second_interruption_ends_at_once(run: Run, tmp_path: Path) -> None:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 130, done.stderr
     assert "ended at once" in done.stderr

@@ -162,7 +162,7 @@ class Office:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
         )
         assert done.returncode == 0, f"$ {command}\n{done.stdout}\n{done.stderr}"
         if words[:2] == ["alimail", "init"]:

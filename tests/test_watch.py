@@ -298,7 +298,7 @@ def test_a_watch_that_was_killed_goes_on_when_started_again(
         old.deliver(user, INBOX, message("While nobody watched"))
         process = started(22)
         os.kill(process.pid, signal.SIGTERM)
-        output, errors = process.communicate(timeout=60)
+        output, errors = process.communicate(timeout=600)
         assert (process.returncode, there()) == (143, 22), errors
         assert output.startswith("watching 1 account; Ctrl-C stops")
         assert "`alimail watch --every=1s` goes on" in errors
@@ -322,7 +322,7 @@ def test_a_message_is_carried_when_it_arrives(tmp_path: Path, monkeypatch: pytes
                 wait_until(lambda: not sessions(new, target), process)
                 old.deliver(user, INBOX, message(f"New {number}"))
             process.send_signal(signal.SIGTERM)
-            output, errors = process.communicate(timeout=60)
+            output, errors = process.communicate(timeout=600)
             assert process.returncode == 143, errors
             assert output.count("1 copied") >= 3
         finally:

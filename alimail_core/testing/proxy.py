@@ -26,7 +26,7 @@ from alimail_core.testing.streams import Item, Line, Stream
 HOST = "127.0.0.1"
 _CHUNK = 256 * 1024
 _WAITING_CHUNKS = 256
-_START_SECONDS = 20.0
+_START_SECONDS = 60.0
 _LAST_ROUNDS = 20
 """Rounds of the event loop in which what was broken off is closed, TLS upon sockets as well."""
 

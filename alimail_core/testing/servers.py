@@ -42,7 +42,7 @@ from alimail_core.testing.certificates import Certificate, make_certificate
 from alimail_core.testing.oracle import Snapshot, append_exactly, mailbox_argument, take_snapshot
 
 HOST = "127.0.0.1"
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 _PORTS = range(16384, 32768)
 """Below those that Linux and others give by themselves (RFC 6335 §6 has them begin at 49152)."""

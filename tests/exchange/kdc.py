@@ -22,7 +22,7 @@ from alimail_core.testing.servers import free_ports
 HOST: Final = "127.0.0.1"
 REALM: Final = "OLD.EXAMPLE"
 _PATH: Final = f"{os.environ['PATH']}:/usr/sbin"
-_WAIT_SECONDS: Final = 20.0
+_WAIT_SECONDS: Final = 60.0
 
 
 @frozen

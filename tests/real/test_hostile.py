@@ -236,7 +236,7 @@ def test_evil_names_and_words_reach_no_reader_unescaped(target_server: Dovecot, 
             f"@127.0.0.1:{target_server.imap_port}?tls=none",
         ]  # fmt: skip
         env = os.environ | {"OLD": "secret", "NEW": target_server.password}
-        done = subprocess.run(words, env=env, capture_output=True, timeout=120, check=False)
+        done = subprocess.run(words, env=env, capture_output=True, timeout=600, check=False)
         carrier = Carrier(tmp_path, (from_canned(server, target_server, target_server.new_user("evil")),))
         carrier.run()
         carrier.proof()

@@ -88,7 +88,7 @@ def test_a_target_that_mbsync_has_filled_is_all_there(
     fill(source, 11, 150, odd=False)
     (tmp_path / "mbsyncrc").write_text(MBSYNC.format(source=source, target=target, state=tmp_path))
     done = subprocess.run(
-        ["mbsync", "-q", "-c", tmp_path / "mbsyncrc", "all"], capture_output=True, text=True, timeout=120
+        ["mbsync", "-q", "-c", tmp_path / "mbsyncrc", "all"], capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stderr
     quick = compare(source, target, capsys=capsys, code=0)

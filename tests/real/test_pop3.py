@@ -63,7 +63,7 @@ def copy(tmp_path: Path, source: str, target: str, password: str) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

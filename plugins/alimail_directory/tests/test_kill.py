@@ -64,7 +64,7 @@ def start(folder: Path, server: OpenPlatformServer, *words: str) -> subprocess.P
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
     """Return the exit code of a process, and what it said."""
-    told, _ = process.communicate(timeout=150)
+    told, _ = process.communicate(timeout=600)
     return process.returncode, told
 
 

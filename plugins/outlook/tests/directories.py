@@ -29,7 +29,7 @@ PEOPLE: Final = (
 BASE: Final = "dc=new,dc=example"
 LI: Final = f"uid=li,ou=people,{BASE}"
 _SCHEMAS: Final = ("core", "cosine", "inetorgperson")
-_WAIT_SECONDS: Final = 30.0
+_WAIT_SECONDS: Final = 60.0
 
 
 @frozen
