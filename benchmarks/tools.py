@@ -45,7 +45,11 @@ class Tool(ABC):
 
 
 def _said(*words: str) -> str:
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    # Where servers' programs are, which is in the PATH of root alone.
+    path = {"PATH": f"{os.environ['PATH']}:/usr/sbin"}
+    done = subprocess.run(
+        words, capture_output=True, text=True, timeout=60, check=False, env=os.environ | path
+    )
     match = re.search(r"\d+(?:\.\d+)+", done.stdout + done.stderr)
     return match[0] if match is not None else ""
 
