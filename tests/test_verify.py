@@ -210,6 +210,23 @@ def test_a_copy_moved_among_our_folders_is_no_extra(tmp_path: Path) -> None:
     assert inbox(proof).findings[0].target == ("Projects",)
 
 
+@BOTH
+def test_a_target_that_was_renumbered_since_is_proven_under_its_new_keys(tmp_path: Path, full: bool) -> None:
+    """No pass has looked since; what stands there is no less there, and nobody has moved it."""
+    office = carried(Organisation(tmp_path), message("one"), message("two"))
+    prove(office)
+    before = {each["target key"] for each in listed(office)}
+    target = office.targets["anna"]
+    target.renumber(INBOX, True)
+    target.delete(INBOX, 1)
+    proof = prove(office, full=full)
+    found = inbox(proof)
+    assert (found.proven, found.moved, found.extra, found.lost) == (2, 1, 0, False)
+    assert [finding.text for finding in found.findings] == ["moved or removed in the target since"]
+    assert before.isdisjoint(each["target key"] for each in listed(office))
+    assert proof.complete
+
+
 def test_a_folder_that_its_user_tidied_up_is_not_lost(tmp_path: Path) -> None:
     """Where all copies of a folder were moved to another by their user, all is still there."""
     office = carried(Organisation(tmp_path), message("one"))

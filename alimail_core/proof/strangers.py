@@ -20,7 +20,7 @@ class Strangers:
         self._sink = sink
         self._counts: Counter[FolderPath] = Counter()
         self._by_size: dict[int | None, list[tuple[Folder, str]]] = {}
-        self._by_fingerprint: dict[bytes, list[FolderPath]] = {}
+        self._by_fingerprint: dict[bytes, list[tuple[FolderPath, str]]] = {}
 
     def add(self, folder: Folder, entry: Entry) -> None:
         """Take in an entry."""
@@ -35,16 +35,19 @@ class Strangers:
         """Count those of one folder, less what was found to be ours."""
         return self._counts[path]
 
-    def find(self, rows: Sequence[Row]) -> dict[int, FolderPath]:
-        """Search for messages by size and fingerprint; return where each was found. No entry is found twice."""
+    def find(self, rows: Sequence[Row]) -> dict[int, tuple[FolderPath, str]]:
+        """Search for messages by size and fingerprint; return where each was found, and under which key.
+
+        No entry is found twice.
+        """
         self._list_rest()
         self._read_headers(rows)
         found = {}
         for row in rows:
             places = self._by_fingerprint.get(row.fingerprint) if row.fingerprint else None
             if places:
-                found[row.id] = places.pop()
-                self._counts[found[row.id]] -= 1
+                found[row.id] = path, _ = places.pop()
+                self._counts[path] -= 1
         return found
 
     def _list_rest(self) -> None:
@@ -65,4 +68,4 @@ class Strangers:
         for folder, entries in asked.values():
             for headers in self._sink.headers(folder, entries):
                 value = fingerprint(headers.octets).value
-                self._by_fingerprint.setdefault(value, []).append(folder.path)
+                self._by_fingerprint.setdefault(value, []).append((folder.path, headers.key))

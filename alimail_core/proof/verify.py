@@ -380,7 +380,7 @@ class _Prover:
             self._ends.check_in()
             after = rows[-1].id
             standing = [row for row in rows if self._sort(folder, row)]
-            self._find_absent(folder, [row for row in rows if self._is_absent(row)])
+            standing += self._find_absent(folder, [row for row in rows if self._is_absent(row)])
             readings = self._readback.read(folder.source, standing, folder.listed) if self._full else {}
             for row in standing:
                 self._judge(folder, row, readings.get(row.id))
@@ -431,21 +431,31 @@ class _Prover:
         told = self._problems.get(row.id)
         return told.reason if told else "no reason was kept"
 
-    def _find_absent(self, folder: _Folder, rows: Sequence[Row]) -> None:
-        """Say of what does not stand where it was carried to whether it was moved, removed, or never there."""
+    def _find_absent(self, folder: _Folder, rows: Sequence[Row]) -> list[Row]:
+        """Say of what does not stand where it was carried to whether it was moved, removed, or never there.
+
+        Return what stands in its folder all the same, under another key: the target has given new ones to all, or its
+        user has moved it away and back.
+        """
         found = self._strangers.find(rows) if rows else {}
+        renamed = []
         for row in rows:
+            path, key = found.get(row.id, (None, ""))
+            if path is not None and path == self._path_of(row):
+                renamed.append(evolve(row, target_key=key))
+                continue
             here = row.id in folder.listed
             folder.absent += here
-            if row.id in found or row.target_size is not None:  # it was seen there
-                folder.found += row.id in found
+            if path is not None or row.target_size is not None:  # it was seen there
+                folder.found += path is not None
                 if here:  # else it is gone from both sides, or need not be there
-                    self._tell_moved(folder, row, found.get(row.id))
+                    self._tell_moved(folder, row, path)
             elif row.state == State.MOVING:
                 folder.find("pending", row.key, "a move of the copy was cut off; the next pass finishes it")
             else:
                 text = "the target said that it stored it, and it was never seen there"
                 folder.find("missing", row.key, text)
+        return renamed
 
     def _tell_moved(self, folder: _Folder, row: Row, to: FolderPath | None) -> None:
         if to is None:
