@@ -586,8 +586,9 @@ class Book(Queries):
                         message_hash=left.message_hash,
                     )
                 )
-            for row, found, columns in claims:
-                values: dict[str, Any] = {
+            changes = [
+                {
+                    "_id": row.id,
                     "state": State.STORED,
                     "target_id": found.folder_id,
                     "target_key": found.key,
@@ -595,12 +596,14 @@ class Book(Queries):
                     "target_date": found.date,
                     "target_gone": 0,
                     "moving_to": None,
+                    **({"carried": row.flags} if row.state == State.PENDING else {}),
                     **columns,
                 }
-                if row.state == State.PENDING:
-                    values["carried"] = row.flags
-                connection.execute(message.update().where(message.c.id == row.id).values(values))
-                connection.execute(stranger.delete().where(stranger.c.id == found.id))
+                for row, found, columns in claims
+            ]
+            self.put(connection, changes)
+            for part in chunks([found.id for _, found, _ in claims]):
+                connection.execute(stranger.delete().where(stranger.c.id.in_(part)))
 
     # what the report tells
 
