@@ -15,7 +15,7 @@ from alimail_core.folders.policy import FolderPolicy, FolderRule
 from alimail_core.model import INBOX, Batch, Headers, NotStored, SpecialUse, Stored
 from alimail_core.testing.faults import FaultKind, countdowns
 from alimail_core.testing.mail import message
-from alimail_core.testing.memory import MemorySink, MemoryTraits
+from alimail_core.testing.memory import MemorySink, MemorySource, MemoryTraits
 from tests.harness import World
 from tests.readings import Readings
 
@@ -162,6 +162,23 @@ def test_deletions_are_kept_unless_mirrored() -> None:
     assert len(world.target.uids(INBOX)) == 5
     world.run(deletions="mirror")
     assert world.target.contents() == world.source.contents()
+
+
+def test_a_folder_that_one_list_leaves_out_is_not_taken_for_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line of the list was lost on the way: mirrored, that would empty the folder."""
+    world = filled()
+    world.run()
+    before = world.target.snapshot()
+    lists = [list(MemorySource(world.source).folders())[:1]]
+    whole = MemorySource.folders
+    monkeypatch.setattr(MemorySource, "folders", lambda self: lists.pop() if lists else whole(self))
+    world.run(deletions="mirror")
+    assert not lists
+    assert world.target.snapshot() == before
+    gone = ("Work", "项目")
+    world.source.remove_folder(gone)
+    world.run(deletions="mirror")
+    assert gone not in world.target.contents()
 
 
 def test_keywords_that_the_target_cannot_store_cost_nothing() -> None:

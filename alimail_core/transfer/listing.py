@@ -30,7 +30,7 @@ def pair_folders(p: Pass, listed: Callable[[], Sequence[Folder]]) -> None:
     }
     targets = {folder.path: folder for folder in p.sink.folders()}
     p.counts.places = max(p.counts.places, len(targets))
-    sources = listed()
+    sources = _asked_again(p, listed(), before.values())
     p.later = any(row.epoch is not None for row in before.values())
     mapped, skipped = map_folders(
         sources,
@@ -75,6 +75,18 @@ def pair_folders(p: Pass, listed: Callable[[], Sequence[Folder]]) -> None:
         p.tell(Noted(p.account, f"the folder {'/'.join(folder.source)} is left out: {folder.reason}"))
     p.pairs.sort(key=_priority)
     _forget_lost(p, before.values(), {folder.path for folder in sources if folder.selectable})
+
+
+def _asked_again(p: Pass, sources: Sequence[Folder], known: Iterable[FolderRow]) -> Sequence[Folder]:
+    """Ask once more for the list where it lacks a folder that the last one had.
+
+    A list of which a line was lost looks the same, and all that stands in the folder would count as deleted.
+    """
+    here = {folder.path: folder for folder in sources if folder.selectable}
+    if all(row.path in here for row in known if row.cursor is not None):
+        return sources
+    again = list(p.source.folders())
+    return list({folder.path: folder for folder in (*again, *here.values())}.values())
 
 
 def _too_late(
