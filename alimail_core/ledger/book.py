@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from alimail_core.errors import LeaseLost
+from alimail_core.ledger.claimants import Claimants
 from alimail_core.ledger.ids import Standing
 from alimail_core.ledger.queries import (
     IN_TARGET,
     IS_BEING_UNDONE,
-    Queries,
     chunks,
     content_of,
     execute_many,
@@ -58,7 +58,7 @@ _CONSIDERED_ANEW = (State.VANISHED, State.LEFT_OUT)
 """What is pending again where a listing tells something new of it."""
 
 
-class Book(Queries):
+class Book(Claimants):
     """Everything that a pass asks and changes. See the module."""
 
     def __init__(self, ledger: Ledger, account_id: int, fence: int | None) -> None:
