@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -178,9 +179,13 @@ class Windows:
             return found
 
     def _export(self, key: str, file: Path) -> None:
-        ended = self._reg("export", key, str(self.to_windows(file)), "/y")
-        if ended.code not in (0, _NO_SUCH_KEY):  # else what was not read in time would count as not there
-            raise AlimailError(f"{key} cannot be read: {ended.said or ended.code or 'it took too long'}")
+        # What was not read must not count as not there. A prefix of Wine that begins just now may fail once.
+        for pause in (1.0, 3.0, 0.0):
+            ended = self._reg("export", key, str(self.to_windows(file)), "/y")
+            if ended.code in (0, _NO_SUCH_KEY):
+                return
+            time.sleep(pause)
+        raise AlimailError(f"{key} cannot be read: {ended.said or ended.code or 'it took too long'}")
 
     def _reg(self, *words: str) -> Ended:
         return self.run([self._system("reg.exe"), *words])
