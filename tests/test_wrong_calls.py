@@ -55,7 +55,9 @@ def test_output_that_cannot_be_written(words: tuple[str, ...], run: Run) -> None
     with open("/dev/full", "wb") as full:
         done = call(*words, stdout=full)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == (b"alimail: the output cannot be written: No space left on device")
+    said, remedy = done.stderr.splitlines()[-2:]
+    assert said == b"alimail: the output cannot be written: No space left on device"
+    assert remedy.startswith(b"  -> ")
     assert b"bug" not in done.stderr
 
 

@@ -228,7 +228,8 @@ def _notices(log_path: Path | None) -> Iterator[None]:
 def show_lost_output(error: OSError) -> int:
     """Say that standard output cannot be written, but where its reader just went away; return the exit code."""
     if not isinstance(error, BrokenPipeError):
-        complain(f"alimail: the output cannot be written: {error.strerror}")
+        remedy = "  -> Let it be written elsewhere, and run the same command again."
+        complain(f"alimail: the output cannot be written: {error.strerror}", remedy)
     give_up(sys.stdout)
     return 1
 

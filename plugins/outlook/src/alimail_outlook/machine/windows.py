@@ -33,6 +33,9 @@ _AT_ONCE: Final = 4
 _NO_SUCH_KEY: Final = 1
 """What ``reg.exe`` ends with where a key is not there."""
 
+_PAUSES: Final = (1.0, 3.0)
+"""Seconds until a program that could not run is begun again: Wine's may not where its prefix was made just now."""
+
 _WINES_DRIVERS: Final = r"HKCU\Software\Wine\Drivers"
 _WINES_OWN: Final = {
     "programfiles": r"C:\Program Files",
@@ -179,13 +182,18 @@ class Windows:
             return found
 
     def _export(self, key: str, file: Path) -> None:
-        # What was not read must not count as not there. A prefix of Wine that begins just now may fail once.
-        for pause in (1.0, 3.0, 0.0):
-            ended = self._reg("export", key, str(self.to_windows(file)), "/y")
-            if ended.code in (0, _NO_SUCH_KEY):
-                return
+        words = ("export", key, str(self.to_windows(file)), "/y")
+        ended = self._reg(*words)
+        for pause in _PAUSES:
+            if ended.code in (0, _NO_SUCH_KEY, None):
+                break
             time.sleep(pause)
-        raise AlimailError(f"{key} cannot be read: {ended.said or ended.code or 'it took too long'}")
+            ended = self._reg(*words)
+        if ended.code not in (0, _NO_SUCH_KEY):  # else what was not read in time would count as not there
+            text = f"{key} cannot be read: {ended.said or ended.code or 'it took too long'}"
+            raise AlimailError(
+                text, remedy="Run the same command again; if it stays so, restart Windows, or Wine."
+            )
 
     def _reg(self, *words: str) -> Ended:
         return self.run([self._system("reg.exe"), *words])
