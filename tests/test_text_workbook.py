@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 import openpyxl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from alimail_core.sheets.files import Row, _plain_worksheets, _worksheets, read_sheets
@@ -34,6 +34,7 @@ def save(path: Path, rows: list[list[object]]) -> Path:
 
 
 @given(st.lists(st.lists(VALUES, max_size=5), min_size=1, max_size=5))
+@example([["a", " "], [" ", None]])
 def test_text_and_numbers_are_read_as_openpyxl_reads_them(rows: list[list[object]]) -> None:
     """Whatever it is, with empty rows and cells between."""
     with TemporaryDirectory() as folder:

@@ -298,9 +298,9 @@ def _plain_worksheets(path: Path) -> list[list[Row]]:
 
 def _plain_rows(name: str, rows: Iterable[tuple[int, list[Value]]]) -> list[Row]:
     return [
-        Row(name, number, [_plain_cell(value) for value in cells])
+        Row(name, number, [_plain_cell(value) for value in cells[:used]])
         for number, cells in rows
-        if not all(map(_is_blank, cells))
+        if (used := _used(cells))
     ]
 
 
@@ -331,20 +331,19 @@ def _worksheets(path: Path) -> Iterator[list[Row]]:
 def _rows(name: str, sheet: Any) -> list[Row]:
     rows = []
     for number, padded in enumerate(sheet.iter_rows(max_col=MAX_COLUMNS), 1):
-        cells = _trimmed(padded)
-        if cells:
+        if used := _used([cell.value for cell in padded]):
             if number > MAX_ROWS:
                 raise _too_many()
-            rows.append(Row(name, number, [_cell(cell) for cell in cells]))
+            rows.append(Row(name, number, [_cell(cell) for cell in padded[:used]]))
     return rows
 
 
-def _trimmed(cells: Sequence[Any]) -> Sequence[Any]:
-    """Return a row without the empty cells at its end, of which there are as many as columns are allowed."""
-    used = len(cells)
-    while used and _is_blank(cells[used - 1].value):
+def _used(values: Sequence[object]) -> int:
+    """Count a row's cells without the empty ones at its end, of which there are as many as columns are allowed."""
+    used = len(values)
+    while used and _is_blank(values[used - 1]):
         used -= 1
-    return cells[:used]
+    return used
 
 
 def _is_blank(value: object) -> bool:
