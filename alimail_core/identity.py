@@ -22,6 +22,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
+from io import IncrementalNewlineDecoder
 from typing import Literal
 
 from attrs import frozen
@@ -80,8 +81,13 @@ def digests(octets: bytes) -> Digests:
 
 
 def _line_ends_are_clean(octets: bytes) -> bool:
-    pairs = octets.count(_CRLF)
-    return pairs == octets.count(b"\n") and pairs == octets.count(b"\r")
+    """Tell whether every line end is CRLF, in one pass: to count CRs, LFs and pairs takes three times as long."""
+    decoder = IncrementalNewlineDecoder(None, translate=False)
+    view = memoryview(octets)
+    for place in range(0, len(octets), _PIECE):
+        decoder.decode(str(view[place : place + _PIECE], "latin-1"))
+    decoder.decode("", final=True)
+    return decoder.newlines in (None, "\r\n")
 
 
 def _end_of_text(octets: bytes) -> int:

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from alimail_core.spec import MigrationSpec
 
 
+_USUAL = gc.get_threshold()
+_IMPORTING = 100_000
+"""Objects that are made before they are looked through for garbage, while what is made are modules."""
+
 OPEN_FILES = 65_536
 """More than the most workers can need."""
 
@@ -76,7 +80,10 @@ class Frame:
 
         with ExitStack() as stack:
             if log is not None:
-                from alimail_core.logs import JsonLog
+                with _without(
+                    "rich"
+                ):  # structlog imports it to draw on terminals, where it only writes a file for us
+                    from alimail_core.logs import JsonLog
 
                 observers = [*observers, stack.enter_context(JsonLog(log, spec.name, self.clock))]
                 self.log_path = log
@@ -85,7 +92,33 @@ class Frame:
             _allow_open_files()
             migration = Migration(spec, self.registry, observers=observers, clock=self.clock, stop=self.stop)
             stack.callback(migration.close)
+            _keep_imports()
             yield migration
+
+
+def spare_imports() -> None:
+    """Let Python look for garbage seldom, until the work begins. For a process that is ours alone."""
+    gc.set_threshold(_IMPORTING, *_USUAL[1:])
+
+
+def _keep_imports() -> None:
+    """Look for garbage as usual from here on, but never in what is there already."""
+    if gc.get_threshold()[0] == _IMPORTING:
+        gc.freeze()
+        gc.set_threshold(*_USUAL)
+
+
+@contextmanager
+def _without(package: str) -> Iterator[None]:
+    """Let a package that others use where it is installed seem not to be: to import rich takes 50 ms of each run."""
+    if package in sys.modules:
+        yield
+        return
+    sys.modules[package] = None  # type: ignore[assignment]  # so Python itself says that it is not to be had
+    try:
+        yield
+    finally:
+        del sys.modules[package]
 
 
 def _allow_open_files() -> None:

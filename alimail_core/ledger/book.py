@@ -49,6 +49,19 @@ _HOLD = (
     .where(_MINE, account.c.fence == sa.bindparam("_fence"))
     .values(heartbeat=sa.bindparam("_now"))
 )
+_TOUCH = account.update().where(_MINE).values(changed=sa.bindparam("_now"))
+_COUNT = (
+    account.update()
+    .where(_MINE)
+    .values(
+        octets=account.c.octets + sa.bindparam("_octets"),
+        seconds=account.c.seconds + sa.bindparam("_seconds"),
+    )
+)
+_NEW_BATCH = batch.insert()
+_NEW_MESSAGE = message.insert()
+_CHANGE = message.update().where(message.c.id == sa.bindparam("_id"))
+_NEW_STRANGER = stranger.insert()
 _STOP_FENCE = sa.select(account.c.stop_fence).where(_MINE)
 
 _LEFT = sa.func.coalesce(sa.func.nullif(message.c.gone, 0), 1)
@@ -317,11 +330,11 @@ class Book(Claimants):
             connection.execute(message.update().where(c.id.in_(dead)).values(key=None, gone=_LEFT))
             self._vanish(connection, c.id.in_(dead))
         if fresh:
-            execute_many(connection, message.insert(), fresh)
+            execute_many(connection, _NEW_MESSAGE, fresh)
             query = sa.select(c.id).where(c.folder_id == folder_id, c.key.in_([row["key"] for row in fresh]))
             seen += [row.id for row in connection.execute(query)]
         if changed:
-            execute_many(connection, message.update().where(c.id == sa.bindparam("_id")), changed)
+            execute_many(connection, _CHANGE, changed)
         return seen
 
     def mark_gone(
@@ -390,19 +403,17 @@ class Book(Claimants):
         for change in changes:
             by_columns.setdefault(tuple(change), []).append(change)
         for group in by_columns.values():
-            execute_many(connection, message.update().where(message.c.id == sa.bindparam("_id")), group)
+            execute_many(connection, _CHANGE, group)
 
     def touch_target(self) -> None:
         """Note that messages are about to be added to the target, or taken away: an earlier proof is over."""
         with self.write() as connection:
-            connection.execute(
-                account.update().where(account.c.id == self.account_id).values(changed=self.now)
-            )
+            connection.execute(_TOUCH, {"_id": self.account_id, "_now": self.now})
 
     def new_batch(self, connection: sa.Connection) -> int:
         """Make a batch's row: the intent that is about to be written."""
         self.touch_target()
-        made = connection.execute(batch.insert().values(account_id=self.account_id, intended=self.now))
+        made = connection.execute(_NEW_BATCH, {"account_id": self.account_id, "intended": self.now})
         assert made.inserted_primary_key is not None
         return int(made.inserted_primary_key[0])
 
@@ -423,11 +434,10 @@ class Book(Claimants):
 
         So the time of a pass that wrote nothing, of which `watch` makes many, does not count.
         """
-        c, now = account.c, self.now
+        now = self.now
         seconds = 0.0 if self._counted_at is None else now - self._counted_at
         self._counted_at = now
-        spent = {"octets": c.octets + octets, "seconds": c.seconds + seconds}
-        connection.execute(account.update().where(c.id == self.account_id).values(spent))
+        connection.execute(_COUNT, {"_id": self.account_id, "_octets": octets, "_seconds": seconds})
 
     def take_places(self, moved: Sequence[tuple[Row, Row, dict[str, Any]]]) -> None:
         """Let known messages stand where the source now has them: the pending row of each gives way.
@@ -507,7 +517,7 @@ class Book(Claimants):
                     }
                 )
         if told:
-            execute_many(connection, message.update().where(c.id == sa.bindparam("_id")), told)
+            execute_many(connection, _CHANGE, told)
         if dead:
             # The key names somebody else's message now. Ours was moved or removed there since.
             connection.execute(message.update().where(c.id.in_(dead)).values(target_key=None, target_gone=1))
@@ -532,7 +542,7 @@ class Book(Claimants):
             if key not in standing
         ]
         if fresh:
-            execute_many(connection, stranger.insert(), fresh)
+            execute_many(connection, _NEW_STRANGER, fresh)
             query = sa.select(s.id).where(s.folder_id == folder_id, s.key.in_([row["key"] for row in fresh]))
             seen.strangers.update(connection.execute(query).scalars())
 

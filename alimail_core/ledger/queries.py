@@ -62,6 +62,16 @@ _FOLDERS = (
 _PLACED_BY = sa.select(account.c.placed_by).where(account.c.id == sa.bindparam("_id"))
 _ENABLED = sa.select(account.c.enabled).where(account.c.id == sa.bindparam("_id"))
 
+# Asked before every batch, and to build a statement takes longer than to run it.
+_WRITTEN = sa.select(sa.func.sum(account.c.octets))
+_UNDER_WAY = sa.select(account.c.id).where(account.c.owner != "", account.c.id != sa.bindparam("_id"))
+_SENT_BY_OTHERS = sa.select(sa.func.sum(message.c.size)).where(
+    message.c.state == State.SENT,
+    message.c.folder_id.in_(
+        sa.select(folder.c.id).where(folder.c.account_id.in_(_UNDER_WAY), folder.c.side == "source")
+    ),
+)
+
 _ROW = [message.c[name] for name in Row.__slots__ if name != "__weakref__"]
 
 
@@ -74,14 +84,20 @@ def chunks(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
 def execute_many(connection: sa.Connection, statement: sa.UpdateBase, rows: Sequence[dict[str, Any]]) -> None:
     """Run a statement for many rows, all of the same columns (two at least), by the driver itself.
 
-    What SQLAlchemy does for each row costs more than the row costs the database.
+    What SQLAlchemy does for each row costs more than the row costs the database. A statement that is kept, and not
+    built for the call, is written once for each set of columns.
     """
-    compiled = statement.compile(dialect=connection.dialect, column_keys=list(rows[0]))
-    if compiled.positional:
-        in_order = itemgetter(*(compiled.positiontup or ()))
-        connection.exec_driver_sql(compiled.string, list(map(in_order, rows)))
-    else:
-        connection.exec_driver_sql(compiled.string, rows)
+    written, in_order = _compiled(statement, connection.dialect, tuple(rows[0]))
+    connection.exec_driver_sql(written, rows if in_order is None else list(map(in_order, rows)))
+
+
+@lru_cache(maxsize=128)
+def _compiled(
+    statement: sa.UpdateBase, dialect: sa.Dialect, columns: tuple[str, ...]
+) -> tuple[str, itemgetter[Any] | None]:
+    """Write a statement for a driver; where it takes values by their places, tell how a row gives them."""
+    compiled = statement.compile(dialect=dialect, column_keys=list(columns))
+    return str(compiled), itemgetter(*(compiled.positiontup or ())) if compiled.positional else None
 
 
 @lru_cache(maxsize=1_000)
@@ -192,14 +208,8 @@ class Queries:
 
     def total_octets(self) -> int:
         """Return the octets that the whole migration has written, and those on their way from other accounts."""
-        under_way = sa.select(account.c.id).where(account.c.owner != "", account.c.id != self.account_id)
-        theirs = sa.select(folder.c.id).where(folder.c.account_id.in_(under_way), folder.c.side == "source")
-        sent = sa.select(sa.func.sum(message.c.size)).where(
-            message.c.state == State.SENT, message.c.folder_id.in_(theirs)
-        )
-        return sum(
-            int(self._read(each)[0][0] or 0) for each in (sa.select(sa.func.sum(account.c.octets)), sent)
-        )
+        mine = {"_id": self.account_id}
+        return sum(int(self._read(each, mine)[0][0] or 0) for each in (_WRITTEN, _SENT_BY_OTHERS))
 
     @property
     def _here(self) -> sa.ColumnElement[bool]:

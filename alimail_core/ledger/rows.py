@@ -131,6 +131,11 @@ def from_date(date: datetime | None) -> tuple[int | None, int | None]:
 
 def join_flags(flags: Iterable[str]) -> str:
     """Write flags as the ledger keeps them: sorted, a space between."""
+    return _joined(frozenset(flags))
+
+
+@lru_cache(maxsize=1024)  # few differ, as below
+def _joined(flags: frozenset[str]) -> str:
     return " ".join(sorted(flags))
 
 

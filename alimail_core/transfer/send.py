@@ -111,6 +111,7 @@ class Sender:
         """What is on its way is to stay alone."""
         self._twins: set[tuple[int, bytes]] = set()
         self._told = p.clock.monotonic()
+        self._most = p.sink.traits.max_message_octets
 
     def run(self) -> set[int]:
         """Send until nothing is left to send; what is in doubt or waits for better days stays in the ledger.
@@ -276,7 +277,7 @@ class Sender:
             self._aside.add(parcel.pair.target.id)
             self._settles.append({"_id": row.id, **_measures(parcel)})
             return False
-        most = p.sink.traits.max_message_octets
+        most = self._most
         if most is not None and len(parcel.octets) > most:
             reason = f"the message has {len(parcel.octets):,} octets; the target takes at most {most:,}"
             self._refuse(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator
+from functools import lru_cache
 from itertools import chain
 from typing import Self
 
@@ -236,8 +237,13 @@ class Pass(Run):
 
         Flags are compared without case (RFC 9051 §2.3.2).
         """
-        carried = frozenset(flags) - NOT_CARRIED
-        if target.storable is None:
-            return carried
-        can = {flag.lower() for flag in target.storable}
-        return frozenset(flag for flag in carried if flag.lower() in can)
+        return _storable(frozenset(flags), target.storable)
+
+
+@lru_cache(maxsize=1024)
+def _storable(flags: frozenset[str], can: frozenset[str] | None) -> frozenset[str]:
+    carried = flags - NOT_CARRIED
+    if can is None:
+        return carried
+    lowered = {flag.lower() for flag in can}
+    return frozenset(flag for flag in carried if flag.lower() in lowered)

@@ -189,6 +189,8 @@ class _Spreading:
         self._threads: list[threading.Thread] = []
         self._owed: dict[int, int] = {}
         """The octets of each delivery that was taken and not yet answered. Only the caller's thread touches it."""
+        self._owed_octets = 0
+        """All of them together."""
         self._stop: AlimailError | None = None
         self._lost: AlimailError | None = None
         """Why the main connection is gone."""
@@ -234,7 +236,7 @@ class _Spreading:
 
     def _wants_more(self) -> bool:
         """Tell whether lanes will soon want for work. Nothing is taken any more once the main connection is gone."""
-        if self._stopped() or len(self._owed) >= MAX_OWED or sum(self._owed.values()) > MAX_OWED_OCTETS:
+        if self._stopped() or len(self._owed) >= MAX_OWED or self._owed_octets > MAX_OWED_OCTETS:
             return False
         with self._changed:
             return len(self._waiting) < max(self._spread.ahead * self._alive, 1)
@@ -249,6 +251,7 @@ class _Spreading:
         if batch is None:
             return False
         self._owed |= {delivery.id: len(delivery.octets) for delivery in batch}
+        self._owed_octets += sum(len(delivery.octets) for delivery in batch)
         groups = list(self._plan(batch))
         with self._changed:
             for group in groups:
@@ -258,7 +261,10 @@ class _Spreading:
 
     def _grow(self) -> None:
         """Open lanes where each has enough to do."""
-        most = min(self._pace.wanted, self._pace.bears or self._pace.wanted, self._link.most_connections())
+        wanted = min(self._pace.wanted, self._pace.bears or self._pace.wanted)
+        if self._alive >= wanted:
+            return
+        most = min(wanted, self._link.most_connections())
         while self._alive < most and self._work_for(self._alive + 1) and not self._stopped():
             self._open_lane()
 
@@ -287,7 +293,9 @@ class _Spreading:
             return None
         if isinstance(told, BaseException):
             raise told
-        self._pace.note(self._alive, self._owed.pop(told.id))
+        octets = self._owed.pop(told.id)
+        self._owed_octets -= octets
+        self._pace.note(self._alive, octets)
         return told
 
     def _note_end(self, ended: _Ended) -> None:
