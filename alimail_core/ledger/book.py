@@ -332,7 +332,7 @@ class Book(Claimants):
         if fresh:
             execute_many(connection, _NEW_MESSAGE, fresh)
             query = sa.select(c.id).where(c.folder_id == folder_id, c.key.in_([row["key"] for row in fresh]))
-            seen += [row.id for row in connection.execute(query)]
+            seen += connection.execute(query).scalars()
         if changed:
             execute_many(connection, _CHANGE, changed)
         return seen
@@ -345,12 +345,12 @@ class Book(Claimants):
         with self.write() as connection:
             if all_but is not None:
                 query = sa.select(c.id).where(c.folder_id == folder_id, c.gone == 0)
-                gone = [row.id for row in connection.execute(query) if row.id not in all_but]
+                gone = [row_id for row_id in connection.execute(query).scalars() if row_id not in all_but]
             else:
                 gone = []
                 for chunk in chunks(keys):
                     query = sa.select(c.id).where(c.folder_id == folder_id, c.gone == 0, c.key.in_(chunk))
-                    gone += [row.id for row in connection.execute(query)]
+                    gone += connection.execute(query).scalars()
             for chunk in chunks(gone):
                 connection.execute(message.update().where(c.id.in_(chunk)).values(gone=1))
                 self._vanish(connection, c.id.in_(chunk))
@@ -505,7 +505,6 @@ class Book(Claimants):
                 dead.append(row.id)
                 continue
             known.add(row.target_key)
-            seen.messages.add(row.id)
             if (row.target_size is None and entry.size is not None) or row.target_gone:
                 date, _ = from_date(entry.internal_date)
                 told.append(
@@ -516,6 +515,7 @@ class Book(Claimants):
                         "target_gone": 0,
                     }
                 )
+        seen.messages.update({row.id for row in ours}.difference(dead))
         if told:
             execute_many(connection, _CHANGE, told)
         if dead:

@@ -125,8 +125,8 @@ def from_date(date: datetime | None) -> tuple[int | None, int | None]:
     """Make seconds since 1970 and minutes of zone; fractions of a second are cut off."""
     if date is None:
         return None, None
-    zone = date.utcoffset() or timedelta(0)
-    return floor(date.timestamp()), zone // timedelta(minutes=1)
+    zone = date.utcoffset()  # its minutes by hand: each message of each listing comes here, and some twice
+    return floor(date.timestamp()), zone.days * 1440 + zone.seconds // 60 if zone else 0
 
 
 def join_flags(flags: Iterable[str]) -> str:
@@ -147,7 +147,6 @@ def split_flags(text: str | None) -> frozenset[str]:
 
 def contradicts(size: int | None, date: int | None, entry: Entry) -> bool:
     """Tell whether a witness on record and a listed one cannot be of the same message."""
-    seconds, _ = from_date(entry.internal_date)
-    return (size is not None and entry.size is not None and size != entry.size) or (
-        date is not None and seconds is not None and date != seconds
-    )
+    if size is not None and entry.size is not None and size != entry.size:
+        return True
+    return date is not None and from_date(entry.internal_date)[0] not in (None, date)
