@@ -13,7 +13,17 @@ from alimail_core.errors import AlimailError, InDoubt, Interrupted, OverQuota, T
 from alimail_core.model import BATCH_MESSAGES, Batch, Delivery, Folder, NotStored, Stored
 from alimail_imap.shares import USUAL, Shares
 from alimail_imap.sink import ImapSink
-from alimail_imap.spread import FIRST, FIRST_ROUNDS, MAX_OWED, PATIENCE, ROUNDS, Pace, Spread, _Waiting
+from alimail_imap.spread import (
+    AT_ONCE,
+    FIRST,
+    FIRST_ROUNDS,
+    MAX_OWED,
+    PATIENCE,
+    ROUNDS,
+    Pace,
+    Spread,
+    _Waiting,
+)
 from alimail_imap.testing import CLOSE, CannedServer
 
 BOX = Folder(("Box",))
@@ -103,7 +113,7 @@ def test_connections_share_the_messages() -> None:
 
 
 def test_whole_commands_are_shared_where_many_messages_fit_in_one() -> None:
-    """Over MULTIAPPEND two connections take turns, and each message goes once."""
+    """Over MULTIAPPEND a few connections take turns, and each message goes once."""
     server = Server(connections=2, capabilities=RICH)
     batches = [batch(first, BATCH_MESSAGES) for first in range(0, 6 * BATCH_MESSAGES, BATCH_MESSAGES)]
     with server, ImapSink.open(server.options, server.credentials) as sink:
@@ -111,7 +121,7 @@ def test_whole_commands_are_shared_where_many_messages_fit_in_one() -> None:
     assert sorted(outcome.id for outcome in outcomes) == list(range(6 * BATCH_MESSAGES))
     assert set(grades(outcomes)) == {"Stored"}
     assert len(server.commands(b"APPEND")) == len(batches)
-    assert len(set(server.brought)) == server.logins == 2
+    assert 2 <= len(set(server.brought)) <= server.logins <= AT_ONCE
 
 
 def test_no_more_is_taken_than_is_heard_of() -> None:

@@ -1,8 +1,8 @@
 """APPEND over several connections.
 
 Without LITERAL+ a message costs one round trip however cleverly its connection is used (``append.Pipelined``), and
-connections side by side share that wait. With it one connection keeps one processor of the server busy, and its disk
-idle meanwhile; a second one helps. Each connection is a *lane*: a thread that takes one command's messages after
+connections side by side share that wait. With it one connection keeps one processor of the server busy, or waits for
+its disk; a second and a third one help. Each connection is a *lane*: a thread that takes one command's messages after
 another from what all of them share and sends them by ``append.Run``, which answers for what it took. So a lane that
 dies leaves only its own few messages in doubt, and the others go on.
 
@@ -36,6 +36,9 @@ from alimail_imap.connection import Connection
 
 FIRST = 4
 """Lanes to begin with, where there is work for them, at a server of which nothing is known."""
+AT_ONCE = 3
+"""Lanes to a server whose literals do not wait: one keeps one of its processors busy or waits for its disk, and more
+than these bring nothing."""
 ROUNDS = 8
 """How many messages cost a lane about as much time as its login."""
 ROUND_OCTETS = 1024 * 1024
@@ -115,10 +118,10 @@ def choose(connection: Connection, first: int = FIRST) -> AppendStrategy:
     """Pick the strategy that suits a server's capabilities; ``first``: with how many lanes to begin."""
     if not connection.offers("LITERAL+"):
         return Spread(pace=Pace(wanted=first))
-    two = Pace(wanted=2, bears=2)
+    few = Pace(wanted=AT_ONCE, bears=AT_ONCE)
     if not connection.offers("MULTIAPPEND"):
-        return Spread(pace=two)
-    return Spread(Multi(), two, rounds=BATCH_MESSAGES // 4, ahead=1)
+        return Spread(pace=few)
+    return Spread(Multi(), few, rounds=BATCH_MESSAGES // 4, ahead=1)
 
 
 class _Waiting:
