@@ -33,7 +33,7 @@ from alimail_core.kinds import PROVISION_KEYS, RESERVED
 from alimail_core.messages import MessageFilter
 from alimail_core.options import TransferOptions
 from alimail_core.registry import Registry
-from alimail_core.sameness import is_own_target
+from alimail_core.sameness import is_own_target, same_address
 from alimail_core.secrets import NO_SECRET, Given, Secret
 from alimail_core.sheets.options import SheetOptions
 from alimail_core.sheets.roster import (
@@ -44,7 +44,6 @@ from alimail_core.sheets.roster import (
     count,
     doubled,
     in_waves,
-    same_address,
     scan_roster,
     shared,
 )

@@ -10,7 +10,6 @@ column.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -20,6 +19,7 @@ from typing import Final, Literal, TypeAlias
 from attrs import Factory, define, field, frozen
 
 from alimail_core.errors import Fault, InputError, Remark
+from alimail_core.sameness import same_address
 from alimail_core.secrets import Secret, cell_fault, file_remark, parse_cell
 from alimail_core.sheets.columns import Columns, Findings, Table, places, read_table, unfit, wanted
 from alimail_core.sheets.files import Row
@@ -174,11 +174,6 @@ def branching(rows: Iterable[RosterRow]) -> list[Remark]:
 
 def _places(rows: Iterable[RosterRow]) -> str:
     return places(row.where for row in rows)
-
-
-def same_address(address: str) -> str:
-    """Return what two spellings of one address have in common; case tells no mailboxes apart in practice."""
-    return address.lower() if address.isascii() else unicodedata.normalize("NFC", address).casefold()
 
 
 def in_waves(rows: Iterable[RosterRow]) -> list[RosterRow]:
