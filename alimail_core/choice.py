@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from attrs import evolve
 
 from alimail_core.errors import Fault, InputError
-from alimail_core.sameness import same_address
 from alimail_core.spec import AccountSpec, MigrationSpec
-from alimail_core.text import printable
+from alimail_core.text import printable, same_address
 
 
 def only(spec: MigrationSpec, addresses: Sequence[str], place: str = "--only") -> MigrationSpec:

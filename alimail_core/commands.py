@@ -6,12 +6,11 @@ ASCII. The verbs of ``alimail exchange`` stand on it.
 
 from alimail_core.cli.output import complain, remark_lines, say, table, write_json
 from alimail_core.files import written_whole
-from alimail_core.sameness import same_address
 from alimail_core.sheets.columns import Columns, Findings, Table, read_table, unfit, wanted
 from alimail_core.sheets.files import Row
 from alimail_core.sheets.roster import RosterRow, address_fault, read_roster
 from alimail_core.sheets.templates import write_accounts
-from alimail_core.text import cell, printable
+from alimail_core.text import cell, printable, same_address
 
 __all__ = [
     "Columns",

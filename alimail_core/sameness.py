@@ -1,20 +1,15 @@
-"""Tell what is the same mailbox: an account whose ends are one would be copied into itself, again and again."""
+"""Tell whether both ends of an account are one mailbox: it would be copied into itself, again and again."""
 
 from __future__ import annotations
 
 import ipaddress
-import unicodedata
 from typing import Final
 
 from alimail_core.spec import AccountSpec, Endpoint
+from alimail_core.text import same_address
 
 _STANDARD_PORTS: Final = frozenset({110, 143, 993, 995})
 """IMAP and POP3, with and without implicit TLS: on one host they open the same mailboxes."""
-
-
-def same_address(address: str) -> str:
-    """Return what two spellings of one address have in common; case tells no mailboxes apart in practice."""
-    return address.lower() if address.isascii() else unicodedata.normalize("NFC", address).casefold()
 
 
 def is_own_target(account: AccountSpec) -> bool:

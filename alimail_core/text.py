@@ -1,6 +1,7 @@
 """Make untrusted text safe to show: on a terminal, in a spreadsheet's cell, in HTML.
 
-Folder names, server answers and everything that a user's file holds pass through one of these on their way out.
+Folder names, server answers and everything that a user's file holds pass through one of these on their way out. And on
+their way in, addresses through ``same_address``.
 """
 
 from __future__ import annotations
@@ -48,3 +49,8 @@ def _visible(character: str) -> str:
     if character in _JOINERS or unicodedata.category(character) not in _UNSAFE:
         return character
     return ascii(character)[1:-1]
+
+
+def same_address(address: str) -> str:
+    """Return what two spellings of one address have in common; case tells no mailboxes apart in practice."""
+    return address.lower() if address.isascii() else unicodedata.normalize("NFC", address).casefold()

@@ -33,7 +33,7 @@ from alimail_core.kinds import PROVISION_KEYS, RESERVED
 from alimail_core.messages import MessageFilter
 from alimail_core.options import TransferOptions
 from alimail_core.registry import Registry
-from alimail_core.sameness import is_own_target, same_address
+from alimail_core.sameness import is_own_target
 from alimail_core.secrets import NO_SECRET, Given, Secret
 from alimail_core.sheets.options import SheetOptions
 from alimail_core.sheets.roster import (
@@ -49,7 +49,7 @@ from alimail_core.sheets.roster import (
 )
 from alimail_core.spec import AccountSpec, Endpoint, MigrationSpec, ProvisionSpec
 from alimail_core.structure import KeyPath, Misfits, accounts_named, did_you_mean, structure
-from alimail_core.text import printable
+from alimail_core.text import printable, same_address
 from alimail_core.units import parse_duration
 
 _PLACES: Final[Mapping[str, Column]] = {

@@ -19,11 +19,10 @@ from typing import Final, Literal, TypeAlias
 from attrs import Factory, define, field, frozen
 
 from alimail_core.errors import Fault, InputError, Remark
-from alimail_core.sameness import same_address
 from alimail_core.secrets import Secret, cell_fault, file_remark, parse_cell
 from alimail_core.sheets.columns import Columns, Findings, Table, places, read_table, unfit, wanted
 from alimail_core.sheets.files import Row
-from alimail_core.text import printable
+from alimail_core.text import printable, same_address
 
 Column: TypeAlias = Literal[
     "source address",
