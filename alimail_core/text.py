@@ -1,7 +1,7 @@
 """Make untrusted text safe to show: on a terminal, in a spreadsheet's cell, in HTML.
 
-Folder names, server answers and everything that a user's file holds pass through one of these on their way out. And on
-their way in, addresses through ``same_address``.
+Folder names, server answers and everything that a user's file holds pass through one of these on their way out. On
+their way in, addresses pass through ``same_address``.
 """
 
 from __future__ import annotations

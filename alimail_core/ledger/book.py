@@ -58,6 +58,19 @@ _COUNT = (
         seconds=account.c.seconds + sa.bindparam("_seconds"),
     )
 )
+_FOLDER: sa.BindParameter[int] = sa.bindparam("_folder")
+_KEYS: sa.BindParameter[Sequence[str]] = sa.bindparam("_keys", expanding=True)
+_KNOWN = sa.select(
+    *(message.c[name] for name in ("id", "key", "size", "date", "flags", "gone", "state"))
+).where(message.c.folder_id == _FOLDER, message.c.key.in_(_KEYS))
+_OURS = sa.select(
+    *(message.c[name] for name in ("id", "target_key", "target_size", "target_date", "target_gone"))
+).where(message.c.target_id == _FOLDER, message.c.target_key.in_(_KEYS))
+_STRANGERS = sa.select(*(stranger.c[name] for name in ("id", "key", "size", "date"))).where(
+    stranger.c.folder_id == _FOLDER, stranger.c.key.in_(_KEYS)
+)
+_STILL_THERE = sa.select(message.c.id).where(message.c.folder_id == _FOLDER, message.c.gone == 0)
+_NEW_EPOCH = folder.update().where(folder.c.id == _FOLDER).values(epoch=sa.bindparam("_epoch"), cursor=None)
 _NEW_BATCH = batch.insert()
 _NEW_MESSAGE = message.insert()
 _CHANGE = message.update().where(message.c.id == sa.bindparam("_id"))
@@ -269,9 +282,7 @@ class Book(Claimants):
             connection.execute(
                 message.update().where(message.c.folder_id == folder_id).values(key=None, gone=_LEFT)
             )
-            connection.execute(
-                folder.update().where(folder.c.id == folder_id).values(epoch=epoch, cursor=None)
-            )
+            connection.execute(_NEW_EPOCH, {"_folder": folder_id, "_epoch": epoch})
             self._vanish(connection, message.c.folder_id == folder_id)
             # What could not be read in this very pass was perhaps asked for by a key that meant nothing any more.
             unread = (problem.c.folder_id == folder_id) & (problem.c.kind == "unreadable")
@@ -293,14 +304,8 @@ class Book(Claimants):
     ) -> list[int]:
         names = {entry.key: entry for entry in entries}
         c = message.c
-        known = {
-            row.key: row
-            for row in connection.execute(
-                sa.select(c.id, c.key, c.size, c.date, c.flags, c.gone, c.state).where(
-                    c.folder_id == folder_id, c.key.in_(list(names))
-                )
-            )
-        }
+        asked = {"_folder": folder_id, "_keys": list(names)}
+        known = {row.key: row for row in connection.execute(_KNOWN, asked)}
         fresh, changed, dead, seen = [], [], [], []
         for key, entry in names.items():
             row = known.get(key)
@@ -331,8 +336,8 @@ class Book(Claimants):
             self._vanish(connection, c.id.in_(dead))
         if fresh:
             execute_many(connection, _NEW_MESSAGE, fresh)
-            query = sa.select(c.id).where(c.folder_id == folder_id, c.key.in_([row["key"] for row in fresh]))
-            seen += connection.execute(query).scalars()
+            asked["_keys"] = [row["key"] for row in fresh]
+            seen += connection.execute(_KNOWN, asked).scalars()
         if changed:
             execute_many(connection, _CHANGE, changed)
         return seen
@@ -344,13 +349,13 @@ class Book(Claimants):
         c = message.c
         with self.write() as connection:
             if all_but is not None:
-                query = sa.select(c.id).where(c.folder_id == folder_id, c.gone == 0)
-                gone = [row_id for row_id in connection.execute(query).scalars() if row_id not in all_but]
+                there = connection.execute(_STILL_THERE, {"_folder": folder_id}).scalars()
+                gone = [row_id for row_id in there if row_id not in all_but]
             else:
                 gone = []
                 for chunk in chunks(keys):
-                    query = sa.select(c.id).where(c.folder_id == folder_id, c.gone == 0, c.key.in_(chunk))
-                    gone += connection.execute(query).scalars()
+                    asked = {"_folder": folder_id, "_keys": chunk}
+                    gone += connection.execute(_STILL_THERE.where(c.key.in_(_KEYS)), asked).scalars()
             for chunk in chunks(gone):
                 connection.execute(message.update().where(c.id.in_(chunk)).values(gone=1))
                 self._vanish(connection, c.id.in_(chunk))
@@ -467,9 +472,7 @@ class Book(Claimants):
         with self.write() as connection:
             self._forget_target_keys(connection, message.c.target_id == folder_id)
             connection.execute(stranger.delete().where(stranger.c.folder_id == folder_id))
-            connection.execute(
-                folder.update().where(folder.c.id == folder_id).values(epoch=epoch, cursor=None)
-            )
+            connection.execute(_NEW_EPOCH, {"_folder": folder_id, "_epoch": epoch})
 
     @staticmethod
     def _forget_target_keys(connection: sa.Connection, where: sa.ColumnElement[bool]) -> None:
@@ -493,11 +496,7 @@ class Book(Claimants):
         self, connection: sa.Connection, folder_id: int, names: dict[str, Entry], seen: Standing
     ) -> None:
         c = message.c
-        ours = connection.execute(
-            sa.select(c.id, c.target_key, c.target_size, c.target_date, c.target_gone).where(
-                c.target_id == folder_id, c.target_key.in_(list(names))
-            )
-        ).all()
+        ours = connection.execute(_OURS, {"_folder": folder_id, "_keys": list(names)}).all()
         told, dead, known = [], [], set()
         for row in ours:
             entry = names[row.target_key]
@@ -522,13 +521,11 @@ class Book(Claimants):
             # The key names somebody else's message now. Ours was moved or removed there since.
             connection.execute(message.update().where(c.id.in_(dead)).values(target_key=None, target_gone=1))
         unknown = {key: entry for key, entry in names.items() if key not in known}
-        s = stranger.c
-        rows = connection.execute(
-            sa.select(s.id, s.key, s.size, s.date).where(s.folder_id == folder_id, s.key.in_(list(unknown)))
-        ).all()
+        asked = {"_folder": folder_id, "_keys": list(unknown)}
+        rows = connection.execute(_STRANGERS, asked).all() if unknown else []
         changed = {row.id for row in rows if contradicts(row.size, row.date, unknown[row.key])}
         if changed:
-            connection.execute(stranger.delete().where(s.id.in_(changed)))
+            connection.execute(stranger.delete().where(stranger.c.id.in_(changed)))
         standing = {row.key: row.id for row in rows if row.id not in changed}
         seen.strangers.update(standing.values())
         fresh = [
@@ -543,8 +540,8 @@ class Book(Claimants):
         ]
         if fresh:
             execute_many(connection, _NEW_STRANGER, fresh)
-            query = sa.select(s.id).where(s.folder_id == folder_id, s.key.in_([row["key"] for row in fresh]))
-            seen.strangers.update(connection.execute(query).scalars())
+            asked["_keys"] = [row["key"] for row in fresh]
+            seen.strangers.update(connection.execute(_STRANGERS, asked).scalars())
 
     def target_gone(self, folder_id: int, keys: Sequence[str]) -> None:
         """Note that these keys stand in a target folder no more."""
