@@ -100,6 +100,7 @@ if TYPE_CHECKING:
     from alimail_core.network import (
         NobodyThere,
         NoTls,
+        Patience,
         ServerOptions,
         dial,
         find_tls,
@@ -176,7 +177,7 @@ _HOMES = {
         "FlagChange Folder FolderCount FolderPath Gone Headers LeftBehind MailCount Message Moved NotStored "
         "PathRules Quota SinkTraits SpecialUse Stored Traits Unreadable Unusable"
     ),
-    "network": "NobodyThere NoTls ServerOptions dial find_tls tls_context tls_error tls_remark",
+    "network": "NobodyThere NoTls Patience ServerOptions dial find_tls tls_context tls_error tls_remark",
     "options": "TransferOptions",
     "pace": "Pace",
     "plan": "AccountPlan FolderPlan",
@@ -276,6 +277,7 @@ __all__ = [
     "PassStarted",
     "PassSummary",
     "PathRules",
+    "Patience",
     "PluginError",
     "PluginInfo",
     "PluginProblem",

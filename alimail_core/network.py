@@ -122,6 +122,40 @@ class ServerOptions:
         return self.allow_plaintext_login or _is_loopback(self.host)
 
 
+class Patience:
+    """How long one connection is waited for although it hardly moves.
+
+    Whoever sends an octet now and then is never silent, and may never end; the slowest line that anybody has carries
+    more than ``OCTETS`` in ``SECONDS``. Time that passes while nobody waits does not count.
+    """
+
+    OCTETS: ClassVar = 16 * 1024
+    """So many octets, in either direction, show that a connection moves."""
+    SECONDS: ClassVar = 3600.0
+    """So long we wait for as many, or for the end of what was asked."""
+
+    def __init__(self) -> None:
+        self._waited = 0.0
+        self._moved = 0
+
+    def begin(self) -> None:
+        """Begin anew: something was asked, or was answered to its end."""
+        self._waited, self._moved = 0.0, 0
+
+    def moved(self, octets: int) -> None:
+        """Count octets that came or went."""
+        self._moved += octets
+        if self._moved >= self.OCTETS:
+            self._waited, self._moved = 0.0, 0
+
+    def waited(self, seconds: float) -> str:
+        """Count time spent waiting; return why the connection counts as lost, empty as long as it does not."""
+        self._waited += seconds
+        if self._waited <= self.SECONDS:
+            return ""
+        return f"the connection hardly moved while we waited for {self.SECONDS:g} seconds"
+
+
 _Server = TypeVar("_Server", bound=ServerOptions)
 
 

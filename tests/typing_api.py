@@ -94,6 +94,7 @@ from alimail_core import (
     PassStarted,
     PassSummary,
     PathRules,
+    Patience,
     PluginError,
     PluginInfo,
     PluginProblem,
@@ -269,6 +270,10 @@ class Line(ServerOptions):
 def reach(options: Line) -> bytes:
     """Reach a server, encrypt, and tell what a header says."""
     assert_type(options.address, tuple[str, int])
+    patience = Patience()
+    patience.begin()
+    patience.moved(1)
+    assert_type(patience.waited(1.0), str)
     with dial(options) as plain:
         try:
             encrypted = tls_context(options).wrap_socket(plain, server_hostname=options.host)

@@ -29,6 +29,8 @@ class Delivery:
     """Close the connection after so many octets."""
     stall: int | None = None
     """Say nothing more after so many octets, until the client goes or the server ends."""
+    trickle: int | None = None
+    """Say a space now and then after so many octets, 5,000 times, and then nothing more."""
     piece: int | None = None
     """Send in pieces of so many octets, each by itself."""
 

@@ -144,6 +144,8 @@ class Connection:
         if cut is not None:
             self.sock.sendall(head + body[:cut])
             return delivery.stall is not None and self._wait()
+        if delivery.trickle is not None:
+            return self._trickle(head + body[: delivery.trickle] if delivery.trickle >= 0 else b"")
         if delivery.piece is not None:
             for part in pieces(head + body, delivery.piece):
                 self.sock.sendall(part)
@@ -177,6 +179,15 @@ class Connection:
             return body
         parts = [b"%x\r\n%b\r\n" % (len(part), part) for part in pieces(body, _CHUNK)]
         return b"".join((*parts, b"0\r\n\r\n"))
+
+    def _trickle(self, begin: bytes) -> bool:
+        """Begin an answer, and go on with it for longer than anybody should listen."""
+        self.sock.sendall(begin)
+        for _ in range(5_000):
+            if self.over.wait(0.001):
+                break
+            self.sock.sendall(b" ")
+        return False
 
     def _wait(self) -> bool:
         """Say nothing until the client goes or the server ends."""

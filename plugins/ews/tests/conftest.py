@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 import pytest
 from attrs import define, evolve
 
-from alimail_core import Credentials
-from alimail_ews import attempts, session
+from alimail_core import Credentials, Patience
+from alimail_ews import attempts, connections, session
 from alimail_ews.options import EwsOptions
 from alimail_ews.source import EwsSource
 from tests.exchange import ExchangeServer, Mailbox
@@ -25,9 +26,8 @@ class Office:
 
     def options(self, **wishes: Any) -> EwsOptions:
         """Return options that lead to the server, as the service account."""
-        usual = EwsOptions(
-            "localhost", self.server.port, "implicit", ca=self.server.ca_file, master_user="svc"
-        )
+        tls, ca = ("implicit", self.server.ca_file) if self.server.tls else ("none", None)
+        usual = EwsOptions("localhost", self.server.port, tls, ca=ca, master_user="svc")
         return evolve(usual, timeout=10.0, **wishes)
 
     def open(self, user: str = "", password: str = "secret", **wishes: Any) -> EwsSource:
@@ -42,6 +42,15 @@ def _new_to_all_servers() -> Iterator[None]:
     for found in (session._spoken, session._offers, session._let_in):
         found.clear()
     attempts.forget()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each wait for octets take a second, and ten of them be enough for a thousand octets."""
+    seconds = count()
+    monkeypatch.setattr(connections, "monotonic", lambda: float(next(seconds)))
+    monkeypatch.setattr(Patience, "SECONDS", 10.0)
+    monkeypatch.setattr(Patience, "OCTETS", 1000)
 
 
 @pytest.fixture

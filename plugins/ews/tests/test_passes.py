@@ -146,6 +146,18 @@ def test_a_mailbox_that_was_moved_to_another_database_is_not_copied_again(accoun
     account.assert_all_there_once()
 
 
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("operation", ["FindFolder", "SyncFolderItems", "GetItem"])
+def test_an_answer_that_trickles_without_end_costs_its_connection_alone(
+    account: Account, operation: str
+) -> None:
+    """The pass lets go of it by itself, and goes on with another."""
+    account.office.server.faults.add(faults.Delivery(trickle=300), operation=operation)
+    assert account.run().state == "done"
+    assert any(isinstance(event, Waiting) and "hardly moved" in event.reason for event in account.events)
+    account.assert_all_there_once()
+
+
 def test_throttling_is_waited_out_where_everybody_sees_it(account: Account) -> None:
     """The pass goes on when the server says, and tells meanwhile that it waits."""
     account.office.server.faults.add(faults.busy(90_000), operation="GetItem", times=2)

@@ -15,17 +15,21 @@ from typing import Any
 import pytest
 
 from alimail_core import (
+    INBOX,
     AlimailError,
     Credentials,
     Denied,
     LoginDenied,
+    Message,
     Refused,
     Throttled,
     Transient,
     Unusable,
 )
+from alimail_core.testing.asking import listing
 from alimail_core.testing.certificates import make_certificate
 from alimail_core.testing.clock import FakeClock
+from alimail_core.testing.mail import message
 from alimail_ews import attempts, session
 from alimail_ews.answers import Node
 from alimail_ews.connections import schemes_of
@@ -288,6 +292,33 @@ def test_what_passes_is_transient(office: Office, fault: faults.Fault) -> None:
         with pytest.raises(Transient) as caught:
             list(source.changes([(folder, None) for folder in source.folders()]))
     assert not isinstance(caught.value, Throttled)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("octets", [-1, 0, 300])
+@pytest.mark.parametrize("tls", [True, False])
+def test_an_answer_that_trickles_without_end_is_given_up(
+    exchange: StartExchange, octets: int, tls: bool
+) -> None:
+    """Be it in its first line or in its midst; what is asked next is answered over another connection."""
+    office = make_office(exchange(tls=tls))
+    with office.open(mailbox_connections=1) as source:
+        folders = [(folder, None) for folder in source.folders() if folder.selectable]
+        office.server.faults.add(faults.Delivery(trickle=octets), operation="SyncFolderItems")
+        with pytest.raises(Transient, match="hardly moved"):
+            list(source.changes(folders))
+        assert len(list(source.changes(folders))) == len(folders)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_slow_answer_is_waited_for(office: Office) -> None:
+    """It may take as long as it likes, as long as it moves."""
+    office.amy.deliver("inbox", message(body="y" * 50_000))
+    with office.open() as source:
+        listed = listing(source, INBOX)
+        office.server.faults.add(faults.Delivery(piece=500), operation="GetItem", times=float("inf"))
+        (read,) = source.fetch([(listed.folder, list(listed.entries.values()))])
+    assert isinstance(read, Message)
 
 
 @pytest.mark.parametrize("fault", [faults.garbage(), faults.entity_bomb(), faults.huge(10_000_000)])

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from alimail_core.errors import Throttled, Transient
 from alimail_core.model import Changes, Entry, Folder, Message
+from alimail_core.network import Patience
 from alimail_imap import connection as connection_module
 from alimail_imap import wire
 from alimail_imap.connection import Connection
@@ -110,8 +111,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let each wait take a second, and ten of them be enough for a thousand octets."""
     seconds = count()
     monkeypatch.setattr(wire, "monotonic", lambda: float(next(seconds)))
-    monkeypatch.setattr(wire, "PATIENCE", 10.0)
-    monkeypatch.setattr(wire, "LEAST", 1000)
+    monkeypatch.setattr(Patience, "SECONDS", 10.0)
+    monkeypatch.setattr(Patience, "OCTETS", 1000)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -137,7 +138,12 @@ def test_a_slow_answer_is_waited_for() -> None:
 @pytest.mark.usefixtures("impatient")
 def test_each_command_is_waited_for_anew() -> None:
     """A server that says little about many commands is as good as any."""
-    with CannedServer() as server:
+
+    def slowly(_: bytes) -> bytes:
+        time.sleep(0.001)
+        return b"{tag} OK\r\n"
+
+    with CannedServer({b"NOOP": slowly}) as server:
         connection = opened(server)
         for _ in range(30):
             connection.run(b"NOOP")

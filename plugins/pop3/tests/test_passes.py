@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import count
 
 import pytest
 
-from alimail_core import INBOX, TransferOptions
+from alimail_core import INBOX, Patience, TransferOptions
 from alimail_core.folders.policy import FolderPolicy
 from alimail_core.ledger import Ledger
 from alimail_core.seam import Stop
+from alimail_core.testing.canned import Peer
 from alimail_core.testing.clock import FakeClock
 from alimail_core.testing.mail import message
 from alimail_core.testing.memory import MemoryMailbox, MemorySink
 from alimail_core.transfer import PassSummary, run_pass
+from alimail_pop3 import wire
 from alimail_pop3.connection import WHOLE
 from alimail_pop3.source import Pop3Source
 from alimail_pop3.testing import CLOSE, CannedServer, with_dots
@@ -104,6 +108,40 @@ def test_a_connection_that_is_lost_costs_what_was_in_flight(
     assert len(account.server.commands(b"PASS")) == 2
     assert len(MAILS) <= len(whole(account.server)) <= len(MAILS) + 100
     account.assert_all_there_once()
+
+
+class Trickling(CannedServer):
+    """Says an octet now and then to one command of its first client, for longer than anybody should listen."""
+
+    def converse(self, peer: Peer, number: int) -> None:
+        """Have the first client wait."""
+
+        def trickle(_: bytes) -> bytes:
+            del self.replies[b"TOP 200"]
+            peer.say(b"+OK\r\n")
+            for _ in range(5_000):
+                peer.say(b"x")
+                time.sleep(0.001)
+            raise AssertionError("the client is still there")
+
+        if number == 0:
+            self.replies[b"TOP 200"] = trickle
+        super().converse(peer, number)
+
+
+def test_an_answer_that_trickles_without_end_costs_its_connection_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The pass lets go of it by itself, and goes on with another. Here each wait takes a second."""
+    seconds = count()
+    monkeypatch.setattr(wire, "monotonic", lambda: float(next(seconds)))
+    monkeypatch.setattr(Patience, "SECONDS", 10.0)
+    with Trickling(MAILS) as server:
+        account = Account(server)
+        with closing(account.ledger):
+            assert account.run().state == "done"
+            assert len(server.commands(b"PASS")) == 2
+            account.assert_all_there_once()
 
 
 def test_a_maildrop_that_its_owner_reads_is_waited_for(account: Account) -> None:

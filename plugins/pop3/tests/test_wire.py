@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from itertools import count
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alimail_core import Transient
+from alimail_core import Patience, Transient
 from alimail_pop3 import wire as module
-from alimail_pop3.testing import with_dots
+from alimail_pop3.connection import Connection
+from alimail_pop3.testing import CannedServer, with_dots
 from alimail_pop3.wire import Wire, without_dots
 
 PIECES = st.lists(
@@ -140,3 +144,79 @@ def test_silence_and_ends_are_transient(pair: tuple[Wire, socket.socket]) -> Non
         server.close()
         with pytest.raises(Transient, match="closed the connection"):
             wire.status()
+
+
+@contextmanager
+def trickling(first: bytes, then: bytes, last: bytes = b"", times: int = 5_000) -> Iterator[Wire]:
+    """Give our end of a connection to a server that says this, then that again and again, each time once we wait."""
+    with connected() as (wire, theirs):
+
+        def talk() -> None:
+            with suppress(OSError):
+                theirs.sendall(first)
+                for _ in range(times):
+                    time.sleep(0.001)
+                    theirs.sendall(then)
+                theirs.sendall(last)
+                theirs.shutdown(socket.SHUT_WR)
+
+        thread = threading.Thread(target=talk)
+        thread.start()
+        try:
+            yield wire
+        finally:
+            wire.close()
+            thread.join()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each wait take a second, and ten of them be enough for a thousand octets."""
+    seconds = count()
+    monkeypatch.setattr(module, "monotonic", lambda: float(next(seconds)))
+    monkeypatch.setattr(Patience, "SECONDS", 10.0)
+    monkeypatch.setattr(Patience, "OCTETS", 1000)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(
+    ("first", "then", "ask"),
+    [
+        (b"+OK ", b"x", Wire.status),
+        (b"", b"x\r\n", lambda wire: wire.body(lf=False)),
+        (b"+OK ready\r\n+OK ", b"x", lambda wire: Connection(wire, "localhost").ask_capabilities()),
+        (b"+OK ready\r\n+OK ", b"x", lambda wire: Connection(wire, "localhost").pop.user("anna")),
+    ],
+)
+def test_an_answer_that_trickles_without_end_is_given_up(
+    first: bytes, then: bytes, ask: Callable[[Wire], object]
+) -> None:
+    """Something comes again and again, so that the server is never silent, and nothing comes to its end."""
+    with trickling(first, then) as wire:
+        with pytest.raises(Transient, match="hardly moved"):
+            ask(wire)
+        assert wire.broken
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_slow_answer_is_waited_for() -> None:
+    """It may take as long as it likes, as long as it moves."""
+    with trickling(b"", b"x" * 498 + b"\r\n", b".\r\n", 100) as wire:
+        assert len(wire.body(lf=False)) == 50_000
+
+
+@pytest.mark.usefixtures("impatient")
+def test_each_command_is_waited_for_anew() -> None:
+    """A server that says little about many commands is as good as any, also where several are in flight."""
+
+    def slowly(_: bytes) -> bytes:
+        time.sleep(0.001)
+        return b"-ERR\r\n"
+
+    with CannedServer(replies={b"RETR": slowly}) as server:
+        connection = Connection(Wire(socket.create_connection(("127.0.0.1", server.port), 5), 5), "localhost")
+        connection.ask_capabilities()
+        assert len(list(connection.retrieve((number, None) for number in range(30)))) == 30
+        for _ in range(30):
+            connection.pop.noop()
+        connection.close()

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 from http import client as http_client
+from io import BufferedReader, RawIOBase
+from time import monotonic
 from typing import Any, Final
 
 import requests
@@ -16,8 +18,10 @@ from exchangelib.protocol import BaseProtocol
 from exchangelib.transport import NOAUTH, NTLM
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase, HTTPBasicAuth
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from alimail_core import AlimailError, Transient, dial, tls_context
+from alimail_core import AlimailError, Patience, Transient, dial, tls_context
 from alimail_ews.grades import grade_status
 from alimail_ews.kerberos import Ticket
 from alimail_ews.options import EwsOptions
@@ -26,8 +30,62 @@ NO_HTTP_REMEDY: Final = "Check host and port: EWS is at 443 by HTTPS."
 _QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
-class _Verified(HTTPAdapter):  # type: ignore[misc]
-    """HTTP over TLS with our settings and no others: always verified, against the system's certificates or ``ca``."""
+class _Incoming(RawIOBase):
+    """The octets of one answer, head and body, as the socket gives them, and waited for with patience.
+
+    Nothing above can do it: whoever asks for a piece there comes back when it is whole. Requests need none: the whole
+    of one must go within the ``timeout``. Raises ``Transient``, which nobody in between takes for an error of theirs.
+    """
+
+    def __init__(self, raw: Any) -> None:
+        self._raw = raw
+        self._sock = raw._sock
+        """Where requests_ntlm finds the server's certificate."""
+        self._patience = Patience()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        began = monotonic()
+        octets: int | None = self._raw.readinto(buffer)
+        if lost := self._patience.waited(monotonic() - began):
+            raise Transient(lost)
+        self._patience.moved(octets or 0)
+        return octets
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Answer(http_client.HTTPResponse):
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.fp = BufferedReader(_Incoming(self.fp.detach()))
+
+
+class _Connection(HTTPConnection):
+    response_class = _Answer
+
+
+class _TlsConnection(HTTPSConnection):
+    response_class = _Answer
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls = _TlsConnection
+
+
+class _Adapter(HTTPAdapter):  # type: ignore[misc]
+    """HTTP whose answers are waited for with patience, and over TLS with our settings and no others.
+
+    That is always verified, against the system's certificates or ``ca``.
+    """
 
     def __init__(self, context: Any, **more: Any) -> None:
         self._context = context
@@ -35,6 +93,7 @@ class _Verified(HTTPAdapter):  # type: ignore[misc]
 
     def init_poolmanager(self, *args: Any, **more: Any) -> None:
         super().init_poolmanager(*args, ssl_context=self._context, **more)
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
         # requests would add certificates of its own to those that the administrator trusts.
@@ -59,7 +118,7 @@ def connections(options: EwsOptions, user: str, password: str, auth: str) -> Bas
     ticket = Ticket.of(options) if auth == "kerberos" else None
 
     class Connections(BaseProtocol):  # type: ignore[misc]
-        HTTP_ADAPTER_CLS = staticmethod(lambda **more: _Verified(context, **more))
+        HTTP_ADAPTER_CLS = staticmethod(lambda **more: _Adapter(context, **more))
         USERAGENT = "alimail"
 
         def create_session(self) -> Any:
@@ -101,7 +160,7 @@ def exchange(
             allow_redirects=False,
             timeout=options.timeout,
         )
-    except AlimailError:  # no ticket
+    except AlimailError:  # no ticket, no patience left
         raise
     except requests.RequestException as error:
         if again and isinstance(

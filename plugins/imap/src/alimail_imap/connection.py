@@ -152,7 +152,7 @@ class Connection:
             words = shown(self._without_secrets(response.tag), 60)
             raise self.wire.fail(f"the server said something that is not IMAP: {words!r}")
         self._untagged = 0
-        self.wire.move_on()
+        self.wire.patience.begin()
         return response
 
     def end(self, response: Response) -> Status:

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from io import BytesIO
 from time import monotonic
 
-from alimail_core import Transient
+from alimail_core import Patience, Transient
 from alimail_imap.tokens import Response
 
 MAX_TEXT = 16 * 1024 * 1024
@@ -23,11 +23,6 @@ MAX_LITERAL = 512 * 1024 * 1024
 """The most octets of one literal that we let a server send."""
 MAX_WAITING = 8 * 1024 * 1024
 """The most octets that we read ahead while we are sending."""
-LEAST = 16 * 1024
-"""So many octets, in either direction, show that a connection moves."""
-PATIENCE = 3600.0
-"""Seconds that we wait for as many, or for the end of what was asked. Whoever sends an octet now and then is never
-silent, and may never end; the slowest line that anybody has carries more."""
 
 _CHUNK = 256 * 1024
 _JOIN = 64 * 1024
@@ -44,10 +39,7 @@ class Wire:
         self._timeout = timeout
         self._buffer = bytearray()
         self._place = 0
-        self._waited = 0.0
-        """Seconds spent waiting since the connection moved on."""
-        self._moved = 0
-        """Octets that came and went since then."""
+        self.patience = Patience()
         self.broken = False
         sock.setblocking(False)
 
@@ -76,15 +68,6 @@ class Wire:
         """Make the wire unusable; return what to raise."""
         self.close()
         return Transient(reason)
-
-    def move_on(self) -> None:
-        """Note that something was asked, was answered to its end, or moved: patience begins anew."""
-        self._waited, self._moved = 0.0, 0
-
-    def _move(self, octets: int) -> None:
-        self._moved += octets
-        if self._moved >= LEAST:
-            self.move_on()
 
     # Reading
 
@@ -170,14 +153,14 @@ class Wire:
             raise self.fail(f"the connection was lost: {_reason(error)}") from error
         if not octets:
             raise self.fail("the server closed the connection")
-        self._move(len(octets))
+        self.patience.moved(len(octets))
         return octets
 
     # Writing
 
     def write(self, chunks: Iterable[bytes]) -> None:
         """Send all of it. Raises ``Transient``; some of it may then have been sent."""
-        self.move_on()
+        self.patience.begin()
         pending = bytearray()
         for chunk in chunks:
             if len(chunk) > _JOIN:
@@ -204,7 +187,7 @@ class Wire:
             except OSError as error:
                 # The socket stays open: what the server said last may tell why it went.
                 raise Transient(f"the connection was lost: {_reason(error)}") from error
-            self._move(sent)
+            self.patience.moved(sent)
             view = view[sent:]
 
     def _listen_while_sending(self) -> None:
@@ -219,9 +202,8 @@ class Wire:
         began = monotonic()
         if not _ready(self._sock, read, write, self._timeout):
             raise self.fail(f"the server was silent for {self._timeout:g} seconds")
-        self._waited += monotonic() - began
-        if self._waited > PATIENCE:
-            raise self.fail(f"the connection hardly moved while we waited for {PATIENCE:g} seconds")
+        if lost := self.patience.waited(monotonic() - began):
+            raise self.fail(lost)
 
 
 def _ready(sock: socket.socket, read: bool, write: bool, timeout: float) -> bool:

@@ -219,6 +219,7 @@ class Connection:
 
     def _answer(self) -> bytes | Answer:
         command = self._owed.popleft()
+        self.wire.patience.begin()
         try:
             status = self._status()
         except Said as said:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 import socket
 import ssl
+from time import monotonic
 
-from alimail_core import Transient
+from alimail_core import Patience, Transient
 
 MAX_LINE = 8 * 1024
 """The most octets of a status line; RFC 2449 §4 allows 512."""
@@ -34,6 +35,7 @@ class Wire:
         self._timeout = timeout
         self._buffer = bytearray()
         self._left = MAX_LIST
+        self.patience = Patience()
         self.broken = False
 
     @property
@@ -63,6 +65,7 @@ class Wire:
     def sendall(self, octets: bytes) -> None:
         """Send a command. Raises ``Transient``."""
         self._left = MAX_LIST
+        self.patience.begin()
         if self.broken:
             raise Transient("the connection is closed")
         try:
@@ -135,6 +138,7 @@ class Wire:
     def _fill(self) -> None:
         if self.broken:
             raise Transient("the connection is closed")
+        began = monotonic()
         try:
             if _QUICKACK is not None:
                 # Else the kernel delays its ACK by 40 ms, and servers without TCP_NODELAY wait for it.
@@ -146,6 +150,9 @@ class Wire:
             raise self.fail(f"the connection was lost: {_reason(error)}") from error
         if not octets:
             raise self.fail("the server closed the connection")
+        if lost := self.patience.waited(monotonic() - began):
+            raise self.fail(lost)
+        self.patience.moved(len(octets))
         self._buffer += octets
 
 
