@@ -175,7 +175,7 @@ class Sink(Source):
     @property
     @abstractmethod
     def traits(self) -> SinkTraits:
-        """What this endpoint is like and can do."""
+        """What this endpoint is like and can do. A limit that it learns later is heard by what it refuses."""
 
     def quota(self) -> Quota | None:
         """Return storage used and allowed, ``None`` where the server does not say."""

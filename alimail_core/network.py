@@ -126,7 +126,7 @@ class Patience:
     """How long one connection is waited for although it hardly moves.
 
     Whoever sends an octet now and then is never silent, and may never end; the slowest line that anybody has carries
-    more than ``OCTETS`` in ``SECONDS``. Time that passes while nobody waits does not count.
+    more than ``OCTETS`` in ``SECONDS``. Time that passes while nobody waits does not count. For one thread.
     """
 
     OCTETS: ClassVar = 16 * 1024

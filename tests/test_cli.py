@@ -24,6 +24,7 @@ from alimail_core.errors import Denied, Transient
 from alimail_core.model import INBOX
 from alimail_core.plan import AccountPlan
 from alimail_core.testing import FakeClock, message
+from alimail_imap.testing import CannedServer
 from tests.memory_plugin import PASSWORD, MemoryPlugin, Run, command_line, config_of, registry_of
 
 ROOT = Path(__file__).parent.parent
@@ -70,6 +71,34 @@ def test_help_loads_nothing_heavy(words: list[str]) -> None:
     done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     assert "alimail" in done.stdout
+
+
+@pytest.mark.parametrize(("run", "alone"), [("script()", True), ("main()", False)])
+def test_the_console_script_spares_what_its_process_never_needs(
+    run: str, alone: bool, tmp_path: Path
+) -> None:
+    """It looks at no module for garbage, and imports no drawing for a log; who calls ``main`` keeps its process."""
+    script = (
+        f"import gc, sys; from alimail_core.cli import main, script; usual = gc.get_threshold(); code = {run};"
+        "import structlog.dev; plain = structlog.dev.rich is None;"
+        "looks = gc.isenabled() and gc.get_threshold() == usual;"
+        "print(code, gc.get_freeze_count() > 10_000, plain, 'rich' in sys.modules, looks)"
+    )
+    with CannedServer({b"LOGIN": b"{tag} NO [AUTHENTICATIONFAILED] wrong\r\n"}) as server:
+        urls = [f"imap://{each}%40a.example@127.0.0.1:{server.port}?tls=none" for each in ("old", "new")]
+        words = ["copy", *urls, "--source-secret", "env:HOME", "--target-secret", "env:HOME", "--plain"]
+        words += ["--ledger", str(tmp_path / "ledger"), "--log", str(tmp_path / "log")]
+        done = subprocess.run(
+            [sys.executable, "-c", script, *words], capture_output=True, text=True, timeout=60
+        )
+    assert done.stdout.splitlines()[-1] == f"1 {alone} {alone} {not alone} True", done
+
+
+def test_help_beside_a_verb_lists_all_of_them(capsys: pytest.CaptureFixture[str]) -> None:
+    """As it does without one."""
+    main(["--help", "migrate"])
+    told = capsys.readouterr().out
+    assert all(f"  {verb} " in told for verb in VERBS)
 
 
 @pytest.mark.parametrize("verb", VERBS)

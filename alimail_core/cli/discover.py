@@ -25,7 +25,7 @@ CAUTION = (
 def discover(
     context: typer.Context,
     addresses: Annotated[
-        list[str], typer.Argument(metavar="ADDRESS", help="Mailboxes whose servers are looked for.")
+        list[str], typer.Argument(metavar="ADDRESS", help="Mailboxes whose servers are looked for, one or more.")
     ],
     ispdb: Annotated[
         bool,

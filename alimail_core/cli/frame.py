@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -28,10 +28,6 @@ if TYPE_CHECKING:
     from alimail_core.spec import MigrationSpec
 
 
-_USUAL = gc.get_threshold()
-_IMPORTING = 100_000
-"""Objects that are made before they are looked through for garbage, while what is made are modules."""
-
 OPEN_FILES = 65_536
 """More than the most workers can need."""
 
@@ -44,6 +40,8 @@ class Frame:
     clock: Clock = field(factory=Clock)
     stop: Stop = field(factory=Stop)
     log_path: Path | None = None
+    alone: bool = False
+    """The process is the command line's own: nobody else's modules and objects are in it."""
 
     @staticmethod
     def of(context: typer.Context) -> Frame:
@@ -54,9 +52,10 @@ class Frame:
     def registry(self) -> Registry:
         """Return the plug-ins, loaded when they are first needed."""
         if self.given is None:
-            from alimail_core.registry import Registry
+            with all_of_it_stays():
+                from alimail_core.registry import Registry
 
-            self.given = Registry.load()
+                self.given = Registry.load()
         return self.given
 
     def load(self, config: Path) -> MigrationSpec:
@@ -76,15 +75,16 @@ class Frame:
         self, spec: MigrationSpec, observers: Sequence[Observer] = (), log: Path | None = None
     ) -> Iterator[Migration]:
         """Open a migration, with a log where one is wished; signals ask it to stop between two batches."""
-        from alimail_core.migration import Migration
-
         with ExitStack() as stack:
-            if log is not None:
-                with _without(
-                    "rich"
-                ):  # structlog imports it to draw on terminals, where it only writes a file for us
-                    from alimail_core.logs import JsonLog
+            with all_of_it_stays(), _without("rich") if self.alone else nullcontext():
+                from alimail_core.migration import Migration
 
+                if log is not None:
+                    # structlog imports rich to draw on terminals, and only writes a file for us.
+                    from alimail_core.logs import JsonLog
+            if self.alone:
+                gc.freeze()  # what was imported never becomes garbage: it is not looked through again
+            if log is not None:
                 observers = [*observers, stack.enter_context(JsonLog(log, spec.name, self.clock))]
                 self.log_path = log
             stack.enter_context(_notices(log))
@@ -92,20 +92,7 @@ class Frame:
             _allow_open_files()
             migration = Migration(spec, self.registry, observers=observers, clock=self.clock, stop=self.stop)
             stack.callback(migration.close)
-            _keep_imports()
             yield migration
-
-
-def spare_imports() -> None:
-    """Let Python look for garbage seldom, until the work begins. For a process that is ours alone."""
-    gc.set_threshold(_IMPORTING, *_USUAL[1:])
-
-
-def _keep_imports() -> None:
-    """Look for garbage as usual from here on, but never in what is there already."""
-    if gc.get_threshold()[0] == _IMPORTING:
-        gc.freeze()
-        gc.set_threshold(*_USUAL)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ ALL = "ALL"
 
 Who = Annotated[
     list[str] | None,
-    typer.Argument(metavar="ADDRESS", help="Whole addresses, source or target; ALL for all accounts."),
+    typer.Argument(metavar="ADDRESS", help="Whole addresses, source or target, one or more; ALL for all accounts."),
 ]
 
 

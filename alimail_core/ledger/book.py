@@ -59,7 +59,7 @@ _COUNT = (
     )
 )
 _FOLDER: sa.BindParameter[int] = sa.bindparam("_folder")
-_KEYS: sa.BindParameter[Sequence[str]] = sa.bindparam("_keys", expanding=True)
+_KEYS: sa.BindParameter[str] = sa.bindparam("_keys", type_=sa.Text, expanding=True)
 _KNOWN = sa.select(
     *(message.c[name] for name in ("id", "key", "size", "date", "flags", "gone", "state"))
 ).where(message.c.folder_id == _FOLDER, message.c.key.in_(_KEYS))
@@ -75,6 +75,10 @@ _NEW_BATCH = batch.insert()
 _NEW_MESSAGE = message.insert()
 _CHANGE = message.update().where(message.c.id == sa.bindparam("_id"))
 _NEW_STRANGER = stranger.insert()
+_DESCRIBE = stranger.update().where(stranger.c.id == sa.bindparam("_id"))
+_SAVE_CURSOR = (
+    folder.update().where(folder.c.id == sa.bindparam("_id")).values(cursor=sa.bindparam("_cursor"))
+)
 _STOP_FENCE = sa.select(account.c.stop_fence).where(_MINE)
 
 _LEFT = sa.func.coalesce(sa.func.nullif(message.c.gone, 0), 1)
@@ -265,9 +269,8 @@ class Book(Claimants):
             told = [
                 {"_id": folder_id, "_cursor": json.dumps(cursor)} for folder_id, cursor in cursors.items()
             ]
-            change = folder.update().where(folder.c.id == sa.bindparam("_id"))
             with self.write(sync=sync) as connection:
-                execute_many(connection, change.values(cursor=sa.bindparam("_cursor")), told)
+                execute_many(connection, _SAVE_CURSOR, told)
 
     def forget_cursor(self, folder_id: int) -> None:
         """Have a folder listed as a whole next time."""
@@ -571,7 +574,7 @@ class Book(Claimants):
         """Keep what headers told of strangers: ``_id``, ``fingerprint`` and ``message_hash`` each."""
         if told:
             with self.write() as connection:
-                execute_many(connection, stranger.update().where(stranger.c.id == sa.bindparam("_id")), told)
+                execute_many(connection, _DESCRIBE, told)
 
     def claim(
         self, claims: Sequence[tuple[Row, StrangerRow, dict[str, Any]]], *, left: Row | None = None

@@ -46,6 +46,9 @@ class _Incoming(RawIOBase):
     def readable(self) -> bool:
         return True
 
+    def fileno(self) -> int:
+        return int(self._raw.fileno())
+
     def readinto(self, buffer: Any) -> int | None:
         began = monotonic()
         octets: int | None = self._raw.readinto(buffer)

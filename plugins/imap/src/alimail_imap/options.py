@@ -34,7 +34,7 @@ class ImapOptions(ServerOptions):
         default=None,
     )
     append_connections: int = option(
-        "The most connections that one mailbox is written over: two, and more where the server has no LITERAL+ and "
+        "The most connections that one mailbox is written over: three, and more where the server has no LITERAL+ and "
         "so makes each message wait. How many pay is found out. With `1`, messages keep their order "
         "(`order = strict`).",
         default=16,
