@@ -25,7 +25,8 @@ CAUTION = (
 def discover(
     context: typer.Context,
     addresses: Annotated[
-        list[str], typer.Argument(metavar="ADDRESS", help="Mailboxes whose servers are looked for, one or more.")
+        list[str],
+        typer.Argument(metavar="ADDRESS", help="Mailboxes whose servers are looked for, one or more."),
     ],
     ispdb: Annotated[
         bool,

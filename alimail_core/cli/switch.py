@@ -18,7 +18,9 @@ ALL = "ALL"
 
 Who = Annotated[
     list[str] | None,
-    typer.Argument(metavar="ADDRESS", help="Whole addresses, source or target, one or more; ALL for all accounts."),
+    typer.Argument(
+        metavar="ADDRESS", help="Whole addresses, source or target, one or more; ALL for all accounts."
+    ),
 ]
 
 
