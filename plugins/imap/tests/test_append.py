@@ -74,7 +74,7 @@ class Uids:
 
 
 @pytest.mark.parametrize(
-    ("capabilities", "kind", "most"), [(RICH, Multi, 2), (PLUS, Pipelined, 2), (ALIBABA, Pipelined, None)]
+    ("capabilities", "kind", "most"), [(RICH, Multi, 3), (PLUS, Pipelined, 3), (ALIBABA, Pipelined, None)]
 )
 def test_the_strategy_suits_the_server(
     capabilities: bytes, kind: type[AppendStrategy], most: int | None
