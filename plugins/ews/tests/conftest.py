@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import count
 from typing import Any
 
 import pytest
 from attrs import define, evolve
 
-from alimail_core import Credentials, Patience
+from alimail_core import Credentials
 from alimail_ews import attempts, connections, session
 from alimail_ews.options import EwsOptions
 from alimail_ews.source import EwsSource
 from tests.exchange import ExchangeServer, Mailbox
 from tests.exchange.fixtures import StartExchange
+from tests.impatience import make_impatient
 
 
 @define(eq=False, repr=False)
@@ -46,11 +46,8 @@ def _new_to_all_servers() -> Iterator[None]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let each wait for octets take a second, and ten of them be enough for a thousand octets."""
-    seconds = count()
-    monkeypatch.setattr(connections, "monotonic", lambda: float(next(seconds)))
-    monkeypatch.setattr(Patience, "SECONDS", 10.0)
-    monkeypatch.setattr(Patience, "OCTETS", 1000)
+    """Ten waits are enough for a thousand octets."""
+    make_impatient(monkeypatch, connections)
 
 
 @pytest.fixture

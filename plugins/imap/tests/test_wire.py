@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 
 from alimail_core.errors import Throttled, Transient
 from alimail_core.model import Changes, Entry, Folder, Message
-from alimail_core.network import Patience
 from alimail_imap import connection as connection_module
 from alimail_imap import wire
 from alimail_imap.connection import Connection
 from alimail_imap.login import connect
 from alimail_imap.source import ImapSource
 from alimail_imap.testing import CLOSE, CannedServer, Reply
+from tests.impatience import make_impatient
 
 BOX = Folder(("Box",))
 
@@ -108,11 +108,8 @@ def trickling(first: bytes, then: bytes, last: bytes = b"", times: int | None = 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let each wait take a second, and ten of them be enough for a thousand octets."""
-    seconds = count()
-    monkeypatch.setattr(wire, "monotonic", lambda: float(next(seconds)))
-    monkeypatch.setattr(Patience, "SECONDS", 10.0)
-    monkeypatch.setattr(Patience, "OCTETS", 1000)
+    """Ten waits are enough for a thousand octets."""
+    make_impatient(monkeypatch, wire)
 
 
 @pytest.mark.usefixtures("impatient")

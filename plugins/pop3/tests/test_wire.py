@@ -7,17 +7,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from itertools import count
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alimail_core import Patience, Transient
+from alimail_core import Transient
 from alimail_pop3 import wire as module
 from alimail_pop3.connection import Connection
 from alimail_pop3.testing import CannedServer, with_dots
 from alimail_pop3.wire import Wire, without_dots
+from tests.impatience import make_impatient
 
 PIECES = st.lists(
     st.sampled_from([b"\r\n", b"\r", b"\n", b".", b"..", b"a", b"\0", b"\xff", b"\r\n.", b"\n.\r\n"])
@@ -171,11 +171,8 @@ def trickling(first: bytes, then: bytes, last: bytes = b"", times: int = 5_000) 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let each wait take a second, and ten of them be enough for a thousand octets."""
-    seconds = count()
-    monkeypatch.setattr(module, "monotonic", lambda: float(next(seconds)))
-    monkeypatch.setattr(Patience, "SECONDS", 10.0)
-    monkeypatch.setattr(Patience, "OCTETS", 1000)
+    """Ten waits are enough for a thousand octets."""
+    make_impatient(monkeypatch, module)
 
 
 @pytest.mark.usefixtures("impatient")
