@@ -7,7 +7,7 @@ account over, the next transaction raises ``LeaseLost`` and changes nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +70,14 @@ _STRANGERS = sa.select(*(stranger.c[name] for name in ("id", "key", "size", "dat
     stranger.c.folder_id == _FOLDER, stranger.c.key.in_(_KEYS)
 )
 _STILL_THERE = sa.select(message.c.id).where(message.c.folder_id == _FOLDER, message.c.gone == 0)
+_STILL_IN_TARGET = sa.select(message.c.id).where(
+    message.c.target_id == _FOLDER,
+    message.c.target_key.is_not(None),
+    message.c.target_gone == 0,
+    message.c.state.in_(IN_TARGET),
+)
+_STILL_STRANGERS = sa.select(stranger.c.id).where(stranger.c.folder_id == _FOLDER)
+_OLD_STRANGERS = stranger.delete().where(stranger.c.folder_id == _FOLDER)
 _NEW_EPOCH = folder.update().where(folder.c.id == _FOLDER).values(epoch=sa.bindparam("_epoch"), cursor=None)
 _NEW_BATCH = batch.insert()
 _NEW_MESSAGE = message.insert()
@@ -79,13 +87,60 @@ _DESCRIBE = stranger.update().where(stranger.c.id == sa.bindparam("_id"))
 _SAVE_CURSOR = (
     folder.update().where(folder.c.id == sa.bindparam("_id")).values(cursor=sa.bindparam("_cursor"))
 )
-_STOP_FENCE = sa.select(account.c.stop_fence).where(_MINE)
+_WISHES = sa.select(account.c.stop_fence, account.c.enabled).where(_MINE)
+
+_NAMED_FOLDER = sa.select(folder.c.id).where(
+    folder.c.account_id == sa.bindparam("_account_id"),
+    folder.c.side == sa.bindparam("_side"),
+    folder.c.path == sa.bindparam("_path"),
+)
+_NEW_FOLDER = folder.insert()
+_CHANGE_FOLDER = folder.update().where(folder.c.id == _FOLDER)
 
 _LEFT = sa.func.coalesce(sa.func.nullif(message.c.gone, 0), 1)
 """``gone`` of what has left the source, now or before."""
 
+_UNSENT = (State.PENDING, State.UNREADABLE, State.LEFT_OUT)
+"""What has vanished once it is gone; what was sent stays, for it may stand in the target."""
+
 _CONSIDERED_ANEW = (State.VANISHED, State.LEFT_OUT)
 """What is pending again where a listing tells something new of it."""
+
+
+def _forgotten(where: sa.ColumnElement[bool]) -> sa.Update:
+    """Return what takes the keys of messages from them: they mean nothing at the source any more."""
+    return message.update().where(where).values(key=None, gone=_LEFT)
+
+
+def _vanished(where: sa.ColumnElement[bool]) -> sa.Update:
+    """Return what lets vanish which of these messages are gone and were never sent."""
+    return (
+        message.update()
+        .where(where, message.c.state.in_(_UNSENT), message.c.gone != 0)
+        .values(state=State.VANISHED)
+    )
+
+
+def _forgotten_in_target(where: sa.ColumnElement[bool]) -> tuple[sa.Update, sa.Update]:
+    """Return what takes from messages what they are called in the target.
+
+    A move that was under way is void: its message is looked for where it was, like all others.
+    """
+    moving = sa.and_(where, message.c.state == State.MOVING)
+    values = {"target_key": None, "target_size": None, "target_date": None, "target_gone": 0}
+    return (
+        message.update().where(moving).values(state=State.STORED, moving_to=None),
+        message.update().where(where).values(values),
+    )
+
+
+_FORGET_KEYS = (
+    _forgotten(message.c.folder_id == _FOLDER),
+    _vanished(message.c.folder_id == _FOLDER),
+    # What could not be read in this very pass was perhaps asked for by a key that meant nothing any more.
+    problem.delete().where(problem.c.folder_id == _FOLDER, problem.c.kind == "unreadable"),
+)
+_FORGET_TARGET_KEYS = (*_forgotten_in_target(message.c.target_id == _FOLDER), _OLD_STRANGERS)
 
 
 class Book(Claimants):
@@ -126,9 +181,10 @@ class Book(Claimants):
 
     # the account
 
-    def asked_to_stop(self) -> bool:
-        """Tell whether somebody who cannot reach this process asks its pass to stop."""
-        return bool(self._read(_STOP_FENCE, {"_id": self.account_id})[0][0] == self._fence)
+    def wishes(self) -> tuple[bool, bool]:
+        """Tell whether somebody who cannot reach this process asks its pass to stop, and whether it is enabled."""
+        stop_fence, enabled = self._read(_WISHES, {"_id": self.account_id})[0]
+        return stop_fence == self._fence, bool(enabled)
 
     def begin_pass(self, source_endpoint: str, target_endpoint: str, left_out_by: str = "") -> int:
         """Note that a pass begins; return its number. What could not be read last time is pending again.
@@ -143,7 +199,8 @@ class Book(Claimants):
             if before.source_endpoint not in ("", source_endpoint):
                 self._forget_side(connection, "source")
             if before.target_endpoint not in ("", target_endpoint):
-                self._forget_target_keys(connection, self._here)
+                for each in _forgotten_in_target(self._here):
+                    connection.execute(each)
                 theirs = stranger.c.folder_id.in_(self._mine("target"))
                 connection.execute(stranger.delete().where(theirs))
                 self._forget_side(connection, "target")
@@ -249,17 +306,19 @@ class Book(Claimants):
         rule: str = "",
     ) -> int:
         """Make a folder's row, or bring it up to date; return its id."""
-        text = json.dumps(path, ensure_ascii=False)
-        where = (folder.c.account_id == self.account_id) & (folder.c.side == side) & (folder.c.path == text)
+        named = {
+            "account_id": self.account_id,
+            "side": side,
+            "path": json.dumps(path, ensure_ascii=False),
+        }
         values = {"special_use": use.value if use else "", "target_id": target_id, "rule": rule}
         with self.write() as connection:
-            found = connection.execute(sa.select(folder.c.id).where(where)).scalar()
+            asked = {f"_{name}": value for name, value in named.items()}
+            found = connection.execute(_NAMED_FOLDER, asked).scalar()
             if found is not None:
-                connection.execute(folder.update().where(folder.c.id == found).values(values))
+                connection.execute(_CHANGE_FOLDER, {"_folder": found, **values})
                 return int(found)
-            made = connection.execute(
-                folder.insert().values(account_id=self.account_id, side=side, path=text, **values)
-            )
+            made = connection.execute(_NEW_FOLDER, named | values)
             assert made.inserted_primary_key is not None
             return int(made.inserted_primary_key[0])
 
@@ -281,15 +340,13 @@ class Book(Claimants):
 
     def forget_keys(self, folder_id: int, epoch: str) -> None:
         """Begin a new epoch of a source folder: its keys mean nothing, and what it had is to be matched anew."""
+        self._begin_epoch(folder_id, epoch, _FORGET_KEYS)
+
+    def _begin_epoch(self, folder_id: int, epoch: str, forget: Iterable[sa.UpdateBase]) -> None:
         with self.write() as connection:
-            connection.execute(
-                message.update().where(message.c.folder_id == folder_id).values(key=None, gone=_LEFT)
-            )
+            for each in forget:
+                connection.execute(each, {"_folder": folder_id})
             connection.execute(_NEW_EPOCH, {"_folder": folder_id, "_epoch": epoch})
-            self._vanish(connection, message.c.folder_id == folder_id)
-            # What could not be read in this very pass was perhaps asked for by a key that meant nothing any more.
-            unread = (problem.c.folder_id == folder_id) & (problem.c.kind == "unreadable")
-            connection.execute(problem.delete().where(unread))
 
     def listed(self, folder_id: int, entries: Sequence[Entry], *, flags: bool = True) -> list[int]:
         """Take one page of a source's listing in; return the ids of the rows that it names.
@@ -335,8 +392,8 @@ class Book(Claimants):
                 state = State.PENDING if row.state in _CONSIDERED_ANEW else row.state
                 changed.append({"_id": row.id, "flags": flags, "gone": 0, "state": state})
         if dead:
-            connection.execute(message.update().where(c.id.in_(dead)).values(key=None, gone=_LEFT))
-            self._vanish(connection, c.id.in_(dead))
+            connection.execute(_forgotten(c.id.in_(dead)))
+            connection.execute(_vanished(c.id.in_(dead)))
         if fresh:
             execute_many(connection, _NEW_MESSAGE, fresh)
             asked["_keys"] = [row["key"] for row in fresh]
@@ -361,13 +418,7 @@ class Book(Claimants):
                     gone += connection.execute(_STILL_THERE.where(c.key.in_(_KEYS)), asked).scalars()
             for chunk in chunks(gone):
                 connection.execute(message.update().where(c.id.in_(chunk)).values(gone=1))
-                self._vanish(connection, c.id.in_(chunk))
-
-    def _vanish(self, connection: sa.Connection, where: sa.ColumnElement[bool]) -> None:
-        """What is gone and was never sent has vanished; what was sent stays, for it may stand in the target."""
-        states = (State.PENDING, State.UNREADABLE, State.LEFT_OUT)
-        unsent = message.c.state.in_(states) & (message.c.gone != 0)
-        connection.execute(message.update().where(where, unsent).values(state=State.VANISHED))
+                connection.execute(_vanished(c.id.in_(chunk)))
 
     def let_go(self) -> None:
         """Note, once all that the source has is settled, that what left it was not moved.
@@ -472,18 +523,7 @@ class Book(Claimants):
 
     def forget_target_keys(self, folder_id: int, epoch: str) -> None:
         """Begin a new epoch of a target folder: what we wrote there is to be found anew."""
-        with self.write() as connection:
-            self._forget_target_keys(connection, message.c.target_id == folder_id)
-            connection.execute(stranger.delete().where(stranger.c.folder_id == folder_id))
-            connection.execute(_NEW_EPOCH, {"_folder": folder_id, "_epoch": epoch})
-
-    @staticmethod
-    def _forget_target_keys(connection: sa.Connection, where: sa.ColumnElement[bool]) -> None:
-        # A move that was under way is void: its message is looked for where it was, like all others.
-        moving = sa.and_(where, message.c.state == State.MOVING)
-        connection.execute(message.update().where(moving).values(state=State.STORED, moving_to=None))
-        values = {"target_key": None, "target_size": None, "target_date": None, "target_gone": 0}
-        connection.execute(message.update().where(where).values(values))
+        self._begin_epoch(folder_id, epoch, _FORGET_TARGET_KEYS)
 
     def target_listed(self, folder_id: int, entries: Sequence[Entry], seen: Standing | None = None) -> None:
         """Take one page of a target's listing in: our own messages get their witness, the rest are strangers.
@@ -557,18 +597,16 @@ class Book(Claimants):
 
     def target_holds(self, folder_id: int, seen: Standing) -> None:
         """Note, after a complete listing, that a target folder has nothing but what that named."""
-        c, s = message.c, stranger.c
-        ours = sa.select(c.id).where(
-            c.target_id == folder_id, c.target_key.is_not(None), c.target_gone == 0, c.state.in_(IN_TARGET)
-        )
-        others = sa.select(s.id).where(s.folder_id == folder_id)
+        here = {"_folder": folder_id}
         with self.write() as connection:
-            gone = [row_id for row_id in connection.execute(ours).scalars() if row_id not in seen.messages]
+            ours = connection.execute(_STILL_IN_TARGET, here).scalars()
+            gone = [row_id for row_id in ours if row_id not in seen.messages]
             for chunk in chunks(gone):
-                connection.execute(message.update().where(c.id.in_(chunk)).values(target_gone=1))
-            gone = [row_id for row_id in connection.execute(others).scalars() if row_id not in seen.strangers]
+                connection.execute(message.update().where(message.c.id.in_(chunk)).values(target_gone=1))
+            others = connection.execute(_STILL_STRANGERS, here).scalars()
+            gone = [row_id for row_id in others if row_id not in seen.strangers]
             for chunk in chunks(gone):
-                connection.execute(stranger.delete().where(s.id.in_(chunk)))
+                connection.execute(stranger.delete().where(stranger.c.id.in_(chunk)))
 
     def describe_strangers(self, told: Sequence[dict[str, Any]]) -> None:
         """Keep what headers told of strangers: ``_id``, ``fingerprint`` and ``message_hash`` each."""

@@ -19,8 +19,8 @@ from alimail_core.ledger.schema import State, folder, message, stranger
 _STRANGER = [stranger.c[name] for name in StrangerRow.__slots__ if name != "__weakref__"]
 
 
-def _keyless(target_id: int) -> sa.ColumnElement[bool]:
-    return sa.and_(message.c.target_id == target_id, STANDS, message.c.target_key.is_(None))
+_KEYLESS = sa.and_(STANDS, message.c.target_key.is_(None))
+"""The target is said to have it, and its key there is not known."""
 
 
 def _pending_for(target_id: int) -> sa.ColumnElement[bool]:
@@ -58,7 +58,7 @@ class Claimants(Queries):
         # A key that was told and never seen there may have been a wrong one.
         unseen = sa.and_(c.target_size.is_(None), c.target_date.is_(None), c.target_key.is_not(None))
         told = sa.and_(c.target_id == target_id, c.state == State.STORED, unseen)
-        return _keyless(target_id), told, moving, sent
+        return sa.and_(c.target_id == target_id, _KEYLESS), told, moving, sent
 
     def who_may_claim(self, target_id: int) -> tuple[bool, bool]:
         """Tell whether there is anything of ``sent_to``, and anything pending for a target folder."""
@@ -85,9 +85,10 @@ class Claimants(Queries):
         query = sa.select(sa.func.count()).where(_pending_for(target_id), message.c.fingerprint.is_(None))
         return int(self._read(query)[0][0])
 
-    def keyless(self, target_id: int) -> list[Row]:
-        """List what a target folder is said to have, and whose key there is not known."""
-        return self._rows(_keyless(target_id))
+    def keyless(self, target_ids: Sequence[int]) -> list[Row]:
+        """List what these target folders are said to have, and whose key there is not known."""
+        here = message.c.target_id
+        return [row for part in chunks(target_ids) for row in self._rows(here.in_(part), _KEYLESS)]
 
     def strangers(self, folder_id: int, *where: sa.ColumnElement[bool], after: int = 0) -> list[StrangerRow]:
         """List the entries of a target folder that no message claims, in order of their listing."""
@@ -101,11 +102,15 @@ class Claimants(Queries):
         rows = (row for part in parts for row in self._read(query.where(stranger.c.id.in_(part))))
         return [StrangerRow(*row) for row in rows]
 
-    def count_strangers(self, folder_id: int) -> tuple[int, int]:
-        """Return how many strangers stand in a target folder, and the id of the last one; 0: there are none."""
-        query = sa.select(sa.func.count(), sa.func.coalesce(sa.func.max(stranger.c.id), 0))
-        count, last = self._read(query.where(stranger.c.folder_id == folder_id))[0]
-        return int(count), int(last)
+    def count_strangers(self, folder_ids: Sequence[int]) -> dict[int, tuple[int, int]]:
+        """Return, by target folder, how many strangers stand there, and the id of the last one.
+
+        Left out are those where none stands.
+        """
+        s = stranger.c
+        query = sa.select(s.folder_id, sa.func.count(), sa.func.max(s.id)).group_by(s.folder_id)
+        rows = (row for part in chunks(folder_ids) for row in self._read(query.where(s.folder_id.in_(part))))
+        return {int(row[0]): (int(row[1]), int(row[2])) for row in rows}
 
     def _claimants(self, target_id: int) -> sa.Subquery:
         """Return all that may claim a stranger in a target folder: each part by an index of its own."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import frozen
 
@@ -68,9 +68,8 @@ def send(p: Pass, pairs: Sequence[Pair]) -> None:
         aside = Sender(p, ready).run()
         targets = list({pair.target.id: pair.target for pair in ready}.values())
         reconcile(p, targets, decide=aside)
-        for target in targets:
-            _tell_redated(p, target)
-            tell_merged(p, target)
+        _tell_redated(p, targets)
+        tell_merged(p, targets)
         tell_lost(p, targets)
         if not aside:
             break
@@ -81,18 +80,24 @@ def _ready(p: Pass, pairs: Sequence[Pair]) -> list[Pair]:
     return [pair for pair in pairs if pair.id in pending and pair.target.surveyed is not None]
 
 
-def _tell_redated(p: Pass, target: Target) -> None:
-    if p.book.redated(target.id):
+def _tell_redated(p: Pass, targets: Sequence[Target]) -> None:
+    if p.book.redated([target.id for target in targets]):
         p.note_once("the target does not keep internal dates: messages show the day of their migration there")
 
 
-def tell_merged(p: Pass, target: Target) -> None:
-    """Where the target gave a message the key of an earlier one, only the earlier one stands there.
+def tell_merged(p: Pass, targets: Sequence[Target]) -> None:
+    """Where a target folder gave a message the key of an earlier one, only the earlier one stands there.
 
     An identical one is there once, which is named in the pass that saw it; another's content is not there.
     """
-    rows = p.book.merged(target.id)
-    keepers = p.book.by_target_keys(target.id, [row.target_key or "" for row in rows])
+    by_target: dict[int, list[Row]] = {}
+    for row in p.book.merged([target.id for target in targets]):
+        by_target.setdefault(row.target_id or 0, []).append(row)
+    for target_id, rows in by_target.items():
+        _tell_merged(p, rows, p.book.by_target_keys(target_id, [row.target_key or "" for row in rows]))
+
+
+def _tell_merged(p: Pass, rows: Sequence[Row], keepers: Mapping[str, Sequence[Row]]) -> None:
     for row in rows:
         kept = keepers[row.target_key or ""][0]
         state = State.MERGED if row.is_twin_of(kept) else State.REFUSED

@@ -62,25 +62,22 @@ def reconcile(
     wanted = list(targets)
     for part in ([target] for target in wanted) if p.counts.piecemeal else (wanted,):
         survey(p, part)
-        for target in part:
-            if target.surveyed is not None:
-                match_strangers(p, target, decide=target.id in decide, sent_only=sent_only)
-
-
-def match_strangers(p: Pass, target: Target, *, decide: bool = False, sent_only: bool = False) -> None:
-    """Match what may stand in a surveyed target folder with its strangers, and claim."""
-    target.strangers = frozenset()
-    strangers, _ = p.book.count_strangers(target.id)
-    if strangers:
-        few = sent_only or (not decide and _are_few(p, target, strangers))
-        (_claim_if_sent if few else _claim)(p, target)
-    _give_up_keyless(p, target)
-    latest = p.counts.latest.get(target.id)
-    _, p.counts.latest[target.id] = p.book.count_strangers(target.id)
-    if latest is not None:
-        tell_doubled(p, target, latest)
-    if strangers:
-        find_second_copies(p, target)
+        surveyed = [target for target in part if target.surveyed is not None]
+        strangers = p.book.count_strangers([target.id for target in surveyed])
+        for target in surveyed:
+            target.strangers = frozenset()
+            if target.id in strangers:
+                few = sent_only or (target.id not in decide and _are_few(p, target, strangers[target.id][0]))
+                (_claim_if_sent if few else _claim)(p, target)
+        _give_up_keyless(p, surveyed)
+        left = p.book.count_strangers(list(strangers))
+        for target in surveyed:
+            latest = p.counts.latest.get(target.id)
+            _, p.counts.latest[target.id] = left.get(target.id, (0, 0))
+            if latest is not None and target.id in left:
+                tell_doubled(p, target, latest)
+            if target.id in strangers:
+                find_second_copies(p, target)
 
 
 def _are_few(p: Pass, target: Target, strangers: int) -> bool:
@@ -180,9 +177,9 @@ def _finish_move(p: Pass, row: Row) -> None:
             list(p.sink.remove(old.folder, [row.target_key]))
 
 
-def _give_up_keyless(p: Pass, target: Target) -> None:
+def _give_up_keyless(p: Pass, targets: Sequence[Target]) -> None:
     """What the target had said that it has, and what stands nowhere there now, its user moved or removed."""
-    lost = p.book.keyless(target.id)
+    lost = p.book.keyless([target.id for target in targets])
     p.book.update([{"_id": row.id, "target_gone": 1} for row in lost])
     if lost:
         p.note(

@@ -250,8 +250,7 @@ def carry(p: Pass, sources: Callable[[], Sequence[Folder]]) -> None:
     looked = [
         target for target in p.targets.values() if target.surveyed is not None or target.id in p.counts.looked
     ]
-    for target in looked:
-        tell_merged(p, target)
+    tell_merged(p, looked)
     tell_lost(p, looked)
     save_cursors(p, p.pairs)
     p.book.forget_problems("extra", list({row.id for row in p.book.doubled()} - p.book.still_doubled()))

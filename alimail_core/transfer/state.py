@@ -138,11 +138,12 @@ class Run:
 
     def check_in(self) -> None:
         """Between two batches: may the account go on, by its user's and its owner's leave?"""
-        if self.stop.is_set() or self.book.asked_to_stop():
+        asked_to_stop, enabled = self.book.wishes()
+        if self.stop.is_set() or asked_to_stop:
             raise Interrupted(
                 "stopped on request", signal=self.stop.signal, remedy="Run the same command again."
             )
-        if not self.book.enabled():
+        if not enabled:
             raise Disabled("the account was disabled", remedy="`alimail enable` lets it go on.")
 
     def keep_limit(self, octets: int) -> None:
