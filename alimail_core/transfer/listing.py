@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from typing import TypeVar
 
 from alimail_core.events import FolderListed, Noted
 from alimail_core.folders.mapping import Mapped, map_folders, places_kept
@@ -11,6 +13,8 @@ from alimail_core.folders.special_uses import special_use_of
 from alimail_core.ledger import FolderRow, Row, RowIds, Standing, State
 from alimail_core.model import INBOX, Changes, Folder, FolderPath, SpecialUse, Unusable
 from alimail_core.transfer.state import Pair, Pass, Target
+
+_T = TypeVar("_T")
 
 _FIRST = {INBOX: 0}
 _BLOCK = 1_000
@@ -48,14 +52,12 @@ def pair_folders(p: Pass, listed: Callable[[], Sequence[Folder]]) -> None:
         if path in known:
             # A server may give the folder that is made again the old UIDVALIDITY, and its keys to other messages.
             p.book.forget_target_keys(known[path].id, "")
-    made: dict[tuple[str, ...], Folder | Unusable] = dict(
-        zip((path for path, _ in wanted), p.sink.create(wanted), strict=False)
-    )
+    by_path = {folder.path: folder for folder in sources}
+    made = _made(p, wanted, targets, [(by_path[row.source], row.target) for row in mapped])
     p.counts.asked_for = frozenset()
     for kept in known.values():
         if kept.path in targets:
             p.targets[kept.id] = Target(kept.id, targets[kept.path], special_use=kept.special_use)
-    by_path = {folder.path: folder for folder in sources}
     with p.book.write():  # one transaction for a thousand folders
         for row in mapped:
             source, target = by_path[row.source], targets.get(row.target) or made.get(row.target)
@@ -73,8 +75,42 @@ def pair_folders(p: Pass, listed: Callable[[], Sequence[Folder]]) -> None:
             p.note(too_late)
     for folder in skipped:
         p.tell(Noted(p.account, f"the folder {'/'.join(folder.source)} is left out: {folder.reason}"))
-    p.pairs.sort(key=_priority)
+    p.pairs.sort(key=lambda pair: (_priority(pair.source), pair.id))
     _forget_lost(p, before.values(), {folder.path for folder in sources if folder.selectable})
+
+
+def _made(
+    p: Pass,
+    wanted: Sequence[tuple[FolderPath, SpecialUse | None]],
+    there: Mapping[FolderPath, Folder],
+    mapped: Iterable[tuple[Folder, FolderPath]],
+) -> dict[FolderPath, Folder | Unusable]:
+    """Make folders in the target; meanwhile a first pass asks both sides what is in the folders that come first.
+
+    A later pass asks a target folder only where there is news, and with ``refill`` the source is asked for other
+    things first.
+    """
+    if p.later or p.refill or p.counts.piecemeal or not p.options.read_ahead_octets:
+        return _create(p, wanted)
+    to_list = sorted((each for each in mapped if each[0].selectable), key=lambda each: _priority(each[0]))
+    first = next(_parts(to_list, lambda each: each[0]), [])
+
+    def create_and_look() -> dict[FolderPath, Folder | Unusable]:
+        made = _create(p, wanted)
+        found = (there.get(path) or made.get(path) for path in dict.fromkeys(path for _, path in first))
+        p.ask_ahead(p.sink, [folder for folder in found if isinstance(folder, Folder)])
+        return made
+
+    with ThreadPoolExecutor(1, thread_name_prefix="alimail-make") as pool:
+        making = pool.submit(create_and_look)
+        p.ask_ahead(p.source, [source for source, _ in first], enough=making.done)
+        return making.result()
+
+
+def _create(
+    p: Pass, wanted: Sequence[tuple[FolderPath, SpecialUse | None]]
+) -> dict[FolderPath, Folder | Unusable]:
+    return dict(zip((path for path, _ in wanted), p.sink.create(wanted), strict=False))
 
 
 def _asked_again(p: Pass, sources: Sequence[Folder], known: Iterable[FolderRow]) -> Sequence[Folder]:
@@ -128,11 +164,10 @@ def _pair(
         p.pairs.append(Pair(source_id, source, kept))
 
 
-def _priority(pair: Pair) -> tuple[int, int]:
+def _priority(folder: Folder) -> int:
     """The inbox first and then what was sent, so that people can work after minutes; junk and trash last."""
-    use = special_use_of(pair.source)
-    first = _FIRST.get(pair.source.path, _USE_ORDER.get(use, 5) if use else 5)
-    return first, pair.id
+    use = special_use_of(folder)
+    return _FIRST.get(folder.path, _USE_ORDER.get(use, 5) if use else 5)
 
 
 def chunks(p: Pass) -> list[list[Pair]]:
@@ -140,18 +175,22 @@ def chunks(p: Pass) -> list[list[Pair]]:
 
     A later pass lists every folder before it writes, to tell a message that was moved from a new one.
     """
-    if p.later:
-        return [p.pairs]
-    parts: list[list[Pair]] = []
+    return [p.pairs] if p.later else list(_parts(p.pairs, lambda pair: pair.source))
+
+
+def _parts(items: Iterable[_T], folder_of: Callable[[_T], Folder]) -> Iterator[list[_T]]:
+    """Cut what there is to do for folders, in this order, into parts that can be listed in seconds."""
+    part: list[_T] = []
     messages = 0
-    for pair in p.pairs:
-        here = pair.source.messages or 0
-        if not parts or messages + here > _PART:
-            parts.append([])
-            messages = 0
-        parts[-1].append(pair)
+    for item in items:
+        here = folder_of(item).messages or 0
+        if part and messages + here > _PART:
+            yield part
+            part, messages = [], 0
+        part.append(item)
         messages += here
-    return parts
+    if part:
+        yield part
 
 
 def list_source(p: Pass, pairs: Sequence[Pair]) -> list[Pair]:
@@ -245,7 +284,7 @@ def survey(p: Pass, targets: Iterable[Target]) -> None:
     wanted = list(targets)
     rows = {row.id: row for row in p.book.folders("target")}
     by_path = {target.folder.path: target for target in wanted}
-    began = p.book.now
+    began = p.asked_at(p.sink)
     listed: dict[int, Standing] = {}
     for target in wanted:
         target.surveyed = None  # what an earlier look said no longer counts, also where this one fails

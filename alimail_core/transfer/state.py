@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import Self
@@ -22,6 +22,9 @@ from alimail_core.seam import Clock, Stop
 
 NOT_CARRIED = frozenset({"\\Deleted", "\\Recent"})
 """Flags that are left behind: a message marked for deletion is carried without the mark."""
+
+_AHEAD = 5_000
+"""Entries that are held, of what a side is asked before its answer is needed."""
 
 _SLICE = 2.0
 """Seconds between two looks at whether a waiting account may still go on."""
@@ -168,6 +171,16 @@ class Run:
             self.clock.sleep(min(left, _SLICE), self.stop.event)
 
 
+@frozen
+class _Ahead:
+    """What a side was asked before its answer was needed."""
+
+    began: float
+    """When it was asked, by the ledger's clock."""
+    paths: frozenset[FolderPath]
+    pages: Iterator[Changes | Unusable]
+
+
 @define
 class Pass(Run):
     """One attempt at a pass: it ends with its connections. What it learns of the folders ends with it too."""
@@ -182,6 +195,8 @@ class Pass(Run):
     """A folder of the source could not be listed, so what seems to be gone may only have moved there."""
     later: bool = False
     """An earlier pass has listed this account's source."""
+    _ahead: dict[int, _Ahead] = Factory(dict)
+    """By the id of the side."""
 
     @classmethod
     def of(cls, run: Run, source: Source, sink: Sink) -> Self:
@@ -192,10 +207,34 @@ class Pass(Run):
     def changes(
         self, side: Source, requests: Iterable[tuple[Folder, Cursor | None]]
     ) -> Iterator[Changes | Unusable]:
-        """Ask a side what changed in many folders, sharing round trips; piecemeal, one after another."""
+        """Ask a side what changed in many folders, sharing round trips; piecemeal, one after another.
+
+        Where it was asked ``ahead``, that is its answer. Whatever the side is to do next, ask for this first.
+        """
         if self.counts.piecemeal:
             return chain.from_iterable(side.changes([one]) for one in requests)
-        return side.changes(requests)
+        ahead = self._ahead.pop(id(side), None)
+        return side.changes(requests) if ahead is None else _answered(ahead, side, list(requests))
+
+    def ask_ahead(
+        self, side: Source, folders: Sequence[Folder], enough: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Ask a side what is in folders, and hear it until that is ``enough``; ``changes`` hears the rest."""
+        began, pages = self.book.now, side.changes((folder, None) for folder in folders)
+        heard: list[Changes | Unusable] = []
+        entries = 0
+        for page in pages:
+            heard.append(page)
+            entries += 0 if isinstance(page, Unusable) else len(page.entries)
+            if entries >= _AHEAD or enough():
+                break
+        paths = frozenset(folder.path for folder in folders)
+        self._ahead[id(side)] = _Ahead(began, paths, chain(heard, pages))
+
+    def asked_at(self, side: Source) -> float:
+        """Return when a side was asked what ``changes`` will answer, by the ledger's clock."""
+        ahead = self._ahead.get(id(side))
+        return self.book.now if ahead is None else ahead.began
 
     def unseen(self) -> list[Target]:
         """List the target folders; piecemeal, those at which this pass has not looked since it wrote there."""
@@ -239,6 +278,19 @@ class Pass(Run):
         Flags are compared without case (RFC 9051 §2.3.2).
         """
         return _storable(frozenset(flags), target.storable)
+
+
+def _answered(
+    ahead: _Ahead, side: Source, requests: Sequence[tuple[Folder, Cursor | None]]
+) -> Iterator[Changes | Unusable]:
+    """Give what was asked ahead, as far as it is wanted, and then the rest of what is."""
+    wanted = {folder.path for folder, cursor in requests if cursor is None}
+    for page in ahead.pages:
+        if (page.path if isinstance(page, Unusable) else page.folder.path) in wanted:
+            yield page
+    yield from side.changes(
+        (folder, cursor) for folder, cursor in requests if folder.path not in wanted & ahead.paths
+    )
 
 
 @lru_cache(maxsize=1024)
