@@ -357,14 +357,13 @@ class Queries:
     def merged(self, target_ids: Sequence[int]) -> list[Row]:
         """List messages whose key in one of these target folders is an earlier message's as well."""
         c, twin = message.c, message.alias()
-        earlier = (
-            sa.select(twin.c.id)
-            .where(twin.c.target_id == c.target_id, twin.c.target_key == c.target_key, twin.c.id < c.id)
-            .exists()
-        )
-        named = c.target_key.is_not(None)
-        parts = chunks(target_ids)
-        return [row for part in parts for row in self._rows(c.target_id.in_(part), named, earlier)]
+        same = (twin.c.target_id == c.target_id, twin.c.target_key == c.target_key)
+        rows: list[Row] = []
+        for part in chunks(target_ids):
+            # Said of both: PostgreSQL would read every account's messages for the twin else.
+            earlier = sa.select(twin.c.id).where(*same, twin.c.target_id.in_(part), twin.c.id < c.id)
+            rows += self._rows(c.target_id.in_(part), c.target_key.is_not(None), earlier.exists())
+        return rows
 
     def doubled(self) -> list[Row]:
         """List messages that are told to stand twice in the target."""
@@ -381,12 +380,12 @@ class Queries:
         beside = sa.select(s.id).where(s.folder_id == c.target_id, alike)
         return {row.id for row in self._rows(c.id.in_(told), STANDS, beside.exists())}
 
-    def redated(self, target_ids: Sequence[int]) -> bool:
-        """Tell whether one of these target folders gave one of our messages another date than it was sent with."""
+    def redated(self, target_ids: Sequence[int]) -> int:
+        """Count our messages to which these target folders gave another internal date than they were sent with."""
         c = message.c
         ours = (c.origin.in_((Origin.APPENDED, Origin.FOUND)), c.date.is_not(None))
-        query = sa.select(c.id).where(*ours, c.target_date != c.date).limit(1)
-        return any(self._read(query.where(c.target_id.in_(part))) for part in chunks(target_ids))
+        query = sa.select(sa.func.count()).where(*ours, c.target_date != c.date)
+        return sum(int(self._read(query.where(c.target_id.in_(part)))[0][0]) for part in chunks(target_ids))
 
     def is_being_undone(self) -> bool:
         """Tell whether an undo was cut off, so that the target may still be removing something."""

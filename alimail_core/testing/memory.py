@@ -12,7 +12,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TypeVar
@@ -302,8 +302,8 @@ class MemoryMailbox:
 class MemorySource(Source):
     """A session with a ``MemoryMailbox`` that only reads.
 
-    Use after ``close``, or of another method while ``fetch`` or ``append`` is under way, raises
-    ``RuntimeError``: the user of a side has broken the contract.
+    Use after ``close``, or of another method while ``fetch``, ``append`` or the listing of one folder is under way,
+    raises ``RuntimeError``: the user of a side has broken the contract.
     """
 
     def __init__(self, mailbox: MemoryMailbox) -> None:
@@ -339,7 +339,9 @@ class MemorySource(Source):
             elif folder.closed is not None:
                 yield Unusable(asked.path, folder.closed)
             else:
-                yield from self._listing(asked, folder, cursor or {})
+                for page in self._listing(asked, folder, cursor or {}):
+                    with self._occupied("changes") if page.cursor is None else nullcontext():
+                        yield page
 
     def headers(self, folder: Folder, entries: Sequence[Entry]) -> Iterator[Headers]:
         """Give the headers of what is there and readable."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
+from alimail_core.errors import AlimailError
 from alimail_core.events import FolderListed, Noted
 from alimail_core.folders.mapping import Mapped, map_folders, places_kept
 from alimail_core.folders.special_uses import special_use_of
@@ -94,16 +96,25 @@ def _made(
         return _create(p, wanted)
     to_list = sorted((each for each in mapped if each[0].selectable), key=lambda each: _priority(each[0]))
     first = next(_parts(to_list, lambda each: each[0]), [])
+    in_vain = threading.Event()
 
     def create_and_look() -> dict[FolderPath, Folder | Unusable]:
         made = _create(p, wanted)
-        found = (there.get(path) or made.get(path) for path in dict.fromkeys(path for _, path in first))
-        p.ask_ahead(p.sink, [folder for folder in found if isinstance(folder, Folder)])
+        goals = dict.fromkeys(path for source, path in first if source.messages != 0)
+        found = (there.get(path) or made.get(path) for path in goals)
+        p.ask_ahead(p.sink, [folder for folder in found if isinstance(folder, Folder)], in_vain.is_set)
         return made
 
     with ThreadPoolExecutor(1, thread_name_prefix="alimail-make") as pool:
         making = pool.submit(create_and_look)
-        p.ask_ahead(p.source, [source for source, _ in first], enough=making.done)
+        try:
+            p.ask_ahead(p.source, [source for source, _ in first], making.done)
+        except AlimailError:
+            in_vain.set()
+            bug = making.exception()
+            if bug is not None and not isinstance(bug, AlimailError):
+                raise bug from None
+            raise
         return making.result()
 
 

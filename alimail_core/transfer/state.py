@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
+from contextlib import closing
 from functools import lru_cache
 from itertools import chain
 from typing import Self
@@ -24,7 +25,7 @@ NOT_CARRIED = frozenset({"\\Deleted", "\\Recent"})
 """Flags that are left behind: a message marked for deletion is carried without the mark."""
 
 _AHEAD = 5_000
-"""Entries that are held, of what a side is asked before its answer is needed."""
+"""Entries after which no further page is held, of what a side tells before it is needed."""
 
 _SLICE = 2.0
 """Seconds between two looks at whether a waiting account may still go on."""
@@ -178,7 +179,8 @@ class _Ahead:
     began: float
     """When it was asked, by the ledger's clock."""
     paths: frozenset[FolderPath]
-    pages: Iterator[Changes | Unusable]
+    heard: Sequence[Changes | Unusable]
+    rest: Generator[Changes | Unusable]
 
 
 @define
@@ -209,7 +211,7 @@ class Pass(Run):
     ) -> Iterator[Changes | Unusable]:
         """Ask a side what changed in many folders, sharing round trips; piecemeal, one after another.
 
-        Where it was asked ``ahead``, that is its answer. Whatever the side is to do next, ask for this first.
+        Where it was asked ahead, that is its answer.
         """
         if self.counts.piecemeal:
             return chain.from_iterable(side.changes([one]) for one in requests)
@@ -219,17 +221,19 @@ class Pass(Run):
     def ask_ahead(
         self, side: Source, folders: Sequence[Folder], enough: Callable[[], bool] = lambda: False
     ) -> None:
-        """Ask a side what is in folders, and hear it until that is ``enough``; ``changes`` hears the rest."""
-        began, pages = self.book.now, side.changes((folder, None) for folder in folders)
+        """Ask a side what is in folders, and hear it until that is ``enough`` or much; ``changes`` hears the rest.
+
+        The side may be in the middle of a folder then: nothing but ``changes`` may be asked of it next.
+        """
+        began, pages = self.book.now, _pages(side, ((folder, None) for folder in folders))
         heard: list[Changes | Unusable] = []
         entries = 0
         for page in pages:
             heard.append(page)
             entries += 0 if isinstance(page, Unusable) else len(page.entries)
-            if entries >= _AHEAD or enough():
+            if entries >= _AHEAD or self.stop.is_set() or enough():
                 break
-        paths = frozenset(folder.path for folder in folders)
-        self._ahead[id(side)] = _Ahead(began, paths, chain(heard, pages))
+        self._ahead[id(side)] = _Ahead(began, frozenset(folder.path for folder in folders), heard, pages)
 
     def asked_at(self, side: Source) -> float:
         """Return when a side was asked what ``changes`` will answer, by the ledger's clock."""
@@ -280,17 +284,28 @@ class Pass(Run):
         return _storable(frozenset(flags), target.storable)
 
 
+def _pages(side: Source, requests: Iterable[tuple[Folder, Cursor | None]]) -> Generator[Changes | Unusable]:
+    yield from side.changes(requests)
+
+
 def _answered(
     ahead: _Ahead, side: Source, requests: Sequence[tuple[Folder, Cursor | None]]
 ) -> Iterator[Changes | Unusable]:
-    """Give what was asked ahead, as far as it is wanted, and then the rest of what is."""
-    wanted = {folder.path for folder, cursor in requests if cursor is None}
-    for page in ahead.pages:
-        if (page.path if isinstance(page, Unusable) else page.folder.path) in wanted:
-            yield page
-    yield from side.changes(
-        (folder, cursor) for folder, cursor in requests if folder.path not in wanted & ahead.paths
-    )
+    """Give what was asked ahead, as far as it is wanted, and then the rest of what is.
+
+    Nothing is heard any more once all that is wanted was told: a folder that nobody writes to may be large.
+    """
+    wanted = ahead.paths & {folder.path for folder, cursor in requests if cursor is None}
+    untold = set(wanted)
+    with closing(ahead.rest):
+        pages = chain(ahead.heard, ahead.rest)
+        while untold and (page := next(pages, None)) is not None:
+            path = page.path if isinstance(page, Unusable) else page.folder.path
+            if path in wanted:
+                yield page
+            if isinstance(page, Unusable) or page.cursor is not None:
+                untold.discard(path)
+    yield from side.changes((folder, cursor) for folder, cursor in requests if folder.path not in wanted)
 
 
 @lru_cache(maxsize=1024)

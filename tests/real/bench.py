@@ -473,13 +473,22 @@ def ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
             process.stdout.close()
 
 
-def kill_one(
+def kill_some(
+    start: Callable[[], subprocess.Popen[str]], target: Place, draw: random.Random, messages: int
+) -> None:
+    """Start up to three runs and kill each some milliseconds after the target has so many messages."""
+    struck = sum(_kill_one(start, target, draw, messages) for _ in range(draw.choice((1, 2, 3))))
+    assert struck, "no run lived until its kill"
+
+
+def _kill_one(
     start: Callable[[], subprocess.Popen[str]], target: Place, draw: random.Random, messages: int
 ) -> bool:
-    """Start a run and kill it some milliseconds after the target has so many messages; False where it ended first."""
     there = target.on_disk()
     at = draw.randint(there, min(there + messages // 2, messages))
-    delay = draw.choice((0.0, 0.002, 0.02, 0.2)) * draw.random()
+    delay = (
+        draw.choice((0.0, 0.002, 0.01, 0.04)) * draw.random()
+    )  # a run of so few messages is over soon after
     with ended(start()) as process:
         target.wait_for(at + (at == there and draw.random() < 0.7), lambda: process.poll() is None)
         time.sleep(delay)

@@ -17,7 +17,7 @@ from tests.real.bench import (
     assert_claims,
     assert_written_once,
     fill,
-    kill_one,
+    kill_some,
 )
 
 SEEDS = range(40)
@@ -30,8 +30,7 @@ def kill_again_and_again(seed: int, source_server: Server, target_server: Server
     fill(source, seed, draw.randint(60, 140))
     messages = source.on_disk()
     office = Office(folder, source, target)
-    struck = sum(kill_one(office.start, office.target, draw, messages) for _ in range(draw.choice((1, 2, 3))))
-    assert struck, "no run lived until its kill"
+    kill_some(office.start, office.target, draw, messages)
     code, output = office.run()
     assert code == 0, output
     assert_all_there(source, target)
