@@ -20,8 +20,8 @@ Terminology
 Rules that hold for every method
     * One thread at a time uses a side. What runs inside, such as a pool of connections, is its own affair.
     * A lazy iterator may be left unfinished, and other methods may be called while ``changes`` is suspended
-      between two folders. ``fetch``, ``append``, and ``changes`` within a folder run to their end, or are closed,
-      before the next call.
+      between two folders; within one it is not resumed after that. ``fetch`` and ``append`` run to their end, or
+      are closed, before the next call.
     * A method that loses its connection raises ``Transient``; the engine then closes the side, waits, opens a
       new one and goes on from its ledger. **Nothing retries inside a method that writes**, except what the
       server certainly did not act upon.

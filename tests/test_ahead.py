@@ -18,6 +18,7 @@ from alimail_core.testing.faults import FaultKind, countdowns
 from alimail_core.testing.mail import message
 from alimail_core.testing.memory import MemorySink, MemorySource, MemoryTraits
 from alimail_core.transfer import listing, state
+from alimail_core.units import Octets
 from tests.harness import World
 
 AHEAD = TransferOptions()
@@ -172,7 +173,7 @@ def test_a_target_folder_that_nothing_goes_to_is_not_listed(monkeypatch: pytest.
     world = World(target=MemoryTraits(page=2), options=AHEAD)
     world.source.make(WORK)
     world.source.deliver(INBOX, message(subject="large", body="x" * 5_000))
-    world.messages = MessageFilter(smaller=1_000)
+    world.messages = MessageFilter(smaller=Octets(1_000))
     for path in (INBOX, WORK):
         for number in range(20):
             world.target.deliver(path, message(subject=f"{number}"))

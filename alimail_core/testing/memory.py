@@ -12,7 +12,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TypeVar
@@ -302,8 +302,8 @@ class MemoryMailbox:
 class MemorySource(Source):
     """A session with a ``MemoryMailbox`` that only reads.
 
-    Use after ``close``, or of another method while ``fetch``, ``append`` or the listing of one folder is under way,
-    raises ``RuntimeError``: the user of a side has broken the contract.
+    Use after ``close``, or of another method while ``fetch`` or ``append`` is under way, or within a folder that is
+    still being listed, raises ``RuntimeError``: the user of a side has broken the contract.
     """
 
     def __init__(self, mailbox: MemoryMailbox) -> None:
@@ -311,6 +311,7 @@ class MemorySource(Source):
         self._closed = False
         self._lost = False
         self._busy = ""
+        self._used = 0
         seed = mailbox.traits.shuffle
         self._random = None if seed is None else random.Random(seed)
 
@@ -340,8 +341,12 @@ class MemorySource(Source):
                 yield Unusable(asked.path, folder.closed)
             else:
                 for page in self._listing(asked, folder, cursor or {}):
-                    with self._occupied("changes") if page.cursor is None else nullcontext():
-                        yield page
+                    used = self._used
+                    yield page
+                    if page.cursor is None and used != self._used:
+                        raise RuntimeError(
+                            "a folder's listing went on after the side was used for something else"
+                        )
 
     def headers(self, folder: Folder, entries: Sequence[Entry]) -> Iterator[Headers]:
         """Give the headers of what is there and readable."""
@@ -394,6 +399,7 @@ class MemorySource(Source):
             raise Transient("connection lost")
 
     def _ready(self) -> None:
+        self._used += 1
         if self._closed:
             raise RuntimeError("a side was used after close()")
         if self._busy:
