@@ -10,7 +10,7 @@ import pytest
 from attrs import evolve
 
 from alimail_core.errors import AlimailError, InDoubt, Interrupted, OverQuota, Transient
-from alimail_core.model import BATCH_MESSAGES, Batch, Delivery, Folder, NotStored, Stored
+from alimail_core.model import BATCH_MESSAGES, BATCH_OCTETS, Batch, Delivery, Folder, NotStored, Stored
 from alimail_imap.shares import USUAL, Shares
 from alimail_imap.sink import ImapSink
 from alimail_imap.spread import (
@@ -122,6 +122,29 @@ def test_whole_commands_are_shared_where_many_messages_fit_in_one() -> None:
     assert set(grades(outcomes)) == {"Stored"}
     assert len(server.commands(b"APPEND")) == len(batches)
     assert 2 <= len(set(server.brought)) <= server.logins <= AT_ONCE
+
+
+def test_a_batch_waits_while_each_lane_has_one() -> None:
+    """So no lane is idle until the next intent is on the disk; and no more than that is held."""
+    taken, enough = 0, threading.Event()
+
+    def batches() -> Iterator[Batch]:
+        nonlocal taken
+        for number in range(2 * AT_ONCE):
+            taken += 1
+            if taken > AT_ONCE:
+                enough.set()
+            yield [Delivery(number, BOX, b"x" * BATCH_OCTETS)]
+
+    def answer(_: bytes) -> bytes:
+        assert enough.wait(10)
+        assert taken <= len(server.brought) + 1
+        return b""
+
+    server = Server(connections=AT_ONCE, capabilities=RICH, answer=answer)
+    with server, ImapSink.open(server.options, server.credentials) as sink:
+        outcomes = list(sink.append(batches()))
+    assert grades(outcomes) == {"Stored": 2 * AT_ONCE}
 
 
 def test_no_more_is_taken_than_is_heard_of() -> None:

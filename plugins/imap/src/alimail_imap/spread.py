@@ -48,8 +48,6 @@ GAIN = 1.15
 """Twice as many lanes must bring at least this much more, else there are enough."""
 PATIENCE = 3
 """After so many measurements without gain nothing is added any more."""
-MAX_OWED_OCTETS = 2 * BATCH_OCTETS
-"""No further batch is taken while more than this has no outcome."""
 MAX_OWED = 4 * BATCH_MESSAGES
 """Nor while so many messages have none, or one that was not heard yet: lanes may be faster than we take it in."""
 _COST = 16 * 1024
@@ -108,6 +106,8 @@ class Spread:
     """A lane more is worth its login where so many messages wait for each, or ``ROUND_OCTETS``."""
     ahead: int = ROUNDS
     """How many commands wait for each lane, so that none is ever idle."""
+    owed: int = 2 * BATCH_OCTETS
+    """No further batch is taken while more octets than this have no outcome."""
 
     def append(self, link: Link, batches: Iterable[Batch]) -> Iterator[Outcome]:
         """See ``AppendStrategy``."""
@@ -119,9 +119,11 @@ def choose(connection: Connection, first: int = FIRST) -> AppendStrategy:
     if not connection.offers("LITERAL+"):
         return Spread(pace=Pace(wanted=first))
     few = Pace(wanted=AT_ONCE, bears=AT_ONCE)
+    # A batch for each lane, and one that waits: a lane would else be idle until the next intent is on the disk.
+    owed = AT_ONCE * BATCH_OCTETS
     if not connection.offers("MULTIAPPEND"):
-        return Spread(pace=few)
-    return Spread(Multi(), few, rounds=BATCH_MESSAGES // 4, ahead=1)
+        return Spread(pace=few, owed=owed)
+    return Spread(Multi(), few, rounds=BATCH_MESSAGES // 4, ahead=1, owed=owed)
 
 
 class _Waiting:
@@ -239,7 +241,7 @@ class _Spreading:
 
     def _wants_more(self) -> bool:
         """Tell whether lanes will soon want for work. Nothing is taken any more once the main connection is gone."""
-        if self._stopped() or len(self._owed) >= MAX_OWED or self._owed_octets > MAX_OWED_OCTETS:
+        if self._stopped() or len(self._owed) >= MAX_OWED or self._owed_octets > self._spread.owed:
             return False
         with self._changed:
             return len(self._waiting) < max(self._spread.ahead * self._alive, 1)
