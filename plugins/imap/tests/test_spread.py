@@ -124,8 +124,8 @@ def test_whole_commands_are_shared_where_many_messages_fit_in_one() -> None:
     assert 2 <= len(set(server.brought)) <= server.logins <= AT_ONCE
 
 
-def test_a_batch_waits_while_each_lane_has_one() -> None:
-    """So no lane is idle until the next intent is on the disk; and no more than that is held."""
+def test_a_batch_for_each_lane_and_one_that_waits() -> None:
+    """No lane is idle until the next intent is on the disk, and no more than that is held."""
     taken, heard, enough = 0, 0, threading.Event()
 
     def batches() -> Iterator[Batch]:
@@ -141,7 +141,7 @@ def test_a_batch_waits_while_each_lane_has_one() -> None:
         assert enough.wait(4)
         return b""
 
-    server = Server(connections=AT_ONCE, capabilities=RICH, answer=answer)
+    server = Server(connections=1, capabilities=RICH, answer=answer)
     with server, ImapSink.open(server.options, server.credentials) as sink:
         for outcome in sink.append(batches()):
             assert isinstance(outcome, Stored)
