@@ -59,7 +59,8 @@ class Alimail(Tool):
 
     name = SUBJECT
     settings = (
-        "`alimail copy --plain --log FILE`; many accounts: `alimail migrate`, `workers = 16`; else defaults."
+        "`alimail copy --plain --log FILE`; many accounts: `alimail migrate`, `workers = 16`; else defaults. "
+        "Under the distribution's own Python, as its peers are the distribution's."
     )
     workers = 16
 
