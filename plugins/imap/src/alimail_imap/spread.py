@@ -36,7 +36,7 @@ from alimail_imap.connection import Connection
 
 FIRST = 4
 """Lanes to begin with, where there is work for them, at a server of which nothing is known."""
-AT_ONCE = 3
+AT_ONCE = 4
 """Lanes to a server whose literals do not wait: one keeps one of its processors busy or waits for its disk, and more
 than these bring nothing."""
 ROUNDS = 8
