@@ -14,7 +14,7 @@ from alimail_imap.append import AppendStrategy, Multi, Pipelined, read_appenduid
 from alimail_imap.connection import Connection
 from alimail_imap.listing import Mark
 from alimail_imap.sink import ImapSink
-from alimail_imap.spread import Spread, choose
+from alimail_imap.spread import AT_ONCE, Spread, choose
 from alimail_imap.testing import CLOSE, CannedServer, Reply
 from alimail_imap.tokens import parse_status
 
@@ -74,7 +74,8 @@ class Uids:
 
 
 @pytest.mark.parametrize(
-    ("capabilities", "kind", "most"), [(RICH, Multi, 3), (PLUS, Pipelined, 3), (ALIBABA, Pipelined, None)]
+    ("capabilities", "kind", "most"),
+    [(RICH, Multi, AT_ONCE), (PLUS, Pipelined, AT_ONCE), (ALIBABA, Pipelined, None)],
 )
 def test_the_strategy_suits_the_server(
     capabilities: bytes, kind: type[AppendStrategy], most: int | None
