@@ -477,18 +477,22 @@ def kill_some(
     start: Callable[[], subprocess.Popen[str]], target: Place, draw: random.Random, messages: int
 ) -> None:
     """Start up to three runs and kill each some milliseconds after the target has so many messages."""
-    struck = sum(_kill_one(start, target, draw, messages) for _ in range(draw.choice((1, 2, 3))))
-    assert struck, "no run lived until its kill"
+    # A run of so few messages is over soon: the first kill comes before that, later ones may come too late.
+    assert _kill_one(start, target, draw, messages, latest=0.04), "the run was over before its kill"
+    for _ in range(draw.randrange(3)):
+        _kill_one(start, target, draw, messages, latest=0.2)
 
 
 def _kill_one(
-    start: Callable[[], subprocess.Popen[str]], target: Place, draw: random.Random, messages: int
+    start: Callable[[], subprocess.Popen[str]],
+    target: Place,
+    draw: random.Random,
+    messages: int,
+    latest: float,
 ) -> bool:
     there = target.on_disk()
     at = draw.randint(there, min(there + messages // 2, messages))
-    delay = (
-        draw.choice((0.0, 0.002, 0.01, 0.04)) * draw.random()
-    )  # a run of so few messages is over soon after
+    delay = draw.choice((0.0, 0.002, 0.02, latest)) * draw.random()
     with ended(start()) as process:
         target.wait_for(at + (at == there and draw.random() < 0.7), lambda: process.poll() is None)
         time.sleep(delay)

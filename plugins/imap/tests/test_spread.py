@@ -336,7 +336,7 @@ def test_an_early_close_leaves_the_connection_in_step() -> None:
 
 
 def test_connections_are_given_up_for_another_mailbox() -> None:
-    """As soon as a second mailbox of the same server is written to, the first one keeps its half."""
+    """Once a second mailbox of the same server is written to, the first one keeps its half."""
     server = Server()
     options = evolve(server.options, max_connections=FIRST + 1)
     with server, ImapSink.open(options, server.credentials, choose=lambda _: Spread()) as sink:
