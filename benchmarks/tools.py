@@ -60,8 +60,8 @@ class Alimail(Tool):
     name = SUBJECT
     settings = (
         "`alimail copy --plain --log FILE`; many accounts: `alimail migrate`, `workers = 16`; else defaults. "
-        "Under the Python that each section names: 3.11.2 is Debian 12's own, as the peers are; 3.11.7 was built from "
-        "source without optimisation by profile."
+        "Under the Python that each section names: 3.11.2 is Debian 12's own, as the peers are; 3.11.7 was built "
+        "from source without optimisation by profile."
     )
     workers = 16
 

@@ -49,8 +49,8 @@ GAIN = 1.15
 PATIENCE = 3
 """After so many measurements without gain nothing is added any more."""
 MAX_OWED = 4 * BATCH_MESSAGES
-"""No further batch is taken while so many messages have no outcome, or one that was not heard yet: lanes may be faster
-than we take it in."""
+"""No further batch is taken while so many messages have no outcome, or one that was not heard yet: lanes may be
+faster than we take it in."""
 _COST = 16 * 1024
 """What a message costs beside its octets, as octets: its round trip."""
 
